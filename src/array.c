@@ -1,0 +1,135 @@
+/*-------------------------------------------------------------------------
+ *
+ * array.c
+ *	  SQL arrays in and out.
+ *
+ * Arguments may have any lower bound, null elements and more dimensions than
+ * we can use; stored arrays should be what we wrote, and are checked all the
+ * same, because a table owner can write anything.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+
+#include "fa_agents.h"
+
+static void
+check_one_dimension(ArrayType *array, const char *what)
+{
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("%s must be a one-dimensional array", what),
+				 errdetail("It has %d dimensions.", ARR_NDIM(array))));
+}
+
+/* Ids from a bigint[]; a null among them is an error. */
+int64 *
+array_to_int64(ArrayType *array, int *count, const char *what)
+{
+	int64	   *result;
+
+	check_one_dimension(array, what);
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not contain nulls", what)));
+	*count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	result = palloc(sizeof(int64) * Max(*count, 1));
+	memcpy(result, ARR_DATA_PTR(array), sizeof(int64) * *count);
+	return result;
+}
+
+/* Elements of an int[], for_null in the place of nulls. */
+int32 *
+array_to_int32(ArrayType *array, int *count, const char *what, int32 for_null)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int32	   *result;
+
+	check_one_dimension(array, what);
+	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT,
+					  &elements, &nulls, count);
+	result = palloc(sizeof(int32) * Max(*count, 1));
+	for (int i = 0; i < *count; i++)
+		result[i] = nulls[i] ? for_null : DatumGetInt32(elements[i]);
+	pfree(elements);
+	pfree(nulls);
+	return result;
+}
+
+/* A one-dimensional array of fixed-size elements, its data left to be filled. */
+static ArrayType *
+make_array(Oid type, Size element, int64 count)
+{
+	Size		size = ARR_OVERHEAD_NONULLS(1) + element * count;
+	ArrayType  *array;
+
+	if (count == 0)
+		return construct_empty_array(type);
+	if (!AllocSizeIsValid(size))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("array of " INT64_FORMAT " elements is too large", count)));
+	array = palloc0(size);
+	SET_VARSIZE(array, size);
+	array->ndim = 1;
+	array->elemtype = type;
+	ARR_DIMS(array)[0] = (int) count;
+	ARR_LBOUND(array)[0] = 1;
+	return array;
+}
+
+Datum
+array_from_int32(const int32 *values, int count)
+{
+	ArrayType  *array = make_array(INT4OID, sizeof(int32), count);
+
+	if (count > 0)
+		memcpy(ARR_DATA_PTR(array), values, sizeof(int32) * count);
+	return PointerGetDatum(array);
+}
+
+Datum
+array_from_double(const double *values, int64 count)
+{
+	ArrayType  *array = make_array(FLOAT8OID, sizeof(double), count);
+
+	if (count > 0)
+		memcpy(ARR_DATA_PTR(array), values, sizeof(double) * count);
+	return PointerGetDatum(array);
+}
+
+/* A stored array's data, if it is a plain array of that type and length. */
+static void *
+stored_data(Datum datum, Oid type, int expected, const char *what)
+{
+	ArrayType  *array = DatumGetArrayTypeP(datum);
+	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	if (ARR_ELEMTYPE(array) != type || ARR_NDIM(array) > 1 ||
+		array_contains_nulls(array) || (expected >= 0 && count != expected))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stored %s does not fit the agent's model", what),
+				 errdetail("It has %d elements, expected %d.", count, expected)));
+	return ARR_DATA_PTR(array);
+}
+
+/* expected < 0: any length.  The result may point into the datum. */
+const double *
+array_doubles(Datum array, int expected, const char *what)
+{
+	return stored_data(array, FLOAT8OID, expected, what);
+}
+
+const int32 *
+array_int32s(Datum array, int expected, const char *what)
+{
+	return stored_data(array, INT4OID, expected, what);
+}

@@ -1,0 +1,30 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  What differs between the major versions of PostgreSQL.
+ *
+ * Every test of PG_VERSION_NUM stands in this file.  Elsewhere the code is
+ * written for the newest version, or asks with one of the PGnn_GE macros.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FA_COMPAT_H
+#define FA_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "fa_agents needs PostgreSQL 15 or later"
+#endif
+
+#define PG16_GE (PG_VERSION_NUM >= 160000)
+#define PG17_GE (PG_VERSION_NUM >= 170000)
+#define PG18_GE (PG_VERSION_NUM >= 180000)
+
+/* PostgreSQL 18 shows the name and version of a module to its users */
+#if PG18_GE
+#define FA_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "fa_agents", .version = FA_AGENTS_VERSION)
+#else
+#define FA_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif /* FA_COMPAT_H */

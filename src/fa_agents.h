@@ -1,0 +1,271 @@
+/*-------------------------------------------------------------------------
+ *
+ * fa_agents.h
+ *	  What the files of the shell share.
+ *
+ * The shell turns SQL values into kernel calls, and owns transactions, locks,
+ * caches and error messages.  README.md in this folder tells the data layout,
+ * the ownership of memory, the order of locks and what a failure leaves.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FA_AGENTS_H
+#define FA_AGENTS_H
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "utils/array.h"
+#include "utils/jsonb.h"
+#include "utils/tuplestore.h"
+
+#include "compat.h"
+#include "kernel/kernel.h"
+
+/* ---------- guc.c: settings ---------- */
+
+extern int fa_cache_size;	   /* kB of compiled models kept by a backend */
+extern int fa_max_policies;	   /* policies of one model */
+extern int fa_max_model_size;  /* kB of one compiled model */
+extern int fa_inbox_limit;	   /* observations that may wait for one agent */
+extern int fa_key_retention;   /* seconds for which keys are remembered */
+
+extern void guc_define(void);
+
+/* ---------- statement.c: SQL of our own, run as the extension's owner ---------- */
+
+/*
+ * SQL text between SQL_HEAD operators: nothing may be found by search_path, so
+ * operators are written out.  "@" stands for our schema.
+ */
+#define EQ " OPERATOR(pg_catalog.=) "
+#define LT " OPERATOR(pg_catalog.<) "
+#define GT " OPERATOR(pg_catalog.>) "
+
+#define STATEMENT_MAX_ARGS 14
+
+typedef struct Statement
+{
+	const char *sql;
+	int			nargs;
+	Oid			types[STATEMENT_MAX_ARGS];
+	SPIPlanPtr	plan;		/* saved; NULL until first used */
+	uint64		generation; /* of the schema it was prepared for */
+} Statement;
+
+/*
+ * One call into the extension: who calls, and as whom our SQL runs.  Begun and
+ * ended by each SQL-callable function that reads or writes tables; an error in
+ * between is cleaned up by the transaction's end.
+ */
+typedef struct Call
+{
+	Oid			schema;		/* where our objects live */
+	Oid			user;		/* the caller, whose rights are checked */
+	int			security;	/* his security context */
+	bool		read_only;	/* read with the statement's snapshot */
+} Call;
+
+extern void call_begin(Call *call, FunctionCallInfo fcinfo, bool read_only);
+extern void call_end(Call *call);
+extern void call_require_write(const char *function);
+extern Oid	call_relation(const Call *call, const char *name);
+extern const char *call_schema_name(void);
+
+extern int	statement_run(const Call *call, Statement *statement,
+						  Datum *values, const char *nulls, int64 limit);
+extern int	statement_run_with(const Call *call, Statement *statement,
+							   Datum *values, const char *nulls,
+							   const char *relation, TupleDesc desc,
+							   Tuplestorestate *rows, int64 count);
+
+/* Column (from 1) of the row-th tuple of the last result, in SPI's memory. */
+extern Datum result_datum(uint64 row, int column, bool *isnull);
+extern int64 result_int64(uint64 row, int column);
+extern bool result_isnull(uint64 row, int column);
+
+/* ---------- host.c: memory, interrupts and errors for the kernel ---------- */
+
+extern void host_init(KernelHost *host, MemoryContext context);
+extern void host_report(const KernelProblems *problems, const char *what);
+extern void host_check(KernelStatus status, const char *what);
+extern void *host_allocate(MemoryContext context, Size size);
+
+/* ---------- json.c: jsonb in and out ---------- */
+
+extern JsonValue *json_from_jsonb(const KernelHost *host, Jsonb *jsonb,
+								  const char *what);
+extern Jsonb *jsonb_from_text(const char *text);
+extern void json_append_string(StringInfo out, const char *string);
+extern void json_append_number(StringInfo out, double number);
+
+/* ---------- array.c: SQL arrays in and out ---------- */
+
+extern int64 *array_to_int64(ArrayType *array, int *count, const char *what);
+extern int32 *array_to_int32(ArrayType *array, int *count, const char *what,
+							 int32 for_null);
+extern Datum array_from_int32(const int32 *values, int count);
+extern Datum array_from_double(const double *values, int64 count);
+extern const double *array_doubles(Datum array, int expected, const char *what);
+extern const int32 *array_int32s(Datum array, int expected, const char *what);
+
+/* ---------- cache.c: compiled models by digest ---------- */
+
+#define DIGEST_SIZE 32
+
+typedef struct CachedModel
+{
+	uint8		digest[DIGEST_SIZE]; /* sha256 of the stored body: the key */
+	MemoryContext context;			/* owns the block and the workspace */
+	const KernelModel *model;
+	KernelWorkspace *workspace;
+	Size		size;				/* bytes of both */
+	uint64		used;				/* when it was last looked up */
+	int			pins;				/* calls that use it now */
+} CachedModel;
+
+typedef enum ModelTable
+{
+	TABLE_MODEL,
+	TABLE_WORLD
+} ModelTable;
+
+extern void cache_init(void);
+extern CachedModel *cache_find(const Call *call, ModelTable table, int64 id,
+							   Datum digest);
+
+/* ---------- model.c: models and worlds by name ---------- */
+
+typedef struct ModelRow
+{
+	int64		id;
+	Datum		digest; /* bytea, in the caller's context */
+	Oid			owner;
+} ModelRow;
+
+extern ModelRow model_find(const Call *call, ModelTable table, const char *name);
+extern ModelRow model_find_for_use(const Call *call, ModelTable table,
+								   const char *name);
+extern void model_lock(const Call *call, ModelTable table, int64 id,
+					   LOCKMODE mode);
+
+/* ---------- agent.c: rows of agents ---------- */
+
+/*
+ * The hot row of one agent, all that a step reads.  Arrays lie in the memory
+ * context that was current when it was read.
+ */
+typedef struct AgentRow
+{
+	int64		agent_id;
+	int64		model_id;
+	int64		seed;
+	int64		step;		/* life steps made */
+	int32		trial;
+	Oid			owner;
+	bool		paused;
+	bool		has_key;
+	int16		history;	/* HISTORY_* bits, 0: none kept */
+	double		vfe;
+	CachedModel *model;
+	CachedModel *world;		/* NULL: none named */
+	const KernelParameters *parameters; /* NULL: the model's */
+	double	   *belief;		/* [belief_size] */
+	int32	   *action;		/* [control_count], or NULL: none in this trial */
+	int32	   *world_state; /* [factor_count of the world], or NULL */
+	int32	   *observation; /* of the last step, where its update is owed */
+	double	   *before;		/* posterior one step before that, or NULL */
+	int32	   *did;		/* action between the two, or NULL */
+	const char *last_key;	/* key of the last step, or NULL */
+	KernelLearned *learned; /* NULL: the model does not learn */
+	bool	   *changed;	/* [parts]: counts that are not stored yet */
+} AgentRow;
+
+#define HISTORY_ON 1
+#define HISTORY_BELIEF 2
+#define HISTORY_Q_PI 4
+#define HISTORY_NEG_EFE 8
+
+extern AgentRow *agent_read(const Call *call, const int64 *ids, int count);
+extern void agent_require_owner(const Call *call, int64 agent_id, Oid owner);
+extern void agent_unknown(int64 agent_id) pg_attribute_noreturn();
+extern void agent_learn_owed(AgentRow *agent);
+extern void agent_start_trial(AgentRow *agent);
+
+/* ---------- learned.c: what agents learned ---------- */
+
+extern void learned_read(const Call *call, AgentRow *agents, int count);
+extern void learned_write(const Call *call, AgentRow **agents, int count);
+
+/* ---------- observation.c: the inbox, and keys ---------- */
+
+typedef struct InboxRow
+{
+	int64		observation_id;
+	int32	   *observation; /* [modality_count] */
+	struct InboxRow *next;	/* the same agent's next */
+} InboxRow;
+
+extern void inbox_read(const Call *call, const int64 *ids, int count,
+					   int32 limit, InboxRow **heads);
+extern void inbox_take(const Call *call, const int64 *agent_ids,
+					   const int64 *observation_ids, int count);
+extern void observation_check(const CachedModel *model, int64 agent_id,
+							  int32 *observation, int count);
+
+/* ---------- step.c: the one step path ---------- */
+
+typedef struct StepRecord
+{
+	int64		step;
+	int32		trial;
+	double		vfe;
+	int32	   *observation; /* [modality_count] */
+	int32	   *action;		/* [control_count] */
+	double	   *belief;		/* for history, or NULL */
+	double	   *q_pi;
+	double	   *neg_efe;
+	struct StepRecord *next;
+} StepRecord;
+
+/* What is asked of one agent. */
+typedef struct StepOrder
+{
+	int64		agent_id;
+	int32	   *observation; /* or NULL: from the inbox, the world, or none */
+	int			observation_count; /* 0 with observation: no evidence */
+	int32	   *did;		/* or NULL: the action that was chosen */
+	int			did_count;
+} StepOrder;
+
+typedef struct Until Until;
+
+/* How all agents of one call are stepped. */
+typedef struct StepPlan
+{
+	int32		steps;		/* at most, in one trial */
+	int32		trials;
+	bool		closed_loop; /* an agent without a world has its model for one */
+	bool		new_trial;	/* the first trial begins anew */
+	const Until *until;		/* a trial's end, or NULL */
+	const char *key;		/* of a single step, or NULL */
+	void		(*emit) (void *context, const AgentRow *agent,
+						 const StepRecord *records);
+	void	   *emit_context;
+} StepPlan;
+
+extern void step_block(const Call *call, StepOrder *orders, int count,
+					   const StepPlan *plan);
+extern void step_orders(const Call *call, StepOrder *orders, int count,
+						const StepPlan *plan);
+
+/* ---------- run.c: trials in closed loop ---------- */
+
+extern bool until_met(const Until *until, const AgentRow *agent,
+					  const KernelModel *world, const int32 *observation);
+
+/* ---------- history.c ---------- */
+
+extern void history_write(const Call *call, AgentRow **agents,
+						  StepRecord **records, int count);
+
+#endif							/* FA_AGENTS_H */

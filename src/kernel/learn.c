@@ -1,0 +1,461 @@
+/*
+ * learn.c
+ *		Learning: Dirichlet counts of A and B, and the tables that follow from them.
+ *
+ * Formulas: README.md, section "Learning"; they are pymdp's
+ * update_obs_likelihood_dirichlet and update_state_transition_dirichlet.
+ *
+ * Counts lie as the model's pA and pB do, columns one after another: those of the
+ * learned modalities first, [P(m)][O(m)] each, then those of the learned factors,
+ * [U(f)][P(f)][S(f)] each.
+ */
+#include "step.h"
+
+#include <math.h>
+#include <string.h>
+
+static int64_t
+modality_counts(const KernelModality *modality)
+{
+	return modality->parent_states * modality->outcomes;
+}
+
+static int64_t
+factor_counts(const KernelFactor *factor)
+{
+	return factor->actions * factor->parent_states * factor->states;
+}
+
+/* All counts of one agent, in doubles. */
+int64_t
+kernel_learned_size(const KernelModel *model)
+{
+	int64_t		size = 0;
+
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		if (kernel_modality(model, m)->learned)
+			size += modality_counts(kernel_modality(model, m));
+	}
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		if (kernel_factor(model, f)->learned)
+			size += factor_counts(kernel_factor(model, f));
+	}
+	return size;
+}
+
+int32_t
+kernel_learned_part_count(const KernelModel *model)
+{
+	int32_t		count = 0;
+
+	for (int32_t m = 0; m < model->modality_count; m++)
+		count += kernel_modality(model, m)->learned ? 1 : 0;
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		if (kernel_factor(model, f)->learned)
+			count += (int32_t) kernel_factor(model, f)->actions;
+	}
+	return count;
+}
+
+/* Where the part-th part lies; see kernel.h. */
+KernelLearnedPart
+kernel_learned_part(const KernelModel *model, int32_t part)
+{
+	KernelLearnedPart result = {0, 0, 0, 0};
+
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		if (!kernel_modality(model, m)->learned)
+			continue;
+		result.array = m;
+		result.length = modality_counts(kernel_modality(model, m));
+		if (part-- == 0)
+			return result;
+		result.offset += result.length;
+	}
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		const KernelFactor *factor = kernel_factor(model, f);
+
+		if (!factor->learned)
+			continue;
+		result.array = model->modality_count + f;
+		result.length = factor->parent_states * factor->states;
+		if (part < factor->actions)
+		{
+			result.slice = part;
+			result.offset += part * result.length;
+			return result;
+		}
+		part -= (int32_t) factor->actions;
+		result.offset += factor_counts(factor);
+	}
+	return result;
+}
+
+/* Before anything was learned: the model's pA and pB. */
+void
+kernel_learned_start(const KernelModel *model, KernelLearned *learned)
+{
+	double	   *counts = learned->counts;
+
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		const KernelModality *modality = kernel_modality(model, m);
+
+		if (!modality->learned)
+			continue;
+		memcpy(counts, KERNEL_AT(model, double, modality->pA),
+			   sizeof(double) * (size_t) modality_counts(modality));
+		counts += modality_counts(modality);
+	}
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		const KernelFactor *factor = kernel_factor(model, f);
+
+		if (!factor->learned)
+			continue;
+		memcpy(counts, KERNEL_AT(model, double, factor->pB),
+			   sizeof(double) * (size_t) factor_counts(factor));
+		counts += factor_counts(factor);
+	}
+	learned->A_active = learned->B_active = false;
+}
+
+/* ---------- the update ---------- */
+
+/*
+ * The product of the marginals of some parents at one joint state p, taken apart
+ * digit by digit from the last parent.  (An update is made once a step, so it
+ * needs no buffer of all products.)
+ */
+static double
+joint_weight(const KernelModel *model, KernelOffset parents, int32_t parent_count,
+			 const double *belief, int64_t p)
+{
+	const int32_t *parent = KERNEL_AT(model, int32_t, parents);
+	double		weight = 1.0;
+
+	for (int32_t i = parent_count - 1; i >= 0; i--)
+	{
+		const KernelFactor *factor = kernel_factor(model, parent[i]);
+
+		weight *= belief[factor->belief_offset + p % factor->states];
+		p /= factor->states;
+	}
+	return weight;
+}
+
+/* a[p][outcome] += rate * q(p). */
+static void
+learn_modality(const KernelModel *model, const KernelModality *modality,
+			   double rate, int32_t outcome, const double *belief, double *counts)
+{
+	for (int64_t p = 0; p < modality->parent_states; p++)
+		counts[p * modality->outcomes + outcome] += rate *
+			joint_weight(model, modality->parents, modality->parent_count, belief, p);
+}
+
+/* b[u][p][s] += rate * q_before(p) * q_now(s), for the action u that was done. */
+static void
+learn_factor(const KernelModel *model, const KernelFactor *factor, double rate,
+			 const double *before, const double *belief, double *counts)
+{
+	for (int64_t p = 0; p < factor->parent_states; p++)
+	{
+		double		weight = rate * joint_weight(model, factor->parents,
+												 factor->parent_count, before, p);
+
+		for (int32_t s = 0; s < factor->states; s++)
+			counts[p * factor->states + s] += weight * belief[factor->belief_offset + s];
+	}
+}
+
+static int64_t
+done_action(const KernelModel *model, const KernelFactor *factor, const int32_t *did)
+{
+	const int32_t *controls = KERNEL_AT(model, int32_t, factor->controls);
+	int64_t		flat = 0;
+
+	for (int32_t i = 0; i < factor->control_count; i++)
+		flat = flat * kernel_control(model, controls[i])->actions + did[controls[i]];
+	return flat;
+}
+
+/*
+ * See kernel.h.  The first update of A (or B) makes all its counts the agent's
+ * own, so all parts of it count as changed; later ones change what they touch.
+ */
+void
+kernel_learn(const KernelModel *model, const KernelParameters *parameters,
+			 KernelLearned *learned, const int32_t *observation,
+			 const double *belief, const double *before, const int32_t *did,
+			 bool *changed)
+{
+	bool		update_B = model->learn_B && before != NULL;
+	int32_t		count = kernel_learned_part_count(model);
+
+	for (int32_t i = 0; i < count; i++)
+	{
+		KernelLearnedPart part = kernel_learned_part(model, i);
+		double	   *counts = learned->counts + part.offset;
+
+		if (part.array < model->modality_count)
+		{
+			const KernelModality *modality = kernel_modality(model, part.array);
+			double		rate = parameters && parameters->lr_pA ?
+				parameters->lr_pA[part.array] : modality->lr_pA;
+
+			changed[i] = !learned->A_active || observation[part.array] >= 0;
+			if (observation[part.array] >= 0)
+				learn_modality(model, modality, rate, observation[part.array],
+							   belief, counts);
+		}
+		else
+		{
+			int32_t		f = part.array - model->modality_count;
+			const KernelFactor *factor = kernel_factor(model, f);
+			double		rate = parameters && parameters->lr_pB ?
+				parameters->lr_pB[f] : factor->lr_pB;
+			bool		touched = update_B &&
+				done_action(model, factor, did) == part.slice;
+
+			changed[i] = update_B && (!learned->B_active || touched);
+			if (touched)
+				learn_factor(model, factor, rate, before, belief, counts);
+		}
+	}
+	learned->A_active = learned->A_active || model->learn_A;
+	learned->B_active = learned->B_active || update_B;
+}
+
+/* ---------- the tables that follow from counts ---------- */
+
+/*
+ * column = E[Dirichlet(counts)] for each of the columns; a count of zero is taken
+ * as the log floor, as pymdp does.
+ */
+static void
+expected_columns(const double *counts, int64_t columns, int32_t rows, double *result)
+{
+	for (int64_t c = 0; c < columns; c++)
+	{
+		double		sum = 0.0;
+
+		for (int32_t r = 0; r < rows; r++)
+			sum += fmax(counts[c * rows + r], KERNEL_LOG_FLOOR);
+		for (int32_t r = 0; r < rows; r++)
+			result[c * rows + r] = fmax(counts[c * rows + r], KERNEL_LOG_FLOOR) / sum;
+	}
+}
+
+static void
+gain_columns(const double *counts, int64_t columns, int32_t rows, double *gain)
+{
+	for (int64_t c = 0; c < columns; c++)
+		kernel_gain_column(counts + c * rows, rows, gain + c * rows);
+}
+
+static int64_t
+modality_table_size(const KernelModality *modality)
+{
+	/* A, log_A, gain; ambiguity */
+	return 3 * modality_counts(modality) + modality->parent_states;
+}
+
+static int64_t
+factor_table_size(const KernelModel *model, const KernelFactor *factor)
+{
+	/* B, gain; I and the scratch of making it */
+	return 2 * factor_counts(factor) +
+		(int64_t) (model->inductive_depth + factor->states) * factor->states;
+}
+
+/* Doubles needed by workspace_use_learned(). */
+int64_t
+learned_tables_size(const KernelModel *model)
+{
+	int64_t		size = 0;
+
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		if (kernel_modality(model, m)->learned)
+			size += modality_table_size(kernel_modality(model, m));
+	}
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		if (kernel_factor(model, f)->learned)
+			size += factor_table_size(model, kernel_factor(model, f));
+	}
+	return size;
+}
+
+/* A = E[pA], with its logarithms by outcome and its ambiguity by column. */
+static void
+use_learned_modality(ModalityTable *table, const double *counts, double *room)
+{
+	int64_t		size = table->parent_states * table->outcomes;
+	double	   *A = room;
+	double	   *log_A = room + size;
+	double	   *ambiguity = room + 3 * size;
+
+	expected_columns(counts, table->parent_states, table->outcomes, A);
+	for (int64_t p = 0; p < table->parent_states; p++)
+	{
+		ambiguity[p] = 0.0;
+		for (int32_t o = 0; o < table->outcomes; o++)
+		{
+			double		value = A[p * table->outcomes + o];
+			double		logarithm = kernel_log(value);
+
+			log_A[o * table->parent_states + p] = logarithm;
+			ambiguity[p] -= value > 0.0 ? value * logarithm : 0.0;
+		}
+	}
+	table->A = (Columns) {A, NULL, NULL, table->outcomes};
+	table->log_A = (Columns) {log_A, NULL, NULL, (int32_t) table->parent_states};
+	table->ambiguity = ambiguity;
+}
+
+/* B = E[pB], and the way to the goal in it. */
+static void
+use_learned_factor(const KernelModel *model, const KernelFactor *factor,
+				   FactorTable *table, const double *counts, double *room)
+{
+	int64_t		columns = factor->actions * factor->parent_states;
+	double	   *B = room;
+	double	   *I = room + 2 * factor_counts(factor);
+
+	expected_columns(counts, columns, factor->states, B);
+	table->B = (Columns) {B, NULL, NULL, factor->states};
+	if (table->I != NULL && factor->H != 0)
+	{
+		kernel_inductive(KERNEL_AT(model, double, factor->H), factor->states, columns,
+						 B, model->inductive_threshold, model->inductive_depth,
+						 I + (int64_t) model->inductive_depth * factor->states, I);
+		table->I = I;
+	}
+}
+
+/*
+ * Overlays the model's tables with those that follow from an agent's counts.
+ * Information gains come from the counts even before they are first updated.
+ */
+void
+workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned)
+{
+	const KernelModel *model = workspace->model;
+	const double *counts = learned->counts;
+	double	   *room = workspace->learned;
+
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		const KernelModality *modality = kernel_modality(model, m);
+		ModalityTable *table = &workspace->modalities[m];
+		int64_t		size = modality_counts(modality);
+
+		if (!modality->learned)
+			continue;
+		if (learned->A_active)
+		{
+			use_learned_modality(table, counts, room);
+			if (table->gain != NULL)
+			{
+				gain_columns(counts, modality->parent_states, modality->outcomes,
+							 room + 2 * size);
+				table->gain = room + 2 * size;
+			}
+		}
+		counts += size;
+		room += modality_table_size(modality);
+	}
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		const KernelFactor *factor = kernel_factor(model, f);
+		FactorTable *table = &workspace->factors[f];
+		int64_t		size = factor_counts(factor);
+
+		if (!factor->learned)
+			continue;
+		if (learned->B_active)
+		{
+			use_learned_factor(model, factor, table, counts, room);
+			if (table->gain != NULL)
+			{
+				gain_columns(counts, factor->actions * factor->parent_states,
+							 factor->states, room + size);
+				table->gain = room + size;
+			}
+		}
+		counts += size;
+		room += factor_table_size(model, factor);
+	}
+}
+
+/* ---------- for people: the columns as they are now ---------- */
+
+static void
+copy_columns(const KernelModel *model, const KernelMatrix *matrix, double *columns)
+{
+	const double *values = KERNEL_AT(model, double, matrix->values);
+	const int64_t *starts = KERNEL_AT(model, int64_t, matrix->starts);
+	const int32_t *indices = KERNEL_AT(model, int32_t, matrix->indices);
+	size_t		size = sizeof(double) * (size_t) (matrix->columns * matrix->rows);
+
+	if (!matrix->sparse)
+	{
+		memcpy(columns, values, size);
+		return;
+	}
+	memset(columns, 0, size);
+	for (int64_t c = 0; c < matrix->columns; c++)
+	{
+		for (int64_t k = starts[c]; k < starts[c + 1]; k++)
+			columns[c * matrix->rows + indices[k]] = values[k];
+	}
+}
+
+/* The counts of one array, or NULL where the agent has none of its own. */
+static const double *
+counts_of(const KernelModel *model, const KernelLearned *learned, int32_t array)
+{
+	int32_t		count = learned ? kernel_learned_part_count(model) : 0;
+
+	for (int32_t i = 0; i < count; i++)
+	{
+		KernelLearnedPart part = kernel_learned_part(model, i);
+
+		if (part.array == array)
+			return learned->counts + part.offset;
+	}
+	return NULL;
+}
+
+void
+kernel_learned_A(const KernelModel *model, const KernelLearned *learned,
+				 int32_t modality, double *columns)
+{
+	const KernelModality *of = kernel_modality(model, modality);
+	const double *counts = counts_of(model, learned, modality);
+
+	if (counts != NULL && learned->A_active)
+		expected_columns(counts, of->parent_states, of->outcomes, columns);
+	else
+		copy_columns(model, &of->A, columns);
+}
+
+void
+kernel_learned_B(const KernelModel *model, const KernelLearned *learned,
+				 int32_t factor, double *columns)
+{
+	const KernelFactor *of = kernel_factor(model, factor);
+	const double *counts = counts_of(model, learned, model->modality_count + factor);
+
+	if (counts != NULL && learned->B_active)
+		expected_columns(counts, of->actions * of->parent_states, of->states, columns);
+	else
+		copy_columns(model, &of->B, columns);
+}

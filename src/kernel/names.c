@@ -1,0 +1,438 @@
+/*
+ * names.c
+ *		Names of factors, modalities and controls, and labels of their values.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "compile.h"
+
+/* ---------- a list of names ---------- */
+
+static uint32_t
+name_hash(const char *name)
+{
+	uint32_t hash = UINT32_C(2166136261);
+
+	for (; *name != '\0'; name++)
+		hash = (hash ^ (unsigned char) *name) * UINT32_C(16777619);
+	return hash ^ hash >> 15;
+}
+
+/*
+ * The hash is an open table of at least twice as many slots as names.
+ * *repeated becomes the index of the first name that stood there before, or -1.
+ */
+bool
+names_make(Reader *reader, Names *names, const char *const *list, int32_t count,
+		   int32_t *repeated)
+{
+	uint32_t slots = 8;
+
+	*repeated = -1;
+	while (slots < 2 * (uint32_t) count)
+		slots *= 2;
+	names->slots = reader_allocate(reader, slots, sizeof(int32_t), "names");
+	if (names->slots == NULL)
+		return false;
+	memset(names->slots, -1, slots * sizeof(int32_t));
+	names->mask = slots - 1;
+	names->count = count;
+	names->names = list;
+	for (int32_t i = 0; i < count; i++)
+	{
+		uint32_t slot = name_hash(list[i]) & names->mask;
+
+		while (names->slots[slot] >= 0 &&
+			   strcmp(list[names->slots[slot]], list[i]) != 0)
+			slot = (slot + 1) & names->mask;
+		if (names->slots[slot] < 0)
+			names->slots[slot] = i;
+		else if (*repeated < 0)
+			*repeated = i;
+	}
+	return true;
+}
+
+/* The index of a name, or -1. */
+int32_t
+names_find(const Names *names, const char *name)
+{
+	uint32_t slot;
+
+	if (names == NULL || names->slots == NULL)
+		return -1;
+	slot = name_hash(name) & names->mask;
+	while (names->slots[slot] >= 0)
+	{
+		if (strcmp(names->names[names->slots[slot]], name) == 0)
+			return names->slots[slot];
+		slot = (slot + 1) & names->mask;
+	}
+	return -1;
+}
+
+/* ---------- the nearest name ---------- */
+
+#define NEAR_LENGTH 40			/* longer names are not compared */
+
+static char
+lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
+}
+
+/*
+ * Edits that turn one name into the other: a letter left out, put in or
+ * changed counts 2, another case 1.  One row of the usual table at a time.
+ */
+static int
+name_distance(const char *from, const char *to)
+{
+	int row[NEAR_LENGTH + 1];
+	int length = (int) strlen(to);
+
+	for (int j = 0; j <= length; j++)
+		row[j] = 2 * j;
+	for (int i = 1; from[i - 1] != '\0'; i++)
+	{
+		int diagonal = row[0];
+
+		row[0] = 2 * i;
+		for (int j = 1; j <= length; j++)
+		{
+			int best = diagonal;
+
+			if (from[i - 1] != to[j - 1])
+				best += lower(from[i - 1]) == lower(to[j - 1]) ? 1 : 2;
+			if (row[j] + 2 < best)
+				best = row[j] + 2;
+			if (row[j - 1] + 2 < best)
+				best = row[j - 1] + 2;
+			diagonal = row[j];
+			row[j] = best;
+		}
+	}
+	return row[length];
+}
+
+/* The name in the list that was probably meant, or NULL. */
+const char *
+names_nearest(const char *const *list, int32_t count, const char *name)
+{
+	size_t length = strlen(name);
+	const char *nearest = NULL;
+	int nearest_distance;
+
+	if (length > NEAR_LENGTH)
+		return NULL;
+
+	/* up to a third of the letters may differ, and always one */
+	nearest_distance = 2 * (int) (length < 3 ? 1 : length / 3) + 1;
+	for (int32_t i = 0; i < count; i++)
+	{
+		int distance;
+
+		if (strlen(list[i]) > NEAR_LENGTH)
+			continue;
+		distance = name_distance(name, list[i]);
+		if (distance < nearest_distance)
+		{
+			nearest = list[i];
+			nearest_distance = distance;
+		}
+	}
+	return nearest;
+}
+
+/* A hint for a name that is not in the list: the nearest, or all of a few. */
+void
+names_hint(char *buffer, size_t size, const char *const *list, int32_t count,
+		   const char *name)
+{
+	const char *nearest;
+	char quoted[80];
+
+	buffer[0] = '\0';
+	nearest = names_nearest(list, count < 1000 ? count : 1000, name);
+	if (nearest != NULL)
+	{
+		text_print(buffer, size, "Did you mean %s?",
+				   text_quote(quoted, nearest));
+		return;
+	}
+	if (count == 0 || count > 12)
+		return;
+	text_print(buffer, size, "Known are ");
+	for (int32_t i = 0; i < count; i++)
+		text_add(buffer, size, "%s%s", i > 0 ? ", " : "",
+				 text_quote(quoted, list[i]));
+	text_add(buffer, size, ".");
+}
+
+static bool
+is_known(const char *const *known, const char *name)
+{
+	for (; known != NULL && *known != NULL; known++)
+	{
+		if (strcmp(*known, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Adds a problem for each member of the object that is neither known nor,
+ * where other names are given, known elsewhere; and for those given twice,
+ * which jsonb would not let pass but other JSON may.  Lists end with NULL.
+ */
+bool
+names_check_keys(Reader *reader, const char *path, const JsonValue *object,
+				 const char *const *known, const char *const *elsewhere)
+{
+	int32_t first = reader->problems->count;
+	int32_t count = 0;
+	char hint[TEXT_SIZE];
+	char quoted[80];
+
+	while (known[count] != NULL)
+		count++;
+	for (int32_t i = 0; i < object->count; i++)
+	{
+		const char *name = object->as.members[i].name;
+
+		if (reader->problems->count - first >= 8)
+			break;
+		if (is_known(elsewhere, name))
+			continue;
+		if (!is_known(known, name))
+		{
+			names_hint(hint, sizeof(hint), known, count, name);
+			kernel_problem(reader->problems, KERNEL_INVALID,
+						   *path != '\0' ? path : name, NULL, hint,
+						   "unknown key %s%s%s", text_quote(quoted, name),
+						   *path != '\0' ? " in " : "", path);
+		}
+		else if (&object->as.members[i].value != json_member(object, name))
+			kernel_problem(reader->problems, KERNEL_INVALID, name, NULL, NULL,
+						   "key %s is given twice", text_quote(quoted, name));
+	}
+	return reader->problems->count == first;
+}
+
+/* ---------- places and values in a spec ---------- */
+
+/* key[index], with the name of what it is about. */
+void
+place_of(Place *place, const char *key, const Group *group, int32_t index)
+{
+	const Variable *variable = &group->variables[index];
+	char quoted[80];
+
+	text_print(place->path, sizeof(place->path), "%s[%d]", key, index);
+	text_print(place->shown, sizeof(place->shown), "%s", place->path);
+	if (variable->named)
+		text_add(place->shown, sizeof(place->shown), " (%s %s)", group->noun,
+				 text_quote(quoted, variable->name));
+}
+
+/* A decimal number below count, or -1. */
+static int32_t
+decimal_below(const char *text, int32_t count)
+{
+	int64_t number = 0;
+
+	if (*text == '\0' || (text[0] == '0' && text[1] != '\0'))
+		return -1;
+	for (; *text != '\0'; text++)
+	{
+		if (*text < '0' || *text > '9')
+			return -1;
+		number = number * 10 + (*text - '0');
+		if (number >= count)
+			return -1;
+	}
+	return (int32_t) number;
+}
+
+/* The index that a number or a label in the spec stands for, or -1. */
+int32_t
+variable_value(const Variable *variable, const JsonValue *value)
+{
+	int32_t index;
+
+	if (value->kind == JSON_NUMBER)
+	{
+		if (value->as.number >= 0 && value->as.number < variable->size &&
+			value->as.number == (int32_t) value->as.number)
+			return (int32_t) value->as.number;
+		return -1;
+	}
+	if (value->kind != JSON_STRING)
+		return -1;
+	index = names_find(variable->labels, value->as.string);
+	if (index < 0)
+		index = decimal_below(value->as.string, variable->size);
+	return index;
+}
+
+/* An object with a member for each name: the members by index. */
+static bool
+items_by_name(Reader *reader, const Group *group, const char *key,
+			  const JsonValue *value, const JsonValue **items)
+{
+	int32_t		first = reader->problems->count;
+	char		hint[TEXT_SIZE];
+	char		quoted[80];
+
+	for (int32_t i = 0; i < value->count; i++)
+	{
+		const JsonMember *member = &value->as.members[i];
+		int32_t		index = names_find(&group->names, member->name);
+
+		if (reader->problems->count - first >= 8)
+			break;
+		if (index < 0)
+		{
+			names_hint(hint, sizeof(hint), group->names.names, group->count,
+					   member->name);
+			kernel_problem(reader->problems, KERNEL_INVALID, key, NULL, hint,
+						   "%s names %s, which is no %s", key,
+						   text_quote(quoted, member->name), group->noun);
+		}
+		else if (items[index] != NULL)
+			kernel_problem(reader->problems, KERNEL_INVALID, key, NULL, NULL,
+						   "%s names %s twice", key,
+						   text_quote(quoted, member->name));
+		else
+			items[index] = &member->value;
+	}
+	return reader->problems->count == first;
+}
+
+static bool
+items_in_order(Reader *reader, const Group *group, const char *key,
+			   const JsonValue *value, const JsonValue **items)
+{
+	char		hint[TEXT_SIZE];
+
+	if (group->unordered && group->count > 1)
+	{
+		text_print(hint, sizeof(hint), "Give %s as an object by name, or name "
+				   "the %s in the list \"%s\".",
+				   key, group->plural, group->plural);
+		kernel_problem(reader->problems, KERNEL_INVALID, key,
+					   "They were named by the members of an object, whose "
+					   "order jsonb does not keep.", hint,
+					   "%s is a list, but the order of the %s is not known",
+					   key, group->plural);
+		return false;
+	}
+	if (value->count != group->count)
+	{
+		text_print(hint, sizeof(hint), "Give one element for each %s.",
+				   group->noun);
+		kernel_problem(reader->problems, KERNEL_INVALID, key, NULL, hint,
+					   "%s has %d elements, but the number of %s is %d",
+					   key, value->count, group->plural, group->count);
+		return false;
+	}
+	for (int32_t i = 0; i < value->count; i++)
+		items[i] = &value->as.elements[i];
+	return true;
+}
+
+/*
+ * The parts of a value that is a list, or an object by name, of what belongs
+ * to each of the group; NULL for parts that are absent or null.
+ */
+const JsonValue **
+group_items(Reader *reader, const Group *group, const char *key,
+			const JsonValue *value)
+{
+	const JsonValue **items;
+	char		quoted[80];
+	bool		good = false;
+
+	items = reader_allocate(reader, group->count, sizeof(JsonValue *), key);
+	if (items == NULL)
+		return NULL;
+	if (value->kind == JSON_ARRAY)
+		good = items_in_order(reader, group, key, value, items);
+	else if (value->kind == JSON_OBJECT)
+		good = items_by_name(reader, group, key, value, items);
+	else
+		kernel_problem(reader->problems, KERNEL_INVALID, key, NULL, NULL,
+					   "%s must be an array with one element for each %s, "
+					   "or an object by name, not %s",
+					   key, group->noun, text_value(quoted, value));
+	for (int32_t i = 0; i < group->count; i++)
+	{
+		if (items[i] != NULL && items[i]->kind == JSON_NULL)
+			items[i] = NULL;
+	}
+	return good ? items : NULL;
+}
+
+/* ---------- of a compiled model ---------- */
+
+const char *
+kernel_label(const KernelModel *model, KernelOffset labels, int32_t index,
+			 char buffer[16])
+{
+	if (labels != 0)
+		return KERNEL_AT(model, char,
+						 KERNEL_AT(model, KernelOffset, labels)[index]);
+	snprintf(buffer, 16, "%d", index);
+	return buffer;
+}
+
+int32_t
+kernel_label_index(const KernelModel *model, KernelOffset labels, int32_t count,
+				   const char *label)
+{
+	const KernelOffset *texts = KERNEL_AT(model, KernelOffset, labels);
+
+	for (int32_t i = 0; labels != 0 && i < count; i++)
+	{
+		if (strcmp(KERNEL_AT(model, char, texts[i]), label) == 0)
+			return i;
+	}
+	return decimal_below(label, count);
+}
+
+int32_t
+kernel_factor_index(const KernelModel *model, const char *name)
+{
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		if (strcmp(KERNEL_AT(model, char, kernel_factor(model, f)->name),
+				   name) == 0)
+			return f;
+	}
+	return -1;
+}
+
+int32_t
+kernel_modality_index(const KernelModel *model, const char *name)
+{
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		if (strcmp(KERNEL_AT(model, char, kernel_modality(model, m)->name),
+				   name) == 0)
+			return m;
+	}
+	return -1;
+}
+
+int32_t
+kernel_control_index(const KernelModel *model, const char *name)
+{
+	for (int32_t c = 0; c < model->control_count; c++)
+	{
+		if (strcmp(KERNEL_AT(model, char, kernel_control(model, c)->name),
+				   name) == 0)
+			return c;
+	}
+	return -1;
+}

@@ -1,0 +1,198 @@
+/*
+ * problem.c
+ *		What is wrong with an input, and the memory to look at it.
+ */
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "compile.h"
+
+/*
+ * A text that was cut at the end of its buffer may end inside a character of
+ * UTF-8, which PostgreSQL would refuse to show: take that part away.
+ */
+static void
+text_mend(char *text)
+{
+	size_t length = strlen(text);
+	size_t start = length;
+	size_t wanted = 1;
+	unsigned char lead;
+
+	while (start > 0 && length - start < 3 && (text[start - 1] & 0xc0) == 0x80)
+		start--;
+	if (start == 0)
+		return;
+	lead = (unsigned char) text[start - 1];
+	if (lead >= 0xf0)
+		wanted = 4;
+	else if (lead >= 0xe0)
+		wanted = 3;
+	else if (lead >= 0xc0)
+		wanted = 2;
+	if (length - start + 1 < wanted)
+		text[start - 1] = '\0';
+}
+
+/* snprintf whose result may be cut short. */
+void
+text_print(char *buffer, size_t size, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void) vsnprintf(buffer, size, format, args);
+	va_end(args);
+	text_mend(buffer);
+}
+
+/* Likewise, after what is in the buffer already. */
+void
+text_add(char *buffer, size_t size, const char *format, ...)
+{
+	size_t length = strlen(buffer);
+	va_list args;
+
+	va_start(args, format);
+	(void) vsnprintf(buffer + length, size - length, format, args);
+	va_end(args);
+	text_mend(buffer);
+}
+
+/* A text from the spec in quotation marks, shortened to fit a message. */
+const char *
+text_quote(char buffer[80], const char *text)
+{
+	char shown[64];
+	bool whole = strlen(text) < sizeof(shown);
+
+	text_print(shown, sizeof(shown), "%s", text);
+	text_print(buffer, 80, "\"%s%s\"", shown, whole ? "" : "...");
+	return buffer;
+}
+
+/* What a value is, for "must be ..., not %s". */
+const char *
+text_value(char buffer[80], const JsonValue *value)
+{
+	char quoted[80];
+
+	switch (value->kind)
+	{
+		case JSON_NULL:
+			return "null";
+		case JSON_FALSE:
+			return "false";
+		case JSON_TRUE:
+			return "true";
+		case JSON_NUMBER:
+			text_print(buffer, 80, "%.10g", value->as.number);
+			return buffer;
+		case JSON_STRING:
+			text_print(buffer, 80, "the string %s",
+					   text_quote(quoted, value->as.string));
+			return buffer;
+		case JSON_ARRAY:
+			return "an array";
+		case JSON_OBJECT:
+			return "an object";
+	}
+	return "";
+}
+
+/* [0, 2] */
+void
+text_list(char *buffer, size_t size, const int32_t *items, int32_t count)
+{
+	text_print(buffer, size, "[");
+	for (int32_t i = 0; i < count && i < 20; i++)
+		text_add(buffer, size, "%s%d", i > 0 ? ", " : "", items[i]);
+	text_add(buffer, size, "%s]", count > 20 ? ", ..." : "");
+}
+
+void
+kernel_problem(KernelProblems *problems, KernelStatus status, const char *path,
+			   const char *detail, const char *hint, const char *format, ...)
+{
+	KernelProblem *problem;
+	va_list args;
+
+	if (problems->count < INT_MAX)
+		problems->count++;
+	if (problems->count > KERNEL_MAX_PROBLEMS)
+		return;
+	problem = &problems->items[problems->count - 1];
+	problem->status = status;
+	text_print(problem->path, sizeof(problem->path), "%s",
+			   path != NULL ? path : "");
+	text_print(problem->detail, sizeof(problem->detail), "%s",
+			   detail != NULL ? detail : "");
+	text_print(problem->hint, sizeof(problem->hint), "%s",
+			   hint != NULL ? hint : "");
+	va_start(args, format);
+	(void) vsnprintf(problem->message, sizeof(problem->message), format, args);
+	va_end(args);
+	text_mend(problem->message);
+}
+
+/*
+ * Zeroed memory for count items that belong to path.  A size over the limit
+ * for a model is a problem of its own: nothing is allocated that could not
+ * be part of a model anyhow.
+ */
+void *
+reader_allocate(Reader *reader, int64_t count, size_t size, const char *path)
+{
+	int64_t bytes;
+	char detail[TEXT_SIZE];
+	void *memory;
+
+	if (__builtin_mul_overflow(count, (int64_t) size, &bytes))
+		bytes = INT64_MAX;
+	if (bytes > reader->host->max_model_size)
+	{
+		text_print(detail, sizeof(detail),
+				   "It would take %lld bytes; fa_agents.max_model_size is "
+				   "%lld bytes.",
+				   (long long) bytes,
+				   (long long) reader->host->max_model_size);
+		kernel_problem(reader->problems, KERNEL_LIMIT, path, detail,
+					   "Give arrays that are mostly zero in the sparse form "
+					   "{\"shape\", \"default\", \"entries\"}, use fewer "
+					   "dependencies, or raise fa_agents.max_model_size.",
+					   "%s is too large for a model", path);
+		return NULL;
+	}
+	memory = reader->host->allocate(reader->host->context,
+									bytes > 0 ? (size_t) bytes : 1);
+	if (memory == NULL)
+	{
+		reader->failed = true;
+		return NULL;
+	}
+	memset(memory, 0, (size_t) bytes);
+	return memory;
+}
+
+void
+reader_poll(const Reader *reader)
+{
+	if (reader->host->poll != NULL)
+		reader->host->poll(reader->host->context);
+}
+
+/* What a function returns that began when there were first problems. */
+KernelStatus
+reader_status(const Reader *reader, int32_t first)
+{
+	if (reader->failed)
+		return KERNEL_MEMORY;
+	if (reader->problems->count == first)
+		return KERNEL_OK;
+	if (first < KERNEL_MAX_PROBLEMS)
+		return reader->problems->items[first].status;
+	return KERNEL_INVALID;
+}

@@ -1,0 +1,311 @@
+/*
+ * vector.c
+ *		C, D, H, I, E and learning rates, of a spec and of one agent.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "compile.h"
+
+/* pymdp accepts a distribution by isclose(sum, 1): rtol 1e-5, atol 1e-8. */
+#define SUM_TOLERANCE 1.001e-5
+
+/* One member of an object by label: {"label": number}. */
+static bool
+read_labelled(Reader *reader, const Place *place, const JsonMember *member,
+			  const Variable *variable, bool nonnegative, double *out,
+			  bool *seen)
+{
+	JsonValue	label = {.kind = JSON_STRING, .as.string = member->name};
+	int32_t		index = variable_value(variable, &label);
+	const JsonValue *value = &member->value;
+	char		hint[TEXT_SIZE] = "";
+	char		quoted[80];
+	char		text[80];
+
+	text_quote(quoted, member->name);
+	if (index < 0)
+	{
+		if (variable->labels != NULL)
+			names_hint(hint, sizeof(hint), variable->labels->names,
+					   variable->size, member->name);
+		kernel_problem(reader->problems, KERNEL_INVALID, place->path, NULL,
+					   hint, "%s names %s, which is not among the values of "
+					   "\"%s\"", place->shown, quoted, variable->name);
+	}
+	else if (seen[index])
+		kernel_problem(reader->problems, KERNEL_INVALID, place->path, NULL,
+					   NULL, "%s gives %s twice", place->shown, quoted);
+	else if (value->kind != JSON_NUMBER)
+		kernel_problem(reader->problems, KERNEL_INVALID, place->path, NULL,
+					   NULL, "%s: %s must be a number, not %s", place->shown,
+					   quoted, text_value(text, value));
+	else if (!isfinite(value->as.number))
+		kernel_problem(reader->problems, KERNEL_RANGE, place->path, NULL, NULL,
+					   "%s: %s is too large for a double precision number",
+					   place->shown, quoted);
+	else if (nonnegative && value->as.number < 0)
+		kernel_problem(reader->problems, KERNEL_RANGE, place->path, NULL, NULL,
+					   "%s: %s is %.10g, but must not be negative",
+					   place->shown, quoted, value->as.number);
+	else
+	{
+		seen[index] = true;
+		out[index] = value->as.number + 0.0;
+		return true;
+	}
+	return false;
+}
+
+/* Numbers by label; those absent are 0. */
+static bool
+read_labels(Reader *reader, const Place *place, const JsonValue *value,
+			const Variable *variable, bool nonnegative, double *out)
+{
+	bool	   *seen = reader_allocate(reader, variable->size, sizeof(bool),
+									   place->path);
+	int32_t		first = reader->problems->count;
+
+	if (seen == NULL)
+		return false;
+	memset(out, 0, (size_t) variable->size * sizeof(double));
+	for (int32_t i = 0; i < value->count; i++)
+	{
+		(void) read_labelled(reader, place, &value->as.members[i], variable,
+							 nonnegative, out, seen);
+		if (reader->problems->count - first >= 3)
+			break;
+	}
+	return reader->problems->count == first;
+}
+
+/* One number for each value of the variable: a list, sparse, or by label. */
+static bool
+vector_read(Reader *reader, const Place *place, const JsonValue *value,
+			const Variable *variable, bool nonnegative, double *out)
+{
+	Tensor		tensor = {.place = *place, .value = value,
+		.nonnegative = nonnegative};
+
+	if (value->kind == JSON_OBJECT && !tensor_is_sparse(value))
+		return read_labels(reader, place, value, variable, nonnegative, out);
+	if (!tensor_shape(reader, place, value, false, &tensor.shape))
+		return false;
+	(void) layout_add_axis(&tensor.layout, variable->size);
+	layout_row_major(&tensor.layout);
+	text_print(tensor.axes, sizeof(tensor.axes),
+			   "\"%s\" has %d values.", variable->name, variable->size);
+	return tensor_fits(reader, &tensor) && tensor_dense(reader, &tensor, out);
+}
+
+/* Preferences that change along the plan, in the sparse form. */
+static bool
+read_sparse_rows(Reader *reader, const Place *place, const JsonValue *value,
+				 const Variable *outcomes, int32_t steps, double *out,
+				 int32_t *rows)
+{
+	Tensor		tensor = {.place = *place, .value = value};
+
+	if (!tensor_shape(reader, place, value, false, &tensor.shape))
+		return false;
+	*rows = tensor.shape.rank == 2 && tensor.shape.sizes[0] <= steps ?
+		(int32_t) tensor.shape.sizes[0] : steps;
+	(void) layout_add_axis(&tensor.layout, *rows);
+	(void) layout_add_axis(&tensor.layout, outcomes->size);
+	layout_row_major(&tensor.layout);
+	text_print(tensor.axes, sizeof(tensor.axes),
+			   "The axes are the plan step and the outcomes of \"%s\".",
+			   outcomes->name);
+	return tensor_fits(reader, &tensor) && tensor_dense(reader, &tensor, out);
+}
+
+static bool
+read_rows(Reader *reader, const Place *place, const JsonValue *value,
+		  const Variable *outcomes, int32_t steps, double *out)
+{
+	Place		row;
+
+	if (value->count > steps)
+	{
+		kernel_problem(reader->problems, KERNEL_INVALID, place->path,
+					   "C may have one row for each plan step; where it has "
+					   "fewer, the last is repeated.",
+					   "For preferences that do not change along the plan give "
+					   "one number for each outcome.",
+					   "%s has %d rows, but a policy has %d %s", place->shown,
+					   value->count, steps, steps == 1 ? "step" : "steps");
+		return false;
+	}
+	for (int32_t i = 0; i < value->count; i++)
+	{
+		text_print(row.path, sizeof(row.path), "%s[%d]", place->path, i);
+		memcpy(row.shown, row.path, sizeof(row.path));
+		if (!vector_read(reader, &row, &value->as.elements[i], outcomes, false,
+						 out + (int64_t) i * outcomes->size))
+			return false;
+	}
+	return true;
+}
+
+/* C of a modality, out [steps][O]: one row for all steps, or some rows. */
+bool
+vector_C(Reader *reader, const Place *place, const JsonValue *value,
+		 const Variable *outcomes, int32_t steps, double *out)
+{
+	const JsonValue *shape = json_member(value, "shape");
+	size_t		row_bytes = (size_t) outcomes->size * sizeof(double);
+	int32_t		rows = 1;
+	bool		good;
+
+	if (value->kind == JSON_ARRAY && value->count > 0 &&
+		(value->as.elements[0].kind == JSON_ARRAY ||
+		 value->as.elements[0].kind == JSON_OBJECT))
+	{
+		rows = value->count;
+		good = read_rows(reader, place, value, outcomes, steps, out);
+	}
+	else if (tensor_is_sparse(value) && shape != NULL && shape->count == 2 &&
+			 shape->kind == JSON_ARRAY)
+		good = read_sparse_rows(reader, place, value, outcomes, steps, out,
+								&rows);
+	else
+		good = vector_read(reader, place, value, outcomes, false, out);
+	for (int32_t i = rows; good && i < steps; i++)
+		memcpy(out + (int64_t) i * outcomes->size,
+			   out + (int64_t) (i - 1) * outcomes->size, row_bytes);
+	return good;
+}
+
+/* A distribution over a factor's states, out [S]. */
+bool
+vector_D(Reader *reader, const Place *place, const JsonValue *value,
+		 const Variable *states, double *out)
+{
+	double		sum = 0;
+
+	if (!vector_read(reader, place, value, states, true, out))
+		return false;
+	for (int32_t i = 0; i < states->size; i++)
+		sum += out[i];
+	if (fabs(sum - 1) <= SUM_TOLERANCE)
+		return true;
+	kernel_problem(reader->problems, KERNEL_INVALID, place->path, NULL, NULL,
+				   "%s sums to %.10g, not to 1", place->shown, sum);
+	return false;
+}
+
+static bool
+all_binary(Reader *reader, const Place *place, const double *values,
+		   int64_t count)
+{
+	for (int64_t i = 0; i < count; i++)
+	{
+		if (values[i] == 0 || values[i] == 1)
+			continue;
+		kernel_problem(reader->problems, KERNEL_RANGE, place->path, NULL,
+					   "1 marks a state that is a goal, 0 one that is not.",
+					   "%s has an element %.10g, but its elements must be 0 "
+					   "or 1", place->shown, values[i]);
+		return false;
+	}
+	return true;
+}
+
+/* The goal states of a factor, out [S] of 0 and 1. */
+bool
+vector_H(Reader *reader, const Place *place, const JsonValue *value,
+		 const Variable *states, double *out)
+{
+	return vector_read(reader, place, value, states, false, out) &&
+		all_binary(reader, place, out, states->size);
+}
+
+/* The reachability matrix of a factor as pymdp makes it, [depth][S]. */
+bool
+vector_I(Reader *reader, const Place *place, const JsonValue *value,
+		 int32_t states, int32_t *depth, double **out)
+{
+	Tensor		tensor = {.place = *place, .value = value};
+
+	if (!tensor_shape(reader, place, value, false, &tensor.shape))
+		return false;
+	(void) layout_add_axis(&tensor.layout, tensor.shape.sizes[0]);
+	(void) layout_add_axis(&tensor.layout, states);
+	layout_row_major(&tensor.layout);
+	text_print(tensor.axes, sizeof(tensor.axes),
+			   "The axes are the steps to the goal and the states.");
+	if (!tensor_fits(reader, &tensor))
+		return false;
+	*depth = (int32_t) tensor.shape.sizes[0];
+	*out = reader_allocate(reader, tensor.layout.elements, sizeof(double),
+						   place->path);
+	return *out != NULL && tensor_dense(reader, &tensor, *out) &&
+		all_binary(reader, place, *out, tensor.layout.elements);
+}
+
+/* The weights of the policies, as their logarithms. */
+bool
+vector_E(Reader *reader, const JsonValue *value, int32_t policies,
+		 double *log_E)
+{
+	Tensor		tensor = {.place = {"E", "E"}, .value = value,
+		.nonnegative = true};
+	bool		positive = false;
+
+	if (!tensor_shape(reader, &tensor.place, value, false, &tensor.shape))
+		return false;
+	(void) layout_add_axis(&tensor.layout, policies);
+	layout_row_major(&tensor.layout);
+	text_print(tensor.axes, sizeof(tensor.axes),
+			   "E has one weight for each of the %d policies.", policies);
+	if (!tensor_fits(reader, &tensor) || !tensor_dense(reader, &tensor, log_E))
+		return false;
+	for (int32_t i = 0; i < policies; i++)
+	{
+		positive |= log_E[i] > 0;
+		log_E[i] = kernel_log(log_E[i]);
+	}
+	if (!positive)
+		kernel_problem(reader->problems, KERNEL_RANGE, "E", NULL, NULL,
+					   "E gives no policy a positive weight");
+	return positive;
+}
+
+/*
+ * A learning rate for each of a group, out [count]: one number for all, or a
+ * list or object of them.  Those not given keep what out has.
+ */
+bool
+vector_rates(Reader *reader, const char *key, const JsonValue *value,
+			 const Group *group, double *out)
+{
+	const JsonValue **items;
+	int32_t		first = reader->problems->count;
+	char		text[80];
+
+	items = reader_allocate(reader, group->count, sizeof(JsonValue *), key);
+	if (items == NULL)
+		return false;
+	for (int32_t i = 0; i < group->count; i++)
+		items[i] = value;
+	if (value->kind != JSON_NUMBER)
+		items = group_items(reader, group, key, value);
+	for (int32_t i = 0; items != NULL && i < group->count; i++)
+	{
+		if (items[i] == NULL)
+			continue;
+		if (items[i]->kind == JSON_NUMBER && items[i]->as.number >= 0 &&
+			isfinite(items[i]->as.number))
+		{
+			out[i] = items[i]->as.number + 0.0;
+			continue;
+		}
+		kernel_problem(reader->problems, items[i]->kind == JSON_NUMBER ?
+					   KERNEL_RANGE : KERNEL_INVALID, key, NULL, NULL,
+					   "%s has a rate that is %s, but a rate must be a number "
+					   "that is not negative", key,
+					   text_value(text, items[i]));
+		break;
+	}
+	return items != NULL && reader->problems->count == first;
+}

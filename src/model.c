@@ -1,0 +1,428 @@
+/*-------------------------------------------------------------------------
+ *
+ * model.c
+ *	  Models and worlds: create, check, drop, and find by name.
+ *
+ * Both are compiled specs under a name with versions, in tables of the same
+ * shape; a world is one whose A, B and D are used as the truth.
+ *
+ * Locks, in this order: the name (while a version is added), then the id: in
+ * ACCESS SHARE by whoever makes agents of it, in ACCESS EXCLUSIVE by whoever
+ * drops it.  A foreign key would do the same by a multixact on one row that
+ * every creator touches.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "common/hashfn.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "fa_agents.h"
+
+#define NAME_LIMIT 255			/* bytes of a model's name */
+
+PG_FUNCTION_INFO_V1(fa_model_create);
+PG_FUNCTION_INFO_V1(fa_model_check);
+PG_FUNCTION_INFO_V1(fa_model_drop);
+PG_FUNCTION_INFO_V1(fa_world_create);
+PG_FUNCTION_INFO_V1(fa_world_drop);
+
+/* What differs between the two tables. */
+typedef struct TableTexts
+{
+	const char *word;			/* in messages */
+	const char *relation;
+	const char *sequence;
+	Statement	newest;			/* owner and version of a name */
+	Statement	insert;
+	Statement	find;			/* a version, or the newest where $2 is null */
+	Statement	all;			/* ids of a name, of one version where $2 is not null */
+	Statement	exists;
+	Statement	users;			/* an agent that uses one of the ids */
+	Statement	remove;
+} TableTexts;
+
+static TableTexts texts[] = {
+	[TABLE_MODEL] = {
+		.word = "model",
+		.relation = "fa_model",
+		.sequence = "fa_model_id_seq",
+		.newest = {"SELECT owner, version FROM @.fa_model WHERE name" EQ "$1"
+		" ORDER BY version DESC LIMIT 1", 1, {TEXTOID}},
+		.insert = {"INSERT INTO @.fa_model (model_id, name, version, owner, spec, body)"
+		" VALUES ($1, $2, $3, $4, $5, $6)", 6,
+		{INT8OID, TEXTOID, INT4OID, REGROLEOID, JSONBOID, BYTEAOID}},
+		.find = {"SELECT model_id, digest, owner FROM @.fa_model WHERE name" EQ "$1"
+		" AND ($2 IS NULL OR version" EQ "$2) ORDER BY version DESC LIMIT 1", 2,
+		{TEXTOID, INT4OID}},
+		.all = {"SELECT model_id, owner FROM @.fa_model WHERE name" EQ "$1"
+		" AND ($2 IS NULL OR version" EQ "$2) ORDER BY model_id", 2,
+		{TEXTOID, INT4OID}},
+		.exists = {"SELECT 1 FROM @.fa_model WHERE model_id" EQ "$1", 1, {INT8OID}},
+		.users = {"SELECT agent_id FROM @.fa_agent WHERE model_id" EQ "$1 LIMIT 1",
+		1, {INT8OID}},
+		.remove = {"DELETE FROM @.fa_model WHERE model_id" EQ "$1", 1, {INT8OID}},
+	},
+	[TABLE_WORLD] = {
+		.word = "world",
+		.relation = "fa_world",
+		.sequence = "fa_world_id_seq",
+		.newest = {"SELECT owner, version FROM @.fa_world WHERE name" EQ "$1"
+		" ORDER BY version DESC LIMIT 1", 1, {TEXTOID}},
+		.insert = {"INSERT INTO @.fa_world (world_id, name, version, owner, spec, body)"
+		" VALUES ($1, $2, $3, $4, $5, $6)", 6,
+		{INT8OID, TEXTOID, INT4OID, REGROLEOID, JSONBOID, BYTEAOID}},
+		.find = {"SELECT world_id, digest, owner FROM @.fa_world WHERE name" EQ "$1"
+		" AND ($2 IS NULL OR version" EQ "$2) ORDER BY version DESC LIMIT 1", 2,
+		{TEXTOID, INT4OID}},
+		.all = {"SELECT world_id, owner FROM @.fa_world WHERE name" EQ "$1"
+		" AND ($2 IS NULL OR version" EQ "$2) ORDER BY world_id", 2,
+		{TEXTOID, INT4OID}},
+		.exists = {"SELECT 1 FROM @.fa_world WHERE world_id" EQ "$1", 1, {INT8OID}},
+		.users = {"SELECT agent_id FROM @.fa_agent WHERE world_id" EQ "$1 LIMIT 1",
+		1, {INT8OID}},
+		.remove = {"DELETE FROM @.fa_world WHERE world_id" EQ "$1", 1, {INT8OID}},
+	},
+};
+
+/* ---------- names ---------- */
+
+/*
+ * Splits "name@version"; version is 0 where none is said.  A name itself holds
+ * no "@", so the two cannot be confused.
+ */
+static char *
+split_name(const char *name, int32 *version)
+{
+	const char *at = strrchr(name, '@');
+
+	*version = 0;
+	if (at == NULL)
+		return pstrdup(name);
+	if (at[1] == '\0' || strlen(at + 1) > 9 ||
+		strspn(at + 1, "0123456789") != strlen(at + 1) || atoi(at + 1) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid version in name \"%s\"", name),
+				 errhint("Write \"name\" for the newest version, or \"name@2\" for the second.")));
+	*version = atoi(at + 1);
+	return pnstrdup(name, at - name);
+}
+
+static void
+check_new_name(ModelTable table, const char *name)
+{
+	if (name[0] == '\0' || strlen(name) > NAME_LIMIT || strchr(name, '@') != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("invalid %s name \"%.*s\"", texts[table].word, NAME_LIMIT, name),
+				 errdetail("A name has 1 to %d bytes and no \"@\"; versions are numbered by themselves.",
+						   NAME_LIMIT)));
+}
+
+static void
+require_owner(const Call *call, ModelTable table, const char *name, Oid owner)
+{
+	if (!has_privs_of_role(call->user, owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for %s \"%s\"", texts[table].word, name),
+				 errdetail("Only its owner may use, change or drop it.")));
+}
+
+static void
+unknown_name(ModelTable table, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("%s \"%s\" does not exist", texts[table].word, name),
+			 errhint("Create it by %s, or look at the names in table %s.",
+					 table == TABLE_MODEL ? "fa_model_create" : "fa_world_create",
+					 texts[table].relation)));
+}
+
+/* ---------- locks ---------- */
+
+void
+model_lock(const Call *call, ModelTable table, int64 id, LOCKMODE mode)
+{
+	/* two ids that share their low 32 bits share a lock, which is harmless */
+	LockDatabaseObject(call_relation(call, texts[table].relation), (Oid) id, 0, mode);
+}
+
+static void
+lock_name(const Call *call, ModelTable table, const char *name)
+{
+	Oid			hash = hash_bytes((const unsigned char *) name, strlen(name));
+
+	LockDatabaseObject(call_relation(call, texts[table].relation), hash, 1,
+					   ExclusiveLock);
+}
+
+/*
+ * Runs a one-argument statement under the newest snapshot.  What a lock guards
+ * must be looked at as it is now, also in a REPEATABLE READ transaction whose own
+ * snapshot is older than the lock.
+ */
+static bool
+found_now(const Call *call, Statement *statement, int64 id)
+{
+	Datum		arguments[1] = {Int64GetDatum(id)};
+	Call		now = *call;
+	bool		found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	now.read_only = true;
+	found = statement_run(&now, statement, arguments, NULL, 1) > 0;
+	PopActiveSnapshot();
+	return found;
+}
+
+/* ---------- find ---------- */
+
+/* The newest version of a name, or the one that it says; an error if none. */
+ModelRow
+model_find(const Call *call, ModelTable table, const char *name)
+{
+	int32		version;
+	char	   *base = split_name(name, &version);
+	Datum		arguments[2] = {CStringGetTextDatum(base), Int32GetDatum(version)};
+	ModelRow	row;
+	bool		isnull;
+
+	if (statement_run(call, &texts[table].find, arguments,
+					  version == 0 ? " n" : NULL, 1) == 0)
+		unknown_name(table, name);
+	row.id = result_int64(0, 1);
+	row.digest = PointerGetDatum(DatumGetByteaPCopy(result_datum(0, 2, &isnull)));
+	row.owner = DatumGetObjectId(result_datum(0, 3, &isnull));
+	require_owner(call, table, name, row.owner);
+	return row;
+}
+
+/* The same, kept from being dropped until the transaction ends. */
+ModelRow
+model_find_for_use(const Call *call, ModelTable table, const char *name)
+{
+	ModelRow	row = model_find(call, table, name);
+
+	model_lock(call, table, row.id, AccessShareLock);
+	if (!found_now(call, &texts[table].exists, row.id))
+		unknown_name(table, name);
+	return row;
+}
+
+/* ---------- create ---------- */
+
+/*
+ * Compiles a spec in the current memory context; its problems are added, and
+ * the result is NULL where there are any.
+ */
+static const KernelModel *
+compile(Jsonb *spec, KernelProblems *problems)
+{
+	const KernelModel *model = NULL;
+	KernelHost	host;
+	KernelStatus status;
+	int64		workspace;
+
+	host_init(&host, CurrentMemoryContext);
+	status = kernel_compile(&host, json_from_jsonb(&host, spec, "spec"), &model,
+							problems);
+	if (problems->count > 0)
+		return NULL;
+	host_check(status, "a model");
+	workspace = kernel_workspace_size(model);
+	if (workspace < 0 || workspace > host.max_model_size)
+	{
+		kernel_problem(problems, KERNEL_LIMIT, "policies", "",
+					   "Use fewer policies or smaller factors, or raise fa_agents.max_model_size.",
+					   "planning would need %lld kB of memory, the limit is %d kB",
+					   (long long) (workspace < 0 ? -1 : workspace / 1024), fa_max_model_size);
+		return NULL;
+	}
+	return model;
+}
+
+/* The version that a new spec of this name gets; the name is locked. */
+static int32
+next_version(const Call *call, ModelTable table, const char *name)
+{
+	Datum		arguments[1] = {CStringGetTextDatum(name)};
+	bool		isnull;
+
+	if (statement_run(call, &texts[table].newest, arguments, NULL, 1) == 0)
+		return 1;
+	if (!has_privs_of_role(call->user, DatumGetObjectId(result_datum(0, 1, &isnull))))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("%s name \"%s\" is in use by another owner",
+						texts[table].word, name),
+				 errhint("Choose another name; only the owner adds versions.")));
+	return DatumGetInt32(result_datum(0, 2, &isnull)) + 1;
+}
+
+static int64
+create(FunctionCallInfo fcinfo, ModelTable table)
+{
+	const char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Jsonb	   *spec = PG_GETARG_JSONB_P(1);
+	KernelProblems *problems = palloc0(sizeof(KernelProblems));
+	const KernelModel *model;
+	bytea	   *body;
+	Datum		arguments[6];
+	int64		id;
+	Call		call;
+
+	call_require_write(table == TABLE_MODEL ? "fa_model_create" : "fa_world_create");
+	check_new_name(table, name);
+	model = compile(spec, problems);
+	host_report(problems, "spec");
+	if (model->size > MaxAllocSize - VARHDRSZ)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("compiled %s of " INT64_FORMAT " bytes does not fit a row",
+						texts[table].word, (int64) model->size),
+				 errhint("Give A and B in the sparse forms \"entries\" or \"next\".")));
+	body = palloc(VARHDRSZ + model->size);
+	SET_VARSIZE(body, VARHDRSZ + model->size);
+	memcpy(VARDATA(body), model, model->size);
+
+	call_begin(&call, fcinfo, false);
+	lock_name(&call, table, name);
+	id = nextval_internal(call_relation(&call, texts[table].sequence), false);
+	arguments[0] = Int64GetDatum(id);
+	arguments[1] = CStringGetTextDatum(name);
+	arguments[2] = Int32GetDatum(next_version(&call, table, name));
+	arguments[3] = ObjectIdGetDatum(call.user);
+	arguments[4] = JsonbPGetDatum(spec);
+	arguments[5] = PointerGetDatum(body);
+	statement_run(&call, &texts[table].insert, arguments, NULL, 0);
+	call_end(&call);
+	return id;
+}
+
+/*
+ * fa_model_create(name text, spec jsonb) returns the id of the new version.
+ */
+Datum
+fa_model_create(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(create(fcinfo, TABLE_MODEL));
+}
+
+/* fa_world_create(name text, spec jsonb) returns the id of the new version. */
+Datum
+fa_world_create(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(create(fcinfo, TABLE_WORLD));
+}
+
+static Datum
+text_or_null(const char *string, bool *isnull)
+{
+	*isnull = string[0] == '\0';
+	return *isnull ? (Datum) 0 : CStringGetTextDatum(string);
+}
+
+/*
+ * fa_model_check(spec jsonb) returns a row (path, message, detail, hint) for each
+ * problem.
+ */
+Datum
+fa_model_check(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *spec = PG_GETARG_JSONB_P(0);
+	KernelProblems *problems = palloc0(sizeof(KernelProblems));
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	(void) compile(spec, problems);
+	for (int i = 0; i < Min(problems->count, KERNEL_MAX_PROBLEMS); i++)
+	{
+		const KernelProblem *problem = &problems->items[i];
+		Datum		values[4];
+		bool		nulls[4];
+
+		values[0] = text_or_null(problem->path, &nulls[0]);
+		values[1] = text_or_null(problem->message, &nulls[1]);
+		values[2] = text_or_null(problem->detail, &nulls[2]);
+		values[3] = text_or_null(problem->hint, &nulls[3]);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+/* ---------- drop ---------- */
+
+/* Drops one version, if no agent has it. */
+static void
+drop_one(const Call *call, ModelTable table, const char *name, int64 id)
+{
+	Datum		arguments[1] = {Int64GetDatum(id)};
+
+	model_lock(call, table, id, AccessExclusiveLock);
+	if (found_now(call, &texts[table].users, id))
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop %s \"%s\" because agents use it",
+						texts[table].word, name),
+				 errhint("Drop the agents by fa_agent_drop first; they are in table fa_agent with %s_id " INT64_FORMAT ".",
+						 texts[table].word, id)));
+	statement_run(call, &texts[table].remove, arguments, NULL, 0);
+}
+
+static void
+drop(FunctionCallInfo fcinfo, ModelTable table)
+{
+	const char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int32		version;
+	char	   *base = split_name(name, &version);
+	Datum		arguments[2] = {CStringGetTextDatum(base), Int32GetDatum(version)};
+	bool		isnull;
+	int			count;
+	int64	   *ids;
+	Call		call;
+
+	call_require_write(table == TABLE_MODEL ? "fa_model_drop" : "fa_world_drop");
+	call_begin(&call, fcinfo, false);
+	count = statement_run(&call, &texts[table].all, arguments,
+						  version == 0 ? " n" : NULL, 0);
+	if (count == 0)
+		unknown_name(table, name);
+	ids = palloc(sizeof(int64) * count);
+	for (int i = 0; i < count; i++)
+	{
+		require_owner(&call, table, name,
+					  DatumGetObjectId(result_datum(i, 2, &isnull)));
+		ids[i] = result_int64(i, 1);
+	}
+	for (int i = 0; i < count; i++)
+		drop_one(&call, table, name, ids[i]);
+	call_end(&call);
+}
+
+/* fa_model_drop(name text): all versions, or the one that "name@2" says. */
+Datum
+fa_model_drop(PG_FUNCTION_ARGS)
+{
+	drop(fcinfo, TABLE_MODEL);
+	PG_RETURN_VOID();
+}
+
+Datum
+fa_world_drop(PG_FUNCTION_ARGS)
+{
+	drop(fcinfo, TABLE_WORLD);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,55 @@
+/*
+ * spec.h
+ *		The text of a ready spec: what spec.c says and spec_write.c writes.
+ */
+#ifndef FA_SPEC_H
+#define FA_SPEC_H
+
+#include "lib/stringinfo.h"
+
+/* A factor's states, a modality's outcomes or a control's actions. */
+typedef struct SpecAxis
+{
+	const char		  *name;
+	int				   size;
+	const char *const *labels;
+} SpecAxis;
+
+/* Where an action leads: the next state of one factor, with certainty. */
+typedef int (*SpecMove)(const void *task, int from, int action);
+
+/* A whole spec: names, then the lists A, B, C and D one after another. */
+extern void	 spec_begin(StringInfo buf);
+extern void	 spec_names(StringInfo buf, int factors, const SpecAxis *states,
+						const SpecAxis *actions, int modalities,
+						const SpecAxis *outcomes, const int *parents);
+extern void	 spec_open_list(StringInfo buf, const char *name);
+extern void	 spec_next_list(StringInfo buf, const char *name);
+extern Datum spec_finish(StringInfo buf, int policy_len);
+
+/* Arrays, each an element of such a list. */
+extern const double *
+spec_dense(StringInfo buf, int rank, const int *shape, const double *values);
+extern void
+spec_open_sparse(StringInfo buf, int rank, const int *shape, double others);
+extern void
+spec_entry(StringInfo buf, int rank, const int *index, double value);
+extern void spec_close_sparse(StringInfo buf);
+extern void
+spec_diagonal(StringInfo buf, int size, double diagonal, double others);
+extern void spec_moves(StringInfo buf, int states, int actions, SpecMove move,
+					   const void *task);
+extern void spec_no_moves(StringInfo buf, int states);
+extern void spec_zeros(StringInfo buf);
+extern void
+spec_label_value(StringInfo buf, const SpecAxis *axis, int index, double value);
+extern void spec_start(StringInfo buf, const SpecAxis *axis, int known);
+
+/* What these are made of. */
+extern void spec_open(StringInfo buf, char bracket);
+extern void spec_close(StringInfo buf, char bracket);
+extern void spec_member(StringInfo buf, const char *name);
+extern void spec_int(StringInfo buf, int value);
+extern void spec_double(StringInfo buf, double value);
+
+#endif /* FA_SPEC_H */

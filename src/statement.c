@@ -1,0 +1,273 @@
+/*-------------------------------------------------------------------------
+ *
+ * statement.c
+ *	  SQL of our own: saved plans, run as the extension's owner.
+ *
+ * Users have no rights to write the tables, else they could forge beliefs.
+ * A function checks the caller's rights in C and then runs its statements
+ * as the owner of the extension's functions; for that it switches the user
+ * id, which the end of a (sub)transaction restores after an error.
+ *
+ * A statement's text is fixed but for the schema, which is looked up at each
+ * call: DROP and CREATE EXTENSION in one session may move it.  Operators are
+ * qualified, so no search_path can put another one in their place.
+ *
+ * The shape of the plans is pinned.  A plan is made once and used for a table
+ * that was empty then and large later; a sequential scan or a hash join that
+ * was cheapest at first would stay, take row locks in heap order (two batches
+ * could deadlock) and widen the conflicts of SERIALIZABLE transactions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "miscadmin.h"
+#include "optimizer/cost.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/queryenvironment.h"
+#include "utils/syscache.h"
+
+#include "fa_agents.h"
+
+/* The schema that saved plans were made for; a change begins a generation. */
+static Oid	current_schema_oid = InvalidOid;
+static char current_schema_name[NAMEDATALEN];
+static uint64 current_generation = 0;
+
+/* Schema and owner of the function that is being called. */
+static Oid
+called_function(Oid function, Oid *schema)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	owner = form->proowner;
+	*schema = form->pronamespace;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Notes a move or a new name of our schema. */
+static void
+note_schema(Oid schema)
+{
+	char	   *name = get_namespace_name(schema);
+
+	if (name == NULL)
+		elog(ERROR, "cache lookup failed for schema %u", schema);
+	if (schema != current_schema_oid || strcmp(name, current_schema_name) != 0)
+	{
+		current_schema_oid = schema;
+		strlcpy(current_schema_name, name, NAMEDATALEN);
+		current_generation++;
+	}
+	pfree(name);
+}
+
+/*
+ * call_begin connects to SPI and becomes the extension's owner.  With read_only,
+ * statements see what the calling statement sees; otherwise each has a snapshot
+ * of its own and sees what the ones before it wrote.
+ */
+void
+call_begin(Call *call, FunctionCallInfo fcinfo, bool read_only)
+{
+	Oid			owner = called_function(fcinfo->flinfo->fn_oid, &call->schema);
+
+	note_schema(call->schema);
+	call->read_only = read_only;
+	GetUserIdAndSecContext(&call->user, &call->security);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	SetUserIdAndSecContext(owner, call->security | SECURITY_LOCAL_USERID_CHANGE);
+}
+
+void
+call_end(Call *call)
+{
+	SetUserIdAndSecContext(call->user, call->security);
+	SPI_finish();
+}
+
+/* Refuses a writing function where nothing may be written. */
+void
+call_require_write(const char *function)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s() during recovery", function),
+				 errhint("Call it on the primary server; fa_infer, fa_belief and fa_explain work on a standby.")));
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot execute %s() in a read-only transaction", function),
+				 errhint("Begin the transaction READ WRITE; fa_infer, fa_belief and fa_explain only read.")));
+}
+
+const char *
+call_schema_name(void)
+{
+	return current_schema_name;
+}
+
+/* The OID of one of our tables, for locks. */
+Oid
+call_relation(const Call *call, const char *name)
+{
+	Oid			relation = get_relname_relid(name, call->schema);
+
+	if (!OidIsValid(relation))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s\" of extension fa_agents does not exist", name),
+				 errhint("The extension's SQL objects may be of an older version; run ALTER EXTENSION fa_agents UPDATE.")));
+	return relation;
+}
+
+/* sql with each "@" replaced by our schema's quoted name. */
+static char *
+statement_text(const char *sql)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (const char *c = sql; *c != '\0'; c++)
+	{
+		if (*c == '@')
+			appendStringInfoString(&text, quote_identifier(current_schema_name));
+		else
+			appendStringInfoChar(&text, *c);
+	}
+	return text.data;
+}
+
+static void
+statement_prepare(Statement *statement)
+{
+	char	   *text = statement_text(statement->sql);
+	SPIPlanPtr	plan;
+
+	if (statement->plan != NULL)
+	{
+		SPI_freeplan(statement->plan);
+		statement->plan = NULL;
+	}
+	plan = SPI_prepare_cursor(text, statement->nargs, statement->types,
+							  CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", text,
+			 SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "SPI_keepplan failed");
+	statement->plan = plan;
+	statement->generation = current_generation;
+	pfree(text);
+}
+
+/* Runs a prepared statement under the pinned planner settings. */
+static int
+run_pinned(const Call *call, Statement *statement, Datum *values,
+		   const char *nulls, int64 limit)
+{
+	bool		seqscan = enable_seqscan;
+	bool		bitmapscan = enable_bitmapscan;
+	bool		hashjoin = enable_hashjoin;
+	bool		mergejoin = enable_mergejoin;
+	volatile int result = 0;
+
+	PG_TRY();
+	{
+		enable_seqscan = enable_bitmapscan = false;
+		enable_hashjoin = enable_mergejoin = false;
+		result = SPI_execute_plan(statement->plan, values, nulls,
+								  call->read_only, limit);
+	}
+	PG_FINALLY();
+	{
+		enable_seqscan = seqscan;
+		enable_bitmapscan = bitmapscan;
+		enable_hashjoin = hashjoin;
+		enable_mergejoin = mergejoin;
+	}
+	PG_END_TRY();
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", statement->sql,
+			 SPI_result_code_string(result));
+	return (int) SPI_processed;
+}
+
+/*
+ * Runs a statement; rows of the result, if any, are in SPI_tuptable.  Returns
+ * the number of rows processed.
+ */
+int
+statement_run(const Call *call, Statement *statement, Datum *values,
+			  const char *nulls, int64 limit)
+{
+	if (statement->plan == NULL || statement->generation != current_generation)
+		statement_prepare(statement);
+	return run_pinned(call, statement, values, nulls, limit);
+}
+
+/*
+ * The same with rows of ours that the statement reads as a relation (the
+ * mechanism of transition tables): a batch goes to the executor as it is.
+ */
+int
+statement_run_with(const Call *call, Statement *statement, Datum *values,
+				   const char *nulls, const char *relation, TupleDesc desc,
+				   Tuplestorestate *rows, int64 count)
+{
+	EphemeralNamedRelationData enr;
+	int			processed;
+
+	memset(&enr, 0, sizeof(enr));
+	enr.md.name = unconstify(char *, relation);
+	enr.md.reliddesc = InvalidOid;
+	enr.md.tupdesc = desc;
+	enr.md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr.md.enrtuples = (double) count;
+	enr.reldata = rows;
+	if (SPI_register_relation(&enr) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register relation \"%s\"", relation);
+	processed = statement_run(call, statement, values, nulls, 0);
+	SPI_unregister_relation(relation);
+	return processed;
+}
+
+Datum
+result_datum(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column,
+						 isnull);
+}
+
+int64
+result_int64(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = result_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+bool
+result_isnull(uint64 row, int column)
+{
+	bool		isnull;
+
+	(void) result_datum(row, column, &isnull);
+	return isnull;
+}
