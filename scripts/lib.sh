@@ -40,7 +40,7 @@ make_work_dir()
 	local dir
 
 	dir=$(mktemp -d "${FA_TMPDIR:-/tmp}/fa_agents.XXXXXX")
-	give_to_server "$dir"
+	give_to_server "$dir" || return 1
 	printf '%s\n' "$dir"
 }
 

@@ -42,7 +42,6 @@ CREATE TABLE fa_belief (
 	world_state int[],
 	observation int[],
 	did int[],
-	last_key text,
 	before float8[],
 	belief float8[] NOT NULL
 ) WITH (fillfactor = 50, toast_tuple_target = 4080,
@@ -53,7 +52,11 @@ ALTER TABLE fa_belief
 	ALTER COLUMN before SET STORAGE EXTERNAL,
 	ALTER COLUMN belief SET STORAGE EXTERNAL,
 	ALTER COLUMN model_digest SET STORAGE PLAIN,
-	ALTER COLUMN world_digest SET STORAGE PLAIN;
+	ALTER COLUMN world_digest SET STORAGE PLAIN,
+	ALTER COLUMN action SET STORAGE PLAIN,
+	ALTER COLUMN world_state SET STORAGE PLAIN,
+	ALTER COLUMN observation SET STORAGE PLAIN,
+	ALTER COLUMN did SET STORAGE PLAIN;
 COMMENT ON TABLE fa_belief IS
 	'the hot row of each agent: its state after the last step';
 COMMENT ON COLUMN fa_belief.parameters IS

@@ -23,6 +23,7 @@ CREATE TABLE fa_key (
 	vfe float8,
 	PRIMARY KEY (agent_id, kind, key)
 );
+CREATE INDEX fa_key_at ON fa_key (at);
 COMMENT ON TABLE fa_key IS
 	'keys of steps (kind s, with their result) and of observations (kind o), for fa_agents.key_retention';
 

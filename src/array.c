@@ -13,7 +13,7 @@
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
-#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 
 #include "fa_agents.h"
 
@@ -132,4 +132,14 @@ const int32 *
 array_int32s(Datum array, int expected, const char *what)
 {
 	return stored_data(array, INT4OID, expected, what);
+}
+
+Datum
+array_from_int64(const int64 *values, int64 count)
+{
+	ArrayType  *array = make_array(INT8OID, sizeof(int64), count);
+
+	if (count > 0)
+		memcpy(ARR_DATA_PTR(array), values, sizeof(int64) * count);
+	return PointerGetDatum(array);
 }

@@ -133,7 +133,9 @@ load_block(const Call *call, const KernelHost *host, ModelTable table, int64 id)
 	size = VARSIZE_ANY_EXHDR(body);
 	block = host->allocate(host->context, size);
 	if (block == NULL)
-		host_check(KERNEL_MEMORY, "a model");
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+				 errdetail("Failed to load a model of %zu bytes.", size)));
 	memcpy(block, VARDATA_ANY(body), size);
 	if (kernel_model_valid(block, size))
 		return block;

@@ -104,6 +104,7 @@ extern int64 *array_to_int64(ArrayType *array, int *count, const char *what);
 extern int32 *array_to_int32(ArrayType *array, int *count, const char *what,
 							 int32 for_null);
 extern Datum array_from_int32(const int32 *values, int count);
+extern Datum array_from_int64(const int64 *values, int64 count);
 extern Datum array_from_double(const double *values, int64 count);
 extern const double *array_doubles(Datum array, int expected, const char *what);
 extern const int32 *array_int32s(Datum array, int expected, const char *what);
@@ -148,34 +149,37 @@ extern ModelRow model_find_for_use(const Call *call, ModelTable table,
 extern void model_lock(const Call *call, ModelTable table, int64 id,
 					   LOCKMODE mode);
 
-/* ---------- agent.c: rows of agents ---------- */
+/* ---------- belief.c: hot rows ---------- */
 
 /*
- * The hot row of one agent, all that a step reads.  Arrays lie in the memory
- * context that was current when it was read.
+ * The hot row of one agent, all that a step reads.  It lies in the memory
+ * context that was current when it was read; what it points to may lie in SPI's
+ * result, which lives as long.
  */
 typedef struct AgentRow
 {
 	int64		agent_id;
 	int64		model_id;
+	int64		world_id;	/* 0: none named */
 	int64		seed;
 	int64		step;		/* life steps made */
+	int64		read_step;	/* step and trial as they were read: */
+	int32		read_trial; /* a write goes through only if they still are */
 	int32		trial;
 	Oid			owner;
 	bool		paused;
-	bool		has_key;
 	int16		history;	/* HISTORY_* bits, 0: none kept */
+	bool		vfe_known;
 	double		vfe;
 	CachedModel *model;
 	CachedModel *world;		/* NULL: none named */
 	const KernelParameters *parameters; /* NULL: the model's */
 	double	   *belief;		/* [belief_size] */
-	int32	   *action;		/* [control_count], or NULL: none in this trial */
-	int32	   *world_state; /* [factor_count of the world], or NULL */
-	int32	   *observation; /* of the last step, where its update is owed */
-	double	   *before;		/* posterior one step before that, or NULL */
-	int32	   *did;		/* action between the two, or NULL */
-	const char *last_key;	/* key of the last step, or NULL */
+	const int32 *action;	/* [control_count], or NULL: none in this trial */
+	const int32 *world_state;	/* [factor_count of the world], or NULL */
+	const int32 *observation;	/* of the last step, where its update is owed */
+	const int32 *did;		/* the action before that observation, or NULL */
+	const double *before;	/* the belief before that action, or NULL */
 	KernelLearned *learned; /* NULL: the model does not learn */
 	bool	   *changed;	/* [parts]: counts that are not stored yet */
 } AgentRow;
@@ -185,11 +189,20 @@ typedef struct AgentRow
 #define HISTORY_Q_PI 4
 #define HISTORY_NEG_EFE 8
 
-extern AgentRow *agent_read(const Call *call, const int64 *ids, int count);
-extern void agent_require_owner(const Call *call, int64 agent_id, Oid owner);
+extern AgentRow *belief_read(const Call *call, const int64 *ids, int count);
+extern void belief_lock(const Call *call, const int64 *ids, int count);
+extern void belief_write(const Call *call, AgentRow **agents, int count,
+						 bool *written);
+extern void belief_learn_owed(AgentRow *agent);
+extern void belief_start_trial(AgentRow *agent);
+extern const KernelModel *belief_world(const AgentRow *agent);
+
+/* ---------- agent.c ---------- */
+
+extern void agent_reset(const Call *call, const int64 *ids, int count);
+extern int64 *agent_ids_sorted(ArrayType *array, int *count);
 extern void agent_unknown(int64 agent_id) pg_attribute_noreturn();
-extern void agent_learn_owed(AgentRow *agent);
-extern void agent_start_trial(AgentRow *agent);
+extern void agent_require_owner(const Call *call, int64 agent_id, Oid owner);
 
 /* ---------- learned.c: what agents learned ---------- */
 
@@ -201,7 +214,8 @@ extern void learned_write(const Call *call, AgentRow **agents, int count);
 typedef struct InboxRow
 {
 	int64		observation_id;
-	int32	   *observation; /* [modality_count] */
+	const int32 *observation;	/* [count] */
+	int			count;
 	struct InboxRow *next;	/* the same agent's next */
 } InboxRow;
 
@@ -209,11 +223,38 @@ extern void inbox_read(const Call *call, const int64 *ids, int count,
 					   int32 limit, InboxRow **heads);
 extern void inbox_take(const Call *call, const int64 *agent_ids,
 					   const int64 *observation_ids, int count);
-extern void observation_check(const CachedModel *model, int64 agent_id,
-							  int32 *observation, int count);
+extern void observation_check(const KernelModel *model, int64 agent_id,
+							  const int32 *observation, int count);
+
+/* What a step with a key gave. */
+typedef struct KeyResult
+{
+	int64		step;
+	double		vfe;
+	Datum		action; /* int4[] */
+} KeyResult;
+
+extern bool key_find_step(const Call *call, int64 agent_id, const char *key,
+						  const int32 *observation, int count,
+						  KeyResult *result);
+extern void key_store_step(const Call *call, int64 agent_id, const char *key,
+						   const int32 *observation, int count,
+						   const KeyResult *result);
 
 /* ---------- step.c: the one step path ---------- */
 
+/* What is asked of one agent. */
+typedef struct StepOrder
+{
+	int64		agent_id;
+	int			position;	/* in the caller's order */
+	const int32 *observation; /* NULL: from the inbox, the world, or none */
+	int			observation_count;	/* 0 with an observation: no evidence */
+	const int32 *did;		/* NULL: the action that was chosen */
+	int			did_count;
+} StepOrder;
+
+/* One step that was made; it is overwritten by the agent's next. */
 typedef struct StepRecord
 {
 	int64		step;
@@ -221,21 +262,11 @@ typedef struct StepRecord
 	double		vfe;
 	int32	   *observation; /* [modality_count] */
 	int32	   *action;		/* [control_count] */
-	double	   *belief;		/* for history, or NULL */
-	double	   *q_pi;
-	double	   *neg_efe;
-	struct StepRecord *next;
+	double	   *belief;		/* [belief_size] */
+	double	   *q_pi;		/* [policy_count], or NULL: not asked for */
+	double	   *neg_efe;	/* [policy_count], or NULL */
+	bool		until_met;	/* it ended its trial */
 } StepRecord;
-
-/* What is asked of one agent. */
-typedef struct StepOrder
-{
-	int64		agent_id;
-	int32	   *observation; /* or NULL: from the inbox, the world, or none */
-	int			observation_count; /* 0 with observation: no evidence */
-	int32	   *did;		/* or NULL: the action that was chosen */
-	int			did_count;
-} StepOrder;
 
 typedef struct Until Until;
 
@@ -245,27 +276,25 @@ typedef struct StepPlan
 	int32		steps;		/* at most, in one trial */
 	int32		trials;
 	bool		closed_loop; /* an agent without a world has its model for one */
-	bool		new_trial;	/* the first trial begins anew */
-	const Until *until;		/* a trial's end, or NULL */
+	Until	   *until;		/* a trial's end, or NULL */
 	const char *key;		/* of a single step, or NULL */
-	void		(*emit) (void *context, const AgentRow *agent,
-						 const StepRecord *records);
+	void		(*emit) (void *context, const StepOrder *order,
+						 const KernelModel *model, const StepRecord *record);
 	void	   *emit_context;
 } StepPlan;
 
-extern void step_block(const Call *call, StepOrder *orders, int count,
-					   const StepPlan *plan);
 extern void step_orders(const Call *call, StepOrder *orders, int count,
 						const StepPlan *plan);
 
 /* ---------- run.c: trials in closed loop ---------- */
 
-extern bool until_met(const Until *until, const AgentRow *agent,
-					  const KernelModel *world, const int32 *observation);
+extern bool until_met(Until *until, const KernelModel *model,
+					  const KernelModel *world, const int32 *observation,
+					  const int32 *world_state);
 
 /* ---------- history.c ---------- */
 
-extern void history_write(const Call *call, AgentRow **agents,
-						  StepRecord **records, int count);
+extern void history_write(const Call *call, const AgentRow *const *agents,
+						  const StepRecord *const *records, int count);
 
 #endif							/* FA_AGENTS_H */

@@ -288,7 +288,7 @@ create(FunctionCallInfo fcinfo, ModelTable table)
 	check_new_name(table, name);
 	model = compile(spec, problems);
 	host_report(problems, "spec");
-	if (model->size > MaxAllocSize - VARHDRSZ)
+	if (model->size > (int64) (MaxAllocSize - VARHDRSZ))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("compiled %s of " INT64_FORMAT " bytes does not fit a row",

@@ -4,15 +4,20 @@
  *
  *	problem.c	problems, places in a spec, memory with the limits applied
  *	names.c		names and labels: look-up, the nearest one
+ *	group.c		all factors, modalities or controls, and what belongs to each
+ *	shape.c		shapes of arrays, as written and as they must be
  *	tensor.c	arrays in their three forms: nested, sparse, next
  *	matrix.c	arrays of conditional distributions, and what follows from them
  *	vector.c	C, D, H, I, E and rates: also by label, also of one agent
- *	spec.c		factors, modalities, controls and what depends on what
- *	structure.c	the same by index, and pymdp's compile_model configuration
+ *	spec.c		factors, modalities and controls: names and values
+ *	structure.c	what depends on what, by name and by index
+ *	match.c		the order of what was named by an object
+ *	size.c		the shapes of A and B, and the sizes that follow from them
  *	option.c	switches and numbers of the spec
  *	policy_set.c	the policies, enumerated or given
  *	plan.c		the plan of evaluation
- *	compile.c	the order of the work, and the block
+ *	compile.c	the order of the work
+ *	block.c		the compiled model as one block
  *
  * A stage that finds a problem adds it and goes on with what does not depend on
  * it: sizes that are not known are 0, arrays that are not usable are absent.
@@ -28,6 +33,7 @@
 
 #define MAX_RANK 60				/* axes of an array; below JSON_MAX_DEPTH */
 #define MAX_COUNT 1000000000	/* states of a factor, outcomes, actions */
+#define MAX_VARIABLES 4096		/* factors, modalities or controls */
 #define TEXT_SIZE 320			/* of a detail, as in KernelProblem */
 
 /* What every reading needs.  failed: the host gave no memory; give up. */
@@ -78,11 +84,12 @@ extern const char *names_nearest(const char *const *list, int32_t count,
 								 const char *name);
 extern void names_hint(char *buffer, size_t size, const char *const *list,
 					   int32_t count, const char *name);
+extern int32_t names_decimal(const char *text, int32_t count);
 extern bool names_check_keys(Reader *reader, const char *path,
 							 const JsonValue *object, const char *const *known,
 							 const char *const *elsewhere);
 
-/* ---------- what a spec names: factors, modalities, controls ---------- */
+/* ---------- group.c ---------- */
 
 /* A factor's states, a modality's outcomes or a control's actions. */
 typedef struct Variable
@@ -99,15 +106,18 @@ typedef struct Variable
 typedef struct Group
 {
 	const char *noun;			/* "factor" */
-	const char *value_noun;		/* "state" */
 	const char *plural;			/* "factors", also the key of their list */
 	int32_t		count;
-	Variable   *variables;		/* [count] */
+	int32_t		room;
+	Variable   *variables;		/* [room], the first count are in use */
 	Names		names;
 	bool		unordered;		/* from the members of an object: lists that
 								 * follow the order cannot be told apart */
 } Group;
 
+extern bool group_begin(Reader *reader, Group *group, int32_t room);
+extern bool group_add(Reader *reader, Group *group, const char *name);
+extern bool group_hash(Reader *reader, Group *group);
 extern void place_of(Place *place, const char *key, const Group *group,
 					 int32_t index);
 extern int32_t variable_value(const Variable *variable, const JsonValue *value);
@@ -270,6 +280,7 @@ typedef struct SpecModality
 	int64_t		parent_states;	/* 0: not known */
 	Tensor		tensor;			/* A as written */
 	bool		shaped;			/* tensor.shape is set */
+	bool		fits;			/* and as it must be */
 	Matrix		A;
 	Matrix		log_A;
 	double	   *ambiguity;		/* [P(m)] */
@@ -287,6 +298,7 @@ typedef struct SpecFactor
 	int64_t		actions;		/* 0: not known */
 	Tensor		tensor;			/* B as written */
 	bool		shaped;
+	bool		fits;
 	Matrix		B;
 	double	   *H;				/* [S(f)], or NULL */
 	double	   *I;				/* [depth][S(f)], or NULL */
@@ -295,9 +307,20 @@ typedef struct SpecFactor
 	double	   *gain;			/* likewise */
 } SpecFactor;
 
+/* Moves of a factor or views of a modality; see KernelMoves. */
+typedef struct PlanNodes
+{
+	int32_t		count;
+	int32_t    *starts;			/* [length + 1] */
+	int32_t    *actions;		/* [count], of moves only */
+	int32_t    *parents;		/* [count][parent_count] */
+	int32_t    *of_branch;		/* [branch_count] */
+} PlanNodes;
+
 /* A policy set and its plan; all arrays as in KernelModel. */
 typedef struct Plan
 {
+	bool		given;			/* the policies are there */
 	int32_t		policy_count;
 	int32_t		length;
 	int32_t		branch_count;
@@ -305,16 +328,9 @@ typedef struct Plan
 	int32_t    *leaf_of_policy;
 	int32_t    *branch_starts;	/* [length + 1] */
 	int32_t    *branch_parent;	/* [branch_count] */
-	int32_t    *branch_policy;	/* [branch_count]: a policy that has it */
-	struct PlanMoves
-	{
-		int32_t		count;
-		int32_t    *starts;		/* [length + 1] */
-		int32_t    *actions;	/* [count], of moves only */
-		int32_t    *parents;	/* [count][parent_count] */
-		int32_t    *of_branch;	/* [branch_count] */
-	}		   *moves,			/* [factors] */
-			   *views;			/* [modalities] */
+	const int32_t *branch_actions;	/* [branch_count][controls] */
+	PlanNodes  *moves;			/* [factors] */
+	PlanNodes  *views;			/* [modalities] */
 } Plan;
 
 typedef struct Spec
@@ -338,24 +354,27 @@ typedef struct Spec
 } Spec;
 
 extern const JsonValue *spec_member(const Spec *spec, const char *key);
-extern bool spec_structure(Spec *spec);
-extern bool spec_sizes(Spec *spec);
-extern bool group_make(Spec *spec, Group *group, int32_t count);
-extern bool group_index(Spec *spec, Group *group, const char *key);
-extern void index_list_read(Spec *spec, const char *path,
-							const JsonValue *value, const Group *group,
-							IndexList *list);
+extern bool spec_variables(Spec *spec);
 extern void variable_set_size(Spec *spec, Variable *variable, const char *path,
 							  const JsonValue *value);
-extern bool structure_configuration(Spec *spec);
-extern bool structure_by_index(Spec *spec);
-extern bool structure_match(Spec *spec);
-extern void layout_of_A(const Spec *spec, int32_t m, Tensor *tensor);
-extern void layout_of_B(const Spec *spec, int32_t f, Tensor *tensor);
+extern bool group_describe(Spec *spec, Group *group, const char *key);
+
+/* ---------- structure.c, match.c, size.c ---------- */
+
+extern bool spec_structure(Spec *spec);
+extern bool match_controls(Spec *spec);
+extern bool match_arrays(Spec *spec);
+extern bool spec_shapes(Spec *spec);
+extern bool layout_of_A(const Spec *spec, int32_t m, Layout *layout);
+extern bool layout_of_B(const Spec *spec, int32_t f, Layout *layout);
 
 /* ---------- policy_set.c, plan.c ---------- */
 
 extern bool policies_make(Spec *spec);
 extern bool plan_make(Spec *spec);
+
+/* ---------- block.c ---------- */
+
+extern const KernelModel *block_make(Spec *spec);
 
 #endif							/* FA_KERNEL_COMPILE_H */

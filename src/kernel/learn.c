@@ -209,7 +209,7 @@ kernel_learn(const KernelModel *model, const KernelParameters *parameters,
 			double		rate = parameters && parameters->lr_pA ?
 				parameters->lr_pA[part.array] : modality->lr_pA;
 
-			changed[i] = !learned->A_active || observation[part.array] >= 0;
+			changed[i] |= !learned->A_active || observation[part.array] >= 0;
 			if (observation[part.array] >= 0)
 				learn_modality(model, modality, rate, observation[part.array],
 							   belief, counts);
@@ -223,7 +223,7 @@ kernel_learn(const KernelModel *model, const KernelParameters *parameters,
 			bool		touched = update_B &&
 				done_action(model, factor, did) == part.slice;
 
-			changed[i] = update_B && (!learned->B_active || touched);
+			changed[i] |= update_B && (!learned->B_active || touched);
 			if (touched)
 				learn_factor(model, factor, rate, before, belief, counts);
 		}

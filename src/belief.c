@@ -1,0 +1,512 @@
+/*-------------------------------------------------------------------------
+ *
+ * belief.c
+ *	  Hot rows: read, lock and write the state of agents.
+ *
+ * A batch is read by one plain SELECT and written by one UPDATE that goes
+ * through only for rows that are as they were read (step, trial, model, pause).
+ * Nothing else ever guards a row: a step does not lock before it computes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "fa_agents.h"
+
+PG_FUNCTION_INFO_V1(fa_belief);
+PG_FUNCTION_INFO_V1(fa_action);
+
+/* Columns of read_statement, in order. */
+enum
+{
+	READ_AGENT_ID, READ_MODEL_ID, READ_WORLD_ID, READ_SEED, READ_OWNER,
+	READ_HISTORY, READ_PAUSED, READ_MODEL_DIGEST, READ_WORLD_DIGEST,
+	READ_PARAMETERS, READ_TRIAL, READ_STEP, READ_VFE, READ_ACTION,
+	READ_WORLD_STATE, READ_OBSERVATION, READ_DID, READ_BEFORE, READ_BELIEF,
+	READ_COLUMNS
+};
+
+#define READ_LIST \
+	"SELECT agent_id, model_id, world_id, seed, owner, history, paused," \
+	" model_digest, world_digest, parameters, trial, step, vfe, action," \
+	" world_state, observation, did, before, belief FROM @.fa_belief"
+
+static Statement read_one_statement = {
+	READ_LIST " WHERE agent_id" EQ "$1", 1, {INT8OID}
+};
+static Statement read_many_statement = {
+	READ_LIST " WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}
+};
+static Statement lock_statement = {
+	"SELECT agent_id, owner FROM @.fa_belief WHERE agent_id" EQ "ANY ($1)"
+	" ORDER BY agent_id FOR NO KEY UPDATE", 1, {INT8ARRAYOID}
+};
+
+/* Columns of a written row; the first five say which row, and as it was read. */
+enum
+{
+	WRITE_AGENT_ID, WRITE_READ_STEP, WRITE_READ_TRIAL, WRITE_MODEL_ID,
+	WRITE_PAUSED, WRITE_TRIAL, WRITE_STEP, WRITE_VFE, WRITE_ACTION,
+	WRITE_WORLD_STATE, WRITE_OBSERVATION, WRITE_DID, WRITE_BEFORE,
+	WRITE_BELIEF, WRITE_COLUMNS
+};
+
+static const struct
+{
+	const char *name;
+	Oid			type;
+}			write_columns[WRITE_COLUMNS] = {
+	{"agent_id", INT8OID}, {"read_step", INT8OID}, {"read_trial", INT4OID},
+	{"model_id", INT8OID}, {"paused", BOOLOID}, {"trial", INT4OID},
+	{"step", INT8OID}, {"vfe", FLOAT8OID}, {"action", INT4ARRAYOID},
+	{"world_state", INT4ARRAYOID}, {"observation", INT4ARRAYOID},
+	{"did", INT4ARRAYOID}, {"before", FLOAT8ARRAYOID}, {"belief", FLOAT8ARRAYOID},
+};
+
+static Statement write_one_statement = {
+	"UPDATE @.fa_belief SET trial = $6, step = $7, vfe = $8, action = $9,"
+	" world_state = $10, observation = $11, did = $12, before = $13, belief = $14"
+	" WHERE agent_id" EQ "$1 AND step" EQ "$2 AND trial" EQ "$3"
+	" AND model_id" EQ "$4 AND paused" EQ "$5",
+	WRITE_COLUMNS,
+	{INT8OID, INT8OID, INT4OID, INT8OID, BOOLOID, INT4OID, INT8OID, FLOAT8OID,
+		INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, FLOAT8ARRAYOID,
+	FLOAT8ARRAYOID}
+};
+static Statement write_many_statement = {
+	"UPDATE @.fa_belief b SET trial = r.trial, step = r.step, vfe = r.vfe,"
+	" action = r.action, world_state = r.world_state, observation = r.observation,"
+	" did = r.did, before = r.before, belief = r.belief FROM results r"
+	" WHERE b.agent_id" EQ "r.agent_id AND b.step" EQ "r.read_step"
+	" AND b.trial" EQ "r.read_trial AND b.model_id" EQ "r.model_id"
+	" AND b.paused" EQ "r.paused RETURNING b.agent_id", 0, {0}
+};
+
+/* ---------- read ---------- */
+
+/* The model with this id and digest; mostly that of the row before. */
+static CachedModel *
+row_model(const Call *call, ModelTable table, int64 id, Datum digest,
+		  CachedModel *last)
+{
+	if (last != NULL && VARSIZE_ANY_EXHDR(DatumGetPointer(digest)) == DIGEST_SIZE &&
+		memcmp(last->digest, VARDATA_ANY(DatumGetPointer(digest)), DIGEST_SIZE) == 0)
+		return last;
+	return cache_find(call, table, id, digest);
+}
+
+static const int32 *
+optional_int32s(Datum value, bool isnull, int expected, const char *what)
+{
+	return isnull ? NULL : array_int32s(value, expected, what);
+}
+
+static const KernelParameters *
+row_parameters(const KernelModel *model, Datum value)
+{
+	KernelParameters *parameters = palloc(sizeof(KernelParameters));
+	ArrayType  *array = DatumGetArrayTypeP(value);
+	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	if (!kernel_parameters_unpack(model, array_doubles(value, -1, "parameters"),
+								  count, parameters))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stored parameters do not fit the agent's model")));
+	return parameters;
+}
+
+/* One row from its columns; last is the row before, for its models, or NULL. */
+static void
+read_row(const Call *call, const Datum *values, const bool *nulls,
+		 const AgentRow *last, AgentRow *agent)
+{
+	const KernelModel *model;
+	const KernelModel *world;
+
+	agent->agent_id = DatumGetInt64(values[READ_AGENT_ID]);
+	agent->model_id = DatumGetInt64(values[READ_MODEL_ID]);
+	agent->world_id = nulls[READ_WORLD_ID] ? 0 : DatumGetInt64(values[READ_WORLD_ID]);
+	agent->seed = DatumGetInt64(values[READ_SEED]);
+	agent->owner = DatumGetObjectId(values[READ_OWNER]);
+	agent->history = DatumGetInt16(values[READ_HISTORY]);
+	agent->paused = DatumGetBool(values[READ_PAUSED]);
+	agent->trial = agent->read_trial = DatumGetInt32(values[READ_TRIAL]);
+	agent->step = agent->read_step = DatumGetInt64(values[READ_STEP]);
+	agent->vfe_known = !nulls[READ_VFE];
+	agent->vfe = agent->vfe_known ? DatumGetFloat8(values[READ_VFE]) : 0.0;
+
+	agent->model = row_model(call, TABLE_MODEL, agent->model_id,
+							 values[READ_MODEL_DIGEST], last ? last->model : NULL);
+	model = agent->model->model;
+	agent->world = nulls[READ_WORLD_DIGEST] ? NULL :
+		row_model(call, TABLE_WORLD, agent->world_id, values[READ_WORLD_DIGEST],
+				  last ? last->world : NULL);
+	world = belief_world(agent);
+	agent->parameters = nulls[READ_PARAMETERS] ? NULL :
+		row_parameters(model, values[READ_PARAMETERS]);
+	agent->action = optional_int32s(values[READ_ACTION], nulls[READ_ACTION],
+									model->control_count, "action");
+	agent->world_state = optional_int32s(values[READ_WORLD_STATE],
+										 nulls[READ_WORLD_STATE],
+										 world->factor_count, "world state");
+	agent->observation = optional_int32s(values[READ_OBSERVATION],
+										 nulls[READ_OBSERVATION],
+										 model->modality_count, "observation");
+	agent->did = optional_int32s(values[READ_DID], nulls[READ_DID],
+								 model->control_count, "executed action");
+	agent->before = nulls[READ_BEFORE] ? NULL :
+		array_doubles(values[READ_BEFORE], model->belief_size, "belief");
+	agent->belief = palloc(sizeof(double) * model->belief_size);
+	memcpy(agent->belief, array_doubles(values[READ_BELIEF], model->belief_size, "belief"),
+		   sizeof(double) * model->belief_size);
+	agent->learned = NULL;
+	agent->changed = NULL;
+}
+
+/* Where an id stands among sorted ones; expected is where it most likely is. */
+static int
+position_of(const int64 *ids, int count, int expected, int64 id)
+{
+	int			low = 0;
+	int			high = count - 1;
+
+	if (expected < count && ids[expected] == id)
+		return expected;
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (ids[middle] < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/*
+ * The rows of agents by ids [count], ascending and without repetition, in that
+ * order; with the counts of those that learn.  An unknown id, or one that the
+ * caller may not use, is an error.
+ */
+AgentRow *
+belief_read(const Call *call, const int64 *ids, int count)
+{
+	AgentRow   *agents = palloc0(sizeof(AgentRow) * count);
+	Datum		arguments[1];
+	SPITupleTable *table;
+	int			found;
+
+	if (count == 1)
+	{
+		arguments[0] = Int64GetDatum(ids[0]);
+		found = statement_run(call, &read_one_statement, arguments, NULL, 0);
+	}
+	else
+	{
+		arguments[0] = array_from_int64(ids, count);
+		found = statement_run(call, &read_many_statement, arguments, NULL, 0);
+	}
+	/* loading a model runs statements of its own */
+	table = SPI_tuptable;
+	for (int i = 0, at = -1; i < found; i++)
+	{
+		Datum		values[READ_COLUMNS];
+		bool		nulls[READ_COLUMNS];
+		const AgentRow *last = at < 0 ? NULL : &agents[at];
+
+		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
+		at = position_of(ids, count, at + 1, DatumGetInt64(values[READ_AGENT_ID]));
+		agent_require_owner(call, ids[at], DatumGetObjectId(values[READ_OWNER]));
+		read_row(call, values, nulls, last, &agents[at]);
+	}
+	if (found < count)
+	{
+		for (int i = 0; i < count; i++)
+		{
+			if (agents[i].model == NULL)
+				agent_unknown(ids[i]);
+		}
+	}
+	learned_read(call, agents, count);
+	return agents;
+}
+
+/* The model that answers the agent's actions: the named world, or its own. */
+const KernelModel *
+belief_world(const AgentRow *agent)
+{
+	return agent->world ? agent->world->model : agent->model->model;
+}
+
+/* ---------- lock ---------- */
+
+/*
+ * Locks rows in the order of their ids, ascending, so that batches that overlap
+ * wait for each other and never in a circle.  Checks existence and rights.
+ */
+void
+belief_lock(const Call *call, const int64 *ids, int count)
+{
+	Datum		arguments[1] = {array_from_int64(ids, count)};
+	int			found = statement_run(call, &lock_statement, arguments, NULL, 0);
+
+	for (int i = 0; i < count; i++)
+	{
+		bool		isnull;
+
+		/* the result is in the same order, so the first gap is the unknown one */
+		if (i >= found || result_int64(i, 1) != ids[i])
+			agent_unknown(ids[i]);
+		agent_require_owner(call, ids[i], DatumGetObjectId(result_datum(i, 2, &isnull)));
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* ---------- write ---------- */
+
+static Datum
+optional_array(const int32 *values, int count, bool *isnull)
+{
+	*isnull = values == NULL;
+	return *isnull ? (Datum) 0 : array_from_int32(values, count);
+}
+
+/* The columns of one written row. */
+static void
+write_values(const AgentRow *agent, Datum *values, bool *nulls)
+{
+	const KernelModel *model = agent->model->model;
+	const KernelModel *world = belief_world(agent);
+
+	memset(nulls, 0, sizeof(bool) * WRITE_COLUMNS);
+	values[WRITE_AGENT_ID] = Int64GetDatum(agent->agent_id);
+	values[WRITE_READ_STEP] = Int64GetDatum(agent->read_step);
+	values[WRITE_READ_TRIAL] = Int32GetDatum(agent->read_trial);
+	values[WRITE_MODEL_ID] = Int64GetDatum(agent->model_id);
+	values[WRITE_PAUSED] = BoolGetDatum(agent->paused);
+	values[WRITE_TRIAL] = Int32GetDatum(agent->trial);
+	values[WRITE_STEP] = Int64GetDatum(agent->step);
+	values[WRITE_VFE] = Float8GetDatum(agent->vfe);
+	nulls[WRITE_VFE] = !agent->vfe_known;
+	values[WRITE_ACTION] = optional_array(agent->action, model->control_count,
+										  &nulls[WRITE_ACTION]);
+	values[WRITE_WORLD_STATE] = optional_array(agent->world_state, world->factor_count,
+											   &nulls[WRITE_WORLD_STATE]);
+	values[WRITE_OBSERVATION] = optional_array(agent->observation,
+											   model->modality_count,
+											   &nulls[WRITE_OBSERVATION]);
+	values[WRITE_DID] = optional_array(agent->did, model->control_count,
+									   &nulls[WRITE_DID]);
+	nulls[WRITE_BEFORE] = agent->before == NULL;
+	values[WRITE_BEFORE] = agent->before == NULL ? (Datum) 0 :
+		array_from_double(agent->before, model->belief_size);
+	values[WRITE_BELIEF] = array_from_double(agent->belief, model->belief_size);
+}
+
+static bool
+write_one(const Call *call, const AgentRow *agent)
+{
+	Datum		values[WRITE_COLUMNS];
+	bool		nulls[WRITE_COLUMNS];
+	char		flags[WRITE_COLUMNS];
+
+	write_values(agent, values, nulls);
+	for (int i = 0; i < WRITE_COLUMNS; i++)
+		flags[i] = nulls[i] ? 'n' : ' ';
+	return statement_run(call, &write_one_statement, values, flags, 0) == 1;
+}
+
+/* The rows as the relation "results" of write_many_statement. */
+static Tuplestorestate *
+write_store(AgentRow **agents, int count, TupleDesc desc)
+{
+	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
+													  "fa_agents written row",
+													  ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(row_context);
+		Datum		values[WRITE_COLUMNS];
+		bool		nulls[WRITE_COLUMNS];
+
+		write_values(agents[i], values, nulls);
+		tuplestore_putvalues(store, desc, values, nulls);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(row_context);
+	}
+	MemoryContextDelete(row_context);
+	return store;
+}
+
+/*
+ * Writes agents [count], in ascending order of id.  written[i] tells whether the
+ * row was still as it had been read; if not, it is unchanged.
+ */
+void
+belief_write(const Call *call, AgentRow **agents, int count, bool *written)
+{
+	TupleDesc	desc;
+	Tuplestorestate *store;
+	int			found;
+
+	if (count == 1)
+	{
+		written[0] = write_one(call, agents[0]);
+		return;
+	}
+	desc = CreateTemplateTupleDesc(WRITE_COLUMNS);
+	for (int i = 0; i < WRITE_COLUMNS; i++)
+		TupleDescInitEntry(desc, i + 1, write_columns[i].name, write_columns[i].type,
+						   -1, 0);
+	store = write_store(agents, count, desc);
+	found = statement_run_with(call, &write_many_statement, NULL, NULL, "results",
+							   desc, store, count);
+	tuplestore_end(store);
+
+	memset(written, 0, sizeof(bool) * count);
+	for (int i = 0, at = 0; i < found; i++)
+	{
+		int64		id = result_int64(i, 1);
+
+		while (at < count && agents[at]->agent_id != id)
+			at = (at + 1) % count;	/* the executor keeps our order */
+		written[at] = true;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* ---------- changes of state that are no step ---------- */
+
+/* Applies to an agent's counts the update that its last step owes. */
+void
+belief_learn_owed(AgentRow *agent)
+{
+	if (agent->learned == NULL || agent->observation == NULL)
+		return;
+	kernel_learn(agent->model->model, agent->parameters, agent->learned,
+				 agent->observation, agent->belief, agent->before, agent->did,
+				 agent->changed);
+	agent->observation = agent->did = NULL;
+	agent->before = NULL;
+}
+
+/* The next trial: belief D, no last action, the world to be drawn anew. */
+void
+belief_start_trial(AgentRow *agent)
+{
+	const KernelModel *model = agent->model->model;
+	const double *D = agent->parameters && agent->parameters->D ?
+		agent->parameters->D : KERNEL_AT(model, double, model->D);
+
+	belief_learn_owed(agent);
+	memcpy(agent->belief, D, sizeof(double) * model->belief_size);
+	agent->action = NULL;
+	agent->world_state = NULL;
+	agent->vfe_known = false;
+	agent->trial++;
+}
+
+/* ---------- belief and action by name ---------- */
+
+/* {"label": probability, ...} of one factor. */
+static void
+append_factor(StringInfo out, const KernelModel *model, const KernelFactor *factor,
+			  const double *belief)
+{
+	json_append_string(out, KERNEL_AT(model, char, factor->name));
+	appendStringInfoString(out, ": {");
+	for (int32 s = 0; s < factor->states; s++)
+	{
+		char		buffer[16];
+
+		appendStringInfoString(out, s > 0 ? ", " : "");
+		json_append_string(out, kernel_label(model, factor->labels, s, buffer));
+		appendStringInfoString(out, ": ");
+		json_append_number(out, belief[s]);
+	}
+	appendStringInfoChar(out, '}');
+}
+
+/*
+ * fa_belief(agent_id bigint) returns jsonb, an object of factors, each an object
+ * of states with their probabilities.
+ */
+Datum
+fa_belief(PG_FUNCTION_ARGS)
+{
+	int64		agent_id = PG_GETARG_INT64(0);
+	MemoryContext caller = CurrentMemoryContext;
+	StringInfoData out;
+	const AgentRow *agent;
+	const KernelModel *model;
+	Call		call;
+
+	call_begin(&call, fcinfo, true);
+	agent = belief_read(&call, &agent_id, 1);
+	model = agent->model->model;
+	MemoryContextSwitchTo(caller);
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '{');
+	for (int32 f = 0; f < model->factor_count; f++)
+	{
+		appendStringInfoString(&out, f > 0 ? ", " : "");
+		append_factor(&out, model, kernel_factor(model, f),
+					  agent->belief + kernel_factor(model, f)->belief_offset);
+	}
+	appendStringInfoChar(&out, '}');
+	call_end(&call);
+	PG_RETURN_JSONB_P(jsonb_from_text(out.data));
+}
+
+/*
+ * fa_action(agent_id bigint) returns jsonb, {"control": "action", ...}; null where
+ * the agent has not acted in this trial.
+ */
+Datum
+fa_action(PG_FUNCTION_ARGS)
+{
+	int64		agent_id = PG_GETARG_INT64(0);
+	MemoryContext caller = CurrentMemoryContext;
+	StringInfoData out;
+	const AgentRow *agent;
+	bool		acted;
+	Call		call;
+
+	call_begin(&call, fcinfo, true);
+	agent = belief_read(&call, &agent_id, 1);
+	acted = agent->action != NULL;
+	MemoryContextSwitchTo(caller);
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '{');
+	for (int32 c = 0; acted && c < agent->model->model->control_count; c++)
+	{
+		const KernelModel *model = agent->model->model;
+		const KernelControl *control = kernel_control(model, c);
+		char		buffer[16];
+
+		appendStringInfoString(&out, c > 0 ? ", " : "");
+		json_append_string(&out, KERNEL_AT(model, char, control->name));
+		appendStringInfoString(&out, ": ");
+		json_append_string(&out, kernel_label(model, control->labels,
+											  agent->action[c], buffer));
+	}
+	appendStringInfoChar(&out, '}');
+	call_end(&call);
+	if (!acted)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(jsonb_from_text(out.data));
+}

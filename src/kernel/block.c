@@ -1,0 +1,402 @@
+/*
+ * block.c
+ *		The compiled model as one block, and the check of a block on loading.
+ *
+ * The block is put together twice by the same code: the first time to find
+ * its size, the second time to fill it.  Each array begins at a multiple of 64
+ * bytes, and what lies between them is zero, so that equal models are equal
+ * byte for byte.
+ */
+#include <string.h>
+
+#include "compile.h"
+
+#define ALIGNMENT 64
+
+typedef struct Block
+{
+	char	   *base;			/* NULL: only measuring */
+	int64_t		used;
+	bool		overflow;
+} Block;
+
+/* Room for count items at the end of the block. */
+static KernelOffset
+block_reserve(Block *block, int64_t count, size_t size)
+{
+	int64_t		offset = block->used;
+	int64_t		bytes;
+
+	block->overflow |= __builtin_mul_overflow(count, (int64_t) size, &bytes) ||
+		__builtin_add_overflow(offset, bytes, &block->used) ||
+		block->used > INT64_MAX - ALIGNMENT;
+	if (block->overflow)
+		block->used = offset;
+	block->used = (block->used + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+
+	/* even an empty array is somewhere: 0 says that there is none */
+	if (block->used == offset)
+		block->used += ALIGNMENT;
+	return (KernelOffset) offset;
+}
+
+/* Overwrites what was reserved. */
+static void
+block_write(Block *block, KernelOffset offset, const void *items,
+			int64_t count, size_t size)
+{
+	if (block->base != NULL && count > 0)
+		memcpy(block->base + offset, items, (size_t) count * size);
+}
+
+/* A copy of items in the block; 0 for items that are not there. */
+static KernelOffset
+block_put(Block *block, const void *items, int64_t count, size_t size)
+{
+	KernelOffset offset;
+
+	if (items == NULL)
+		return 0;
+	offset = block_reserve(block, count, size);
+	block_write(block, offset, items, count, size);
+	return offset;
+}
+
+/* Like block_put() for lists that have no items, but are lists. */
+static KernelOffset
+block_list(Block *block, const int32_t *items, int64_t count)
+{
+	static const int32_t none = 0;
+
+	return block_put(block, count > 0 ? items : &none, count, sizeof(int32_t));
+}
+
+static KernelOffset
+block_string(Block *block, const char *string)
+{
+	return block_put(block, string, (int64_t) strlen(string) + 1, 1);
+}
+
+/* Labels: the offsets of the strings, and the strings one after another. */
+static KernelOffset
+block_labels(Block *block, const Names *labels)
+{
+	KernelOffset offsets;
+	KernelOffset strings;
+	int64_t		bytes = 0;
+
+	if (labels == NULL)
+		return 0;
+	for (int32_t i = 0; i < labels->count; i++)
+		bytes += (int64_t) strlen(labels->names[i]) + 1;
+	offsets = block_reserve(block, labels->count, sizeof(KernelOffset));
+	strings = block_reserve(block, bytes, 1);
+	for (int32_t i = 0; i < labels->count; i++)
+	{
+		int64_t		length = (int64_t) strlen(labels->names[i]) + 1;
+
+		block_write(block, strings, labels->names[i], length, 1);
+		block_write(block, offsets + (KernelOffset) i * sizeof(KernelOffset),
+					&strings, 1, sizeof(KernelOffset));
+		strings += (KernelOffset) length;
+	}
+	return offsets;
+}
+
+static KernelMatrix
+block_matrix(Block *block, const Matrix *matrix)
+{
+	KernelMatrix out = {.sparse = matrix->sparse, .rows = matrix->rows,
+		.columns = matrix->columns};
+
+	out.values = block_put(block, matrix->values, matrix->entries,
+						   sizeof(double));
+	out.starts = block_put(block, matrix->starts, matrix->columns + 1,
+						   sizeof(int64_t));
+	out.indices = block_put(block, matrix->indices, matrix->entries,
+							sizeof(int32_t));
+	return out;
+}
+
+/* ---------- the parts of a model ---------- */
+
+static void
+put_modality(Block *block, const Spec *spec, int32_t m, KernelModality *out)
+{
+	const SpecModality *modality = &spec->modality[m];
+	const Variable *outcomes = &spec->modalities.variables[m];
+	int64_t		count = modality->parent_states * outcomes->size;
+
+	out->name = block_string(block, outcomes->name);
+	out->labels = block_labels(block, outcomes->labels);
+	out->outcomes = outcomes->size;
+	out->parent_count = modality->parents.count;
+	out->parents = block_list(block, modality->parents.items,
+							  modality->parents.count);
+	out->parent_states = modality->parent_states;
+	out->A = block_matrix(block, &modality->A);
+	out->log_A = block_matrix(block, &modality->log_A);
+	out->ambiguity = block_put(block, modality->ambiguity,
+							   modality->parent_states, sizeof(double));
+	out->C = block_put(block, modality->C,
+					   (int64_t) spec->plan.length * outcomes->size,
+					   sizeof(double));
+	out->pA = block_put(block, modality->pA, count, sizeof(double));
+	out->gain_A = block_put(block, modality->gain, count, sizeof(double));
+	out->lr_pA = spec->lr_pA[m];
+	out->learned = spec->options.learn_A && modality->pA != NULL;
+}
+
+static void
+put_factor(Block *block, const Spec *spec, int32_t f, KernelFactor *out)
+{
+	const SpecFactor *factor = &spec->factor[f];
+	const Variable *states = &spec->factors.variables[f];
+	int64_t		count = factor->B.columns * states->size;
+
+	out->name = block_string(block, states->name);
+	out->labels = block_labels(block, states->labels);
+	out->states = states->size;
+	out->parent_count = factor->parents.count;
+	out->parents = block_list(block, factor->parents.items,
+							  factor->parents.count);
+	out->control_count = factor->controls.count;
+	out->controls = block_list(block, factor->controls.items,
+							   factor->controls.count);
+	out->parent_states = factor->parent_states;
+	out->actions = factor->actions;
+	out->B = block_matrix(block, &factor->B);
+	out->H = block_put(block, factor->H, states->size, sizeof(double));
+	if (spec->options.use_inductive)
+		out->I = block_put(block, factor->I,
+						   (int64_t) spec->options.inductive_depth *
+						   states->size, sizeof(double));
+	out->pB = block_put(block, factor->pB, count, sizeof(double));
+	out->gain_B = block_put(block, factor->gain, count, sizeof(double));
+	out->lr_pB = spec->lr_pB[f];
+	out->learned = spec->options.learn_B && factor->pB != NULL;
+}
+
+/* The arrays of structures come first; their parts follow. */
+static void
+put_variables(Block *block, const Spec *spec, KernelModel *model)
+{
+	int32_t		offset = 0;
+
+	model->factors = block_reserve(block, spec->factors.count,
+								   sizeof(KernelFactor));
+	model->modalities = block_reserve(block, spec->modalities.count,
+									  sizeof(KernelModality));
+	model->controls = block_reserve(block, spec->controls.count,
+									sizeof(KernelControl));
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		KernelFactor factor = {.belief_offset = offset};
+
+		put_factor(block, spec, f, &factor);
+		block_write(block, model->factors + (KernelOffset) f * sizeof(factor),
+					&factor, 1, sizeof(factor));
+		offset += factor.states;
+	}
+	offset = 0;
+	for (int32_t m = 0; m < spec->modalities.count; m++)
+	{
+		KernelModality modality = {.outcome_offset = offset};
+
+		put_modality(block, spec, m, &modality);
+		block_write(block,
+					model->modalities + (KernelOffset) m * sizeof(modality),
+					&modality, 1, sizeof(modality));
+		offset += modality.outcomes;
+	}
+	for (int32_t c = 0; c < spec->controls.count; c++)
+	{
+		const Variable *actions = &spec->controls.variables[c];
+		KernelControl control = {.actions = actions->size};
+
+		control.name = block_string(block, actions->name);
+		control.labels = block_labels(block, actions->labels);
+		block_write(block, model->controls + (KernelOffset) c * sizeof(control),
+					&control, 1, sizeof(control));
+	}
+}
+
+static void
+put_moves(Block *block, const Spec *spec, KernelModel *model)
+{
+	const Plan *plan = &spec->plan;
+
+	model->moves = block_reserve(block, spec->factors.count,
+								 sizeof(KernelMoves));
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		const PlanNodes *nodes = &plan->moves[f];
+		KernelMoves moves = {.count = nodes->count};
+
+		moves.starts = block_list(block, nodes->starts, plan->length + 1);
+		moves.actions = block_list(block, nodes->actions, nodes->count);
+		moves.parents = block_list(block, nodes->parents,
+								   (int64_t) nodes->count *
+								   spec->factor[f].parents.count);
+		moves.of_branch = block_list(block, nodes->of_branch,
+									 plan->branch_count);
+		block_write(block, model->moves + (KernelOffset) f * sizeof(moves),
+					&moves, 1, sizeof(moves));
+	}
+}
+
+static void
+put_views(Block *block, const Spec *spec, KernelModel *model)
+{
+	const Plan *plan = &spec->plan;
+
+	model->views = block_reserve(block, spec->modalities.count,
+								 sizeof(KernelViews));
+	for (int32_t m = 0; m < spec->modalities.count; m++)
+	{
+		const PlanNodes *nodes = &plan->views[m];
+		KernelViews views = {.count = nodes->count};
+
+		views.starts = block_list(block, nodes->starts, plan->length + 1);
+		views.moves = block_list(block, nodes->parents,
+								 (int64_t) nodes->count *
+								 spec->modality[m].parents.count);
+		views.of_branch = block_list(block, nodes->of_branch,
+									 plan->branch_count);
+		block_write(block, model->views + (KernelOffset) m * sizeof(views),
+					&views, 1, sizeof(views));
+	}
+}
+
+static void
+put_plan(Block *block, const Spec *spec, KernelModel *model)
+{
+	const Plan *plan = &spec->plan;
+
+	model->policy_count = plan->policy_count;
+	model->policy_length = plan->length;
+	model->branch_count = plan->branch_count;
+	model->log_E = block_put(block, spec->log_E, plan->policy_count,
+							 sizeof(double));
+	model->policies = block_list(block, plan->policies,
+								 (int64_t) plan->policy_count * plan->length *
+								 spec->controls.count);
+	model->leaf_of_policy = block_list(block, plan->leaf_of_policy,
+									   plan->policy_count);
+	model->branch_starts = block_list(block, plan->branch_starts,
+									  plan->length + 1);
+	model->branch_parent = block_list(block, plan->branch_parent,
+									  plan->branch_count);
+	put_moves(block, spec, model);
+	put_views(block, spec, model);
+}
+
+/* ---------- the whole ---------- */
+
+/* Mixes one number into a hash. */
+static uint64_t
+mix(uint64_t hash, int64_t number)
+{
+	hash = (hash ^ (uint64_t) number) * UINT64_C(0x9fb21c651e98df25);
+	return hash ^ hash >> 32;
+}
+
+static uint64_t
+mix_list(uint64_t hash, const IndexList *list)
+{
+	hash = mix(hash, list->count);
+	for (int32_t i = 0; i < list->count; i++)
+		hash = mix(hash, list->items[i]);
+	return hash;
+}
+
+/* What a belief, an action and learned counts have to agree with. */
+static uint64_t
+shape_hash(const Spec *spec)
+{
+	uint64_t	hash = KERNEL_MAGIC;
+
+	hash = mix(hash, spec->controls.count);
+	for (int32_t c = 0; c < spec->controls.count; c++)
+		hash = mix(hash, spec->controls.variables[c].size);
+	hash = mix(hash, spec->factors.count);
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		const SpecFactor *factor = &spec->factor[f];
+
+		hash = mix(hash, spec->factors.variables[f].size);
+		hash = mix_list(hash, &factor->parents);
+		hash = mix_list(hash, &factor->controls);
+		hash = mix(hash, spec->options.learn_B && factor->pB != NULL);
+	}
+	hash = mix(hash, spec->modalities.count);
+	for (int32_t m = 0; m < spec->modalities.count; m++)
+	{
+		const SpecModality *modality = &spec->modality[m];
+
+		hash = mix(hash, spec->modalities.variables[m].size);
+		hash = mix_list(hash, &modality->parents);
+		hash = mix(hash, spec->options.learn_A && modality->pA != NULL);
+	}
+	return hash;
+}
+
+static void
+put_options(const Spec *spec, KernelModel *model)
+{
+	const Options *options = &spec->options;
+
+	model->magic = KERNEL_MAGIC;
+	model->layout = KERNEL_LAYOUT;
+	model->factor_count = spec->factors.count;
+	model->modality_count = spec->modalities.count;
+	model->control_count = spec->controls.count;
+	model->belief_size = spec->belief_size;
+	model->outcome_size = spec->outcome_size;
+	model->iterations = options->iterations;
+	model->inductive_depth = options->inductive_depth;
+	model->sampling = options->sampling;
+	model->selection = options->selection;
+	model->use_utility = options->use_utility;
+	model->use_states_info_gain = options->use_states_info_gain;
+	model->use_param_info_gain = options->use_param_info_gain;
+	model->use_inductive = options->use_inductive;
+	model->learn_A = options->learn_A;
+	model->learn_B = options->learn_B;
+	model->gamma = options->gamma;
+	model->alpha = options->alpha;
+	model->inductive_threshold = options->inductive_threshold;
+	model->inductive_epsilon = options->inductive_epsilon;
+	model->shape = shape_hash(spec);
+}
+
+static void
+put_model(Block *block, const Spec *spec)
+{
+	KernelModel model = {0};
+
+	(void) block_reserve(block, 1, sizeof(KernelModel));
+	put_options(spec, &model);
+	put_variables(block, spec, &model);
+	model.D = block_put(block, spec->D, spec->belief_size, sizeof(double));
+	put_plan(block, spec, &model);
+	model.size = block->used;
+	block_write(block, 0, &model, 1, sizeof(model));
+}
+
+/* The finished block; NULL where it is too large, or there is no memory. */
+const KernelModel *
+block_make(Spec *spec)
+{
+	Block		block = {0};
+
+	put_model(&block, spec);
+	block.base = reader_allocate(&spec->reader,
+								 block.overflow ? INT64_MAX : block.used, 1,
+								 "the compiled spec");
+	if (block.base == NULL)
+		return NULL;
+	block.used = 0;
+	put_model(&block, spec);
+	return (const KernelModel *) (const void *) block.base;
+}

@@ -1,0 +1,278 @@
+/*
+ * option.c
+ *		The switches and numbers of a spec: pymdp's own names and defaults.
+ */
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "compile.h"
+
+/* All keys of a spec; ends with NULL. */
+const char *const option_keys[] = {
+	/* arrays */
+	"A", "B", "C", "D", "E", "H", "I", "pA", "pB", "policies",
+	/* what depends on what */
+	"A_dependencies", "B_dependencies", "B_action_dependencies",
+	"num_controls", "control_fac_idx",
+	/* the same for people, and pymdp's compile_model configuration */
+	"factors", "modalities", "controls", "observations", "states",
+	/* numbers and switches */
+	"policy_len", "gamma", "alpha", "inductive_depth", "inductive_threshold",
+	"inductive_epsilon", "use_utility", "use_states_info_gain",
+	"use_param_info_gain", "use_inductive", "categorical_obs",
+	"action_selection", "sampling_mode", "inference_algo", "inference_horizon",
+	"num_iter", "learning_mode", "learn_A", "learn_B", "learn_C", "learn_D",
+	"learn_E", "lr_pA", "lr_pB", "lr_pC", "lr_pD", "lr_pE", "search",
+	"window_prior", "batch_size", "preprocess_fn", NULL
+};
+
+/* The member, unless it is absent or null, which says the same. */
+const JsonValue *
+option_member(const JsonValue *object, const char *key)
+{
+	const JsonValue *value = json_member(object, key);
+
+	return value != NULL && value->kind != JSON_NULL ? value : NULL;
+}
+
+/* ---------- numbers ---------- */
+
+typedef struct Range
+{
+	const char *key;
+	double		low;
+	double		high;
+	bool		above;			/* low itself is not in the range */
+	const char *text;
+} Range;
+
+static const Range numbers[] = {
+	{"gamma", 0, HUGE_VAL, false, "a number that is not negative"},
+	{"alpha", 0, HUGE_VAL, false, "a number that is not negative"},
+	{"inductive_threshold", 0, 1, false, "a probability, from 0 to 1"},
+	{"inductive_epsilon", 0, 1, true, "above 0 and at most 1"},
+};
+
+static const Range integers[] = {
+	{"policy_len", 1, 1000, false, "an integer from 1 to 1000"},
+	{"inductive_depth", 1, 1000000, false, "an integer from 1 to 1000000"},
+	{"num_iter", 1, 10000, false, "an integer from 1 to 10000"},
+};
+
+static bool
+read_range(Reader *reader, const JsonValue *object, const Range *range,
+		   double *out)
+{
+	const JsonValue *value = option_member(object, range->key);
+	char		text[80];
+
+	if (value == NULL)
+		return true;
+	if (value->kind == JSON_NUMBER && isfinite(value->as.number) &&
+		value->as.number >= range->low && value->as.number <= range->high &&
+		!(range->above && value->as.number == range->low))
+	{
+		*out = value->as.number + 0.0;
+		return true;
+	}
+	kernel_problem(reader->problems,
+				   value->kind == JSON_NUMBER ? KERNEL_RANGE : KERNEL_INVALID,
+				   range->key, NULL, NULL, "%s must be %s, not %s", range->key,
+				   range->text, text_value(text, value));
+	return false;
+}
+
+/* A number of the spec or of an agent's parameters; *out stays if absent. */
+bool
+option_number(Reader *reader, const JsonValue *object, const char *key,
+			  double *out)
+{
+	for (int32_t i = 0; i < lengthof(numbers); i++)
+	{
+		if (strcmp(numbers[i].key, key) == 0)
+			return read_range(reader, object, &numbers[i], out);
+	}
+	return false;
+}
+
+static void
+option_integer(Reader *reader, const JsonValue *object, const char *key,
+			   int32_t *out)
+{
+	double		number = *out;
+	const JsonValue *value = option_member(object, key);
+
+	for (int32_t i = 0; i < lengthof(integers); i++)
+	{
+		if (strcmp(integers[i].key, key) != 0 ||
+			!read_range(reader, object, &integers[i], &number))
+			continue;
+		if (number == (int32_t) number)
+			*out = (int32_t) number;
+		else
+			kernel_problem(reader->problems, KERNEL_RANGE, key, NULL, NULL,
+						   "%s must be %s, not %.10g", key, integers[i].text,
+						   value->as.number);
+	}
+}
+
+/* ---------- switches ---------- */
+
+static void
+option_switch(Reader *reader, const JsonValue *object, const char *key,
+			  bool *out)
+{
+	const JsonValue *value = option_member(object, key);
+	char		text[80];
+
+	if (value == NULL)
+		return;
+	if (value->kind == JSON_TRUE || value->kind == JSON_FALSE)
+		*out = value->kind == JSON_TRUE;
+	else
+		kernel_problem(reader->problems, KERNEL_INVALID, key, NULL, NULL,
+					   "%s must be true or false, not %s", key,
+					   text_value(text, value));
+}
+
+/* One of some words, as its index; *out stays if absent or unknown. */
+static void
+option_word(Reader *reader, const JsonValue *object, const char *key,
+			const char *const *words, int32_t count, int32_t *out)
+{
+	const JsonValue *value = option_member(object, key);
+	char		hint[TEXT_SIZE] = "";
+	char		text[80];
+
+	if (value == NULL)
+		return;
+	for (int32_t i = 0; value->kind == JSON_STRING && i < count; i++)
+	{
+		if (strcmp(value->as.string, words[i]) == 0)
+		{
+			*out = i;
+			return;
+		}
+	}
+	text_print(hint, sizeof(hint), "Known are ");
+	for (int32_t i = 0; i < count; i++)
+		text_add(hint, sizeof(hint), "%s\"%s\"", i > 0 ? ", " : "", words[i]);
+	text_add(hint, sizeof(hint), ".");
+	kernel_problem(reader->problems, KERNEL_INVALID, key, NULL, hint,
+				   "%s cannot be %s", key, text_value(text, value));
+}
+
+/* ---------- what pymdp has and this does not ---------- */
+
+static void
+unsupported(Reader *reader, const char *key, const char *hint,
+			const char *what)
+{
+	kernel_problem(reader->problems, KERNEL_UNSUPPORTED, key, NULL, hint,
+				   "%s is not supported", what);
+}
+
+static void
+check_algorithm(Reader *reader, const JsonValue *spec)
+{
+	static const char *const algorithms[] = {"fpi", "vmp", "mmp", "ovf",
+		"exact"};
+	static const char *const modes[] = {"online", "offline"};
+	const JsonValue *said = option_member(spec, "inference_algo");
+	int32_t		algorithm = 0;
+	int32_t		mode = 0;
+	char		what[80];
+
+	if (said != NULL && said->kind == JSON_STRING &&
+		strcmp(said->as.string, "FPI") == 0)
+		return;					/* pymdp takes capitals too */
+	option_word(reader, spec, "inference_algo", algorithms,
+				lengthof(algorithms), &algorithm);
+	if (algorithm != 0)
+	{
+		text_print(what, sizeof(what), "inference_algo \"%s\"",
+				   algorithms[algorithm]);
+		unsupported(reader, "inference_algo",
+					"Use \"fpi\", fixed-point iteration.", what);
+	}
+	option_word(reader, spec, "learning_mode", modes, lengthof(modes), &mode);
+	if (mode != 0)
+		unsupported(reader, "learning_mode",
+					"Use \"online\": an agent learns at every step.",
+					"learning_mode \"offline\"");
+}
+
+/* Arguments that would change what an agent does are never just ignored. */
+static void
+check_unsupported(Reader *reader, const JsonValue *spec)
+{
+	static const char *const switches[] = {"learn_C", "learn_D", "learn_E",
+		"categorical_obs"};
+	static const char *const arguments[] = {"lr_pC", "lr_pD", "lr_pE",
+		"inference_horizon", "window_prior", "search"};
+	bool		on;
+
+	for (int32_t i = 0; i < lengthof(switches); i++)
+	{
+		on = false;
+		option_switch(reader, spec, switches[i], &on);
+		if (on)
+			unsupported(reader, switches[i], "Leave it out, or set it to "
+						"false.", switches[i]);
+	}
+	for (int32_t i = 0; i < lengthof(arguments); i++)
+	{
+		if (option_member(spec, arguments[i]) != NULL)
+			unsupported(reader, arguments[i], "Leave it out.", arguments[i]);
+	}
+	if (option_member(spec, "batch_size") != NULL)
+		kernel_problem(reader->problems, KERNEL_INVALID, "batch_size", NULL,
+					   "Leave it out, and create as many agents as you need.",
+					   "batch_size does not apply: a model is for one agent");
+	if (option_member(spec, "preprocess_fn") != NULL)
+		kernel_problem(reader->problems, KERNEL_INVALID, "preprocess_fn", NULL,
+					   "Leave it out, and give each step the outcomes.",
+					   "preprocess_fn does not apply: a function cannot be "
+					   "stored in a spec");
+}
+
+void
+option_read(Reader *reader, const JsonValue *spec, Options *options)
+{
+	static const char *const samplings[] = {"full", "marginal"};
+	static const char *const selections[] = {"deterministic", "stochastic"};
+	int32_t		sampling = KERNEL_FULL;
+	int32_t		selection = KERNEL_DETERMINISTIC;
+
+	*options = (Options) {.gamma = 1, .alpha = 1, .inductive_threshold = 0.1,
+		.inductive_epsilon = 1e-3, .policy_length = 1, .iterations = 16,
+		.inductive_depth = 1, .use_utility = true,
+		.use_states_info_gain = true};
+
+	(void) option_number(reader, spec, "gamma", &options->gamma);
+	(void) option_number(reader, spec, "alpha", &options->alpha);
+	(void) option_number(reader, spec, "inductive_threshold",
+						 &options->inductive_threshold);
+	(void) option_number(reader, spec, "inductive_epsilon",
+						 &options->inductive_epsilon);
+	option_integer(reader, spec, "policy_len", &options->policy_length);
+	option_integer(reader, spec, "num_iter", &options->iterations);
+	option_integer(reader, spec, "inductive_depth", &options->inductive_depth);
+	option_switch(reader, spec, "use_utility", &options->use_utility);
+	option_switch(reader, spec, "use_states_info_gain",
+				  &options->use_states_info_gain);
+	option_switch(reader, spec, "use_param_info_gain",
+				  &options->use_param_info_gain);
+	option_switch(reader, spec, "use_inductive", &options->use_inductive);
+	option_switch(reader, spec, "learn_A", &options->learn_A);
+	option_switch(reader, spec, "learn_B", &options->learn_B);
+	option_word(reader, spec, "sampling_mode", samplings, lengthof(samplings),
+				&sampling);
+	option_word(reader, spec, "action_selection", selections,
+				lengthof(selections), &selection);
+	options->sampling = (KernelSampling) sampling;
+	options->selection = (KernelSelection) selection;
+	check_algorithm(reader, spec);
+	check_unsupported(reader, spec);
+}

@@ -1,0 +1,348 @@
+/*
+ * plan.c
+ *		The plan of evaluation: what policies share is computed once.
+ *
+ * Every list of distinct things here (branches, moves, views) is made by the
+ * same means: a thing is a tuple of integers, and the first of equal tuples
+ * of one plan step gets the next number.
+ */
+#include <string.h>
+
+#include "compile.h"
+
+typedef struct Tuples
+{
+	int32_t		width;
+	int32_t		count;
+	int32_t    *items;			/* [room][width] */
+	int32_t    *slots;			/* of a hash over those of this step; -1: free */
+	uint32_t	mask;
+} Tuples;
+
+/* Slots for so many tuples, twice as many and a power of two. */
+static uint32_t
+slots_for(int64_t count)
+{
+	uint32_t	slots = 16;
+
+	while (slots < 2 * (uint64_t) count)
+		slots *= 2;
+	return slots;
+}
+
+/* Forgets the tuples of the step before, but not their numbers. */
+static void
+tuples_next_step(Tuples *tuples, int64_t expected)
+{
+	tuples->mask = slots_for(expected) - 1;
+	memset(tuples->slots, -1, ((size_t) tuples->mask + 1) * sizeof(int32_t));
+}
+
+/* The number of the tuple that stands at items[count]; kept if it is new. */
+static int32_t
+tuples_intern(Tuples *tuples)
+{
+	size_t		bytes = (size_t) tuples->width * sizeof(int32_t);
+	int32_t    *tuple = tuples->items + (int64_t) tuples->count * tuples->width;
+	uint64_t	hash = UINT64_C(0x9e3779b97f4a7c15);
+	uint32_t	slot;
+
+	for (int32_t i = 0; i < tuples->width; i++)
+	{
+		hash = (hash ^ (uint32_t) tuple[i]) * UINT64_C(0xbf58476d1ce4e5b9);
+		hash ^= hash >> 29;
+	}
+	slot = (uint32_t) (hash >> 16) & tuples->mask;
+	while (tuples->slots[slot] >= 0)
+	{
+		int32_t		known = tuples->slots[slot];
+
+		if (memcmp(tuples->items + (int64_t) known * tuples->width, tuple,
+				   bytes) == 0)
+			return known;
+		slot = (slot + 1) & tuples->mask;
+	}
+	tuples->slots[slot] = tuples->count;
+	return tuples->count++;
+}
+
+/* ---------- branches ---------- */
+
+/*
+ * A branch is (the branch before, the actions of the step).  Afterwards
+ * leaf_of_policy holds each policy's last one.
+ */
+static bool
+make_branches(Spec *spec, Tuples *tuples)
+{
+	Plan	   *plan = &spec->plan;
+	int32_t		controls = spec->controls.count;
+	size_t		row = (size_t) controls * sizeof(int32_t);
+
+	memset(plan->leaf_of_policy, -1,
+		   (size_t) plan->policy_count * sizeof(int32_t));
+	for (int32_t t = 0; t < plan->length; t++)
+	{
+		tuples_next_step(tuples, plan->policy_count);
+		plan->branch_starts[t] = tuples->count;
+		for (int32_t p = 0; p < plan->policy_count; p++)
+		{
+			int32_t    *tuple = tuples->items +
+				(int64_t) tuples->count * tuples->width;
+
+			tuple[0] = plan->leaf_of_policy[p];
+			memcpy(tuple + 1, plan->policies +
+				   ((int64_t) p * plan->length + t) * controls, row);
+			plan->leaf_of_policy[p] = tuples_intern(tuples);
+		}
+		reader_poll(&spec->reader);
+	}
+	plan->branch_starts[plan->length] = tuples->count;
+	plan->branch_count = tuples->count;
+	return true;
+}
+
+/* Takes the branches apart: [branch_count] parents, and their actions. */
+static bool
+keep_branches(Spec *spec, const Tuples *tuples)
+{
+	Plan	   *plan = &spec->plan;
+	int32_t		controls = spec->controls.count;
+	int32_t    *actions;
+
+	plan->branch_parent = reader_allocate(&spec->reader, tuples->count,
+										  sizeof(int32_t), "policies");
+	actions = reader_allocate(&spec->reader,
+							  (int64_t) tuples->count * controls,
+							  sizeof(int32_t), "policies");
+	if (plan->branch_parent == NULL || actions == NULL)
+		return false;
+	for (int32_t b = 0; b < tuples->count; b++)
+	{
+		const int32_t *tuple = tuples->items + (int64_t) b * tuples->width;
+
+		plan->branch_parent[b] = tuple[0];
+		memcpy(actions + (int64_t) b * controls, tuple + 1,
+			   (size_t) controls * sizeof(int32_t));
+	}
+	plan->branch_actions = actions;
+	return true;
+}
+
+static bool
+plan_branches(Spec *spec)
+{
+	Plan	   *plan = &spec->plan;
+	Reader	   *reader = &spec->reader;
+	Tuples		tuples = {.width = 1 + spec->controls.count};
+	int64_t		most;
+
+	if (__builtin_mul_overflow((int64_t) plan->policy_count, plan->length,
+							   &most) || most >= INT32_MAX)
+	{
+		kernel_problem(reader->problems, KERNEL_LIMIT, "policies", NULL, NULL,
+					   "%d policies of %d steps are too many",
+					   plan->policy_count, plan->length);
+		return false;
+	}
+	tuples.items = reader_allocate(reader, (most + 1) * tuples.width,
+								   sizeof(int32_t), "policies");
+	tuples.slots = reader_allocate(reader, slots_for(plan->policy_count),
+								   sizeof(int32_t), "policies");
+	plan->leaf_of_policy = reader_allocate(reader, plan->policy_count,
+										   sizeof(int32_t), "policies");
+	plan->branch_starts = reader_allocate(reader, plan->length + 1,
+										  sizeof(int32_t), "policies");
+	return tuples.items != NULL && tuples.slots != NULL &&
+		plan->leaf_of_policy != NULL && plan->branch_starts != NULL &&
+		make_branches(spec, &tuples) && keep_branches(spec, &tuples);
+}
+
+/* ---------- moves and views ---------- */
+
+/* The flat action of a factor in a branch: the last control is the fastest. */
+static int32_t
+flat_action(const Spec *spec, int32_t f, int32_t branch)
+{
+	const IndexList *controls = &spec->factor[f].controls;
+	const int32_t *actions = spec->plan.branch_actions +
+		(int64_t) branch * spec->controls.count;
+	int32_t		u = 0;
+
+	for (int32_t k = 0; k < controls->count; k++)
+	{
+		int32_t		c = controls->items[k];
+
+		u = u * spec->controls.variables[c].size + actions[c];
+	}
+	return u;
+}
+
+/*
+ * The tuple of a factor's move: its flat action, and the moves of its parents
+ * in the branch before.
+ */
+static void
+move_tuple(const Spec *spec, int32_t f, int32_t branch, int32_t *tuple)
+{
+	const IndexList *parents = &spec->factor[f].parents;
+	int32_t		before = spec->plan.branch_parent[branch];
+
+	*tuple++ = flat_action(spec, f, branch);
+	for (int32_t k = 0; k < parents->count; k++)
+		*tuple++ = before < 0 ? -1 :
+			spec->plan.moves[parents->items[k]].of_branch[before];
+}
+
+/* The tuple of a modality's view: the moves of its parents in this branch. */
+static void
+view_tuple(const Spec *spec, int32_t m, int32_t branch, int32_t *tuple)
+{
+	const IndexList *parents = &spec->modality[m].parents;
+
+	for (int32_t k = 0; k < parents->count; k++)
+		*tuple++ = spec->plan.moves[parents->items[k]].of_branch[branch];
+}
+
+/* Copies finished tuples: the first so many items of each, or the rest. */
+static int32_t *
+copy_items(Reader *reader, const Tuples *tuples, int32_t from, int32_t to)
+{
+	int32_t		width = to - from;
+	int32_t    *copy = reader_allocate(reader, (int64_t) tuples->count * width,
+									   sizeof(int32_t), "policies");
+
+	for (int32_t i = 0; copy != NULL && i < tuples->count; i++)
+		memcpy(copy + (int64_t) i * width,
+			   tuples->items + (int64_t) i * tuples->width + from,
+			   (size_t) width * sizeof(int32_t));
+	return copy;
+}
+
+static bool
+nodes_begin(Spec *spec, PlanNodes *nodes)
+{
+	nodes->starts = reader_allocate(&spec->reader, spec->plan.length + 1,
+									sizeof(int32_t), "policies");
+	nodes->of_branch = reader_allocate(&spec->reader, spec->plan.branch_count,
+									   sizeof(int32_t), "policies");
+	return nodes->starts != NULL && nodes->of_branch != NULL;
+}
+
+/*
+ * Numbers the moves of factor i, or the views of modality i, of plan step t.
+ */
+static void
+nodes_step(Spec *spec, PlanNodes *nodes, Tuples *tuples, int32_t t, int32_t i,
+		   bool moves)
+{
+	const int32_t *starts = spec->plan.branch_starts;
+
+	tuples_next_step(tuples, starts[t + 1] - starts[t]);
+	nodes->starts[t] = tuples->count;
+	for (int32_t b = starts[t]; b < starts[t + 1]; b++)
+	{
+		int32_t    *tuple = tuples->items +
+			(int64_t) tuples->count * tuples->width;
+
+		if (moves)
+			move_tuple(spec, i, b, tuple);
+		else
+			view_tuple(spec, i, b, tuple);
+		nodes->of_branch[b] = tuples_intern(tuples);
+	}
+	nodes->starts[t + 1] = tuples->count;
+	reader_poll(&spec->reader);
+}
+
+/* Tuples of a width for all branches, with the hash that is shared. */
+static bool
+tuples_begin(Spec *spec, Tuples *tuples, int32_t width, int32_t *slots)
+{
+	tuples->width = width;
+	tuples->slots = slots;
+	tuples->items = reader_allocate(&spec->reader,
+									((int64_t) spec->plan.branch_count + 1) *
+									width, sizeof(int32_t), "policies");
+	return tuples->items != NULL;
+}
+
+/*
+ * Moves refer to moves of other factors one step earlier, so the factors go
+ * through the steps side by side.
+ */
+static bool
+plan_moves(Spec *spec, int32_t *slots)
+{
+	Plan	   *plan = &spec->plan;
+	int32_t		factors = spec->factors.count;
+	Tuples	   *tuples = reader_allocate(&spec->reader, factors,
+										 sizeof(Tuples), "policies");
+
+	for (int32_t f = 0; f < factors; f++)
+	{
+		if (tuples == NULL || !nodes_begin(spec, &plan->moves[f]) ||
+			!tuples_begin(spec, &tuples[f],
+						  1 + spec->factor[f].parents.count, slots))
+			return false;
+	}
+	for (int32_t t = 0; t < plan->length; t++)
+	{
+		for (int32_t f = 0; f < factors; f++)
+			nodes_step(spec, &plan->moves[f], &tuples[f], t, f, true);
+	}
+	for (int32_t f = 0; f < factors; f++)
+	{
+		PlanNodes  *moves = &plan->moves[f];
+
+		moves->count = tuples[f].count;
+		moves->actions = copy_items(&spec->reader, &tuples[f], 0, 1);
+		moves->parents = copy_items(&spec->reader, &tuples[f], 1,
+									tuples[f].width);
+		if (moves->actions == NULL || moves->parents == NULL)
+			return false;
+	}
+	return true;
+}
+
+static bool
+plan_views(Spec *spec, int32_t *slots)
+{
+	Plan	   *plan = &spec->plan;
+
+	for (int32_t m = 0; m < spec->modalities.count; m++)
+	{
+		PlanNodes  *views = &plan->views[m];
+		Tuples		tuples = {0};
+
+		if (!nodes_begin(spec, views) ||
+			!tuples_begin(spec, &tuples, spec->modality[m].parents.count,
+						  slots))
+			return false;
+		for (int32_t t = 0; t < plan->length; t++)
+			nodes_step(spec, views, &tuples, t, m, false);
+		views->count = tuples.count;
+		views->parents = copy_items(&spec->reader, &tuples, 0, tuples.width);
+		if (views->parents == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* The plan of the policies; only for a spec that has no problem. */
+bool
+plan_make(Spec *spec)
+{
+	Plan	   *plan = &spec->plan;
+	int32_t    *slots;
+
+	plan->moves = reader_allocate(&spec->reader, spec->factors.count,
+								  sizeof(PlanNodes), "policies");
+	plan->views = reader_allocate(&spec->reader, spec->modalities.count,
+								  sizeof(PlanNodes), "policies");
+	slots = reader_allocate(&spec->reader, slots_for(plan->policy_count),
+							sizeof(int32_t), "policies");
+	return plan->moves != NULL && plan->views != NULL && slots != NULL &&
+		plan_branches(spec) && plan_moves(spec, slots) &&
+		plan_views(spec, slots);
+}

@@ -1,0 +1,339 @@
+/*
+ * size.c
+ *		The shapes of A and B, and the sizes of variables that follow from them.
+ *
+ * A of modality m is [O(m)][S of each parent], B of factor f is
+ * [S(f)][S of each parent][actions of each control].  In memory a column is
+ * contiguous, and B's columns are ordered by the flat action first:
+ *		A: position = p * O(m) + o			B: position = (u * P(f) + p) * S(f) + s
+ */
+#include <string.h>
+
+#include "compile.h"
+
+/*
+ * Strides of axes [from, to), the last one the fastest; returns the stride of
+ * what comes above them.
+ */
+static int64_t
+set_strides(Layout *layout, int32_t from, int32_t to, int64_t stride)
+{
+	for (int32_t axis = to; axis-- > from;)
+	{
+		layout->strides[axis] = stride;
+		stride *= layout->sizes[axis];
+	}
+	return stride;
+}
+
+/* Sizes not known are 0.  False if there are too many axes or elements. */
+bool
+layout_of_A(const Spec *spec, int32_t m, Layout *layout)
+{
+	const IndexList *parents = &spec->modality[m].parents;
+	int32_t		count = parents->given ? parents->count : spec->factors.count;
+
+	memset(layout, 0, sizeof(Layout));
+	if (!layout_add_axis(layout, spec->modalities.variables[m].size))
+		return false;
+	for (int32_t k = 0; k < count; k++)
+	{
+		int32_t		parent = parents->given ? parents->items[k] : k;
+
+		if (!layout_add_axis(layout, spec->factors.variables[parent].size))
+			return false;
+	}
+	layout->strides[0] = 1;
+	(void) set_strides(layout, 1, layout->rank, layout->sizes[0]);
+	return true;
+}
+
+bool
+layout_of_B(const Spec *spec, int32_t f, Layout *layout)
+{
+	const SpecFactor *factor = &spec->factor[f];
+	int32_t		parents = factor->parents.given ? factor->parents.count : 1;
+	int32_t		controls = factor->controls.given ? factor->controls.count : 1;
+	int64_t		stride;
+
+	memset(layout, 0, sizeof(Layout));
+	layout->optional = controls;
+	if (!layout_add_axis(layout, spec->factors.variables[f].size))
+		return false;
+	for (int32_t k = 0; k < parents; k++)
+	{
+		int32_t		parent = factor->parents.given ?
+			factor->parents.items[k] : f;
+
+		if (!layout_add_axis(layout, spec->factors.variables[parent].size))
+			return false;
+	}
+	for (int32_t k = 0; k < controls; k++)
+	{
+		int64_t		size = factor->controls.given ?
+			spec->controls.variables[factor->controls.items[k]].size : 0;
+
+		if (!layout_add_axis(layout, size))
+			return false;
+		if (size > 1)
+			layout->optional = 0;
+	}
+
+	/* no control: an axis of size 1 may be there all the same */
+	if (controls == 0 && layout_add_axis(layout, 1))
+		layout->optional = 1;
+	layout->strides[0] = 1;
+	stride = set_strides(layout, 1, 1 + parents, layout->sizes[0]);
+	(void) set_strides(layout, 1 + parents, layout->rank, stride);
+	return true;
+}
+
+/* ---------- measuring ---------- */
+
+/* Sets a size that is not known yet. */
+static void
+learn_size(Variable *variable, int64_t size)
+{
+	if (variable->size == 0)
+		variable->size = (int32_t) size;
+}
+
+static bool
+measure(Spec *spec, const Group *group, int32_t i, const char *key,
+		const JsonValue *value, Tensor *tensor)
+{
+	place_of(&tensor->place, key, group, i);
+	tensor->nonnegative = true;
+	tensor->value = value;
+	if (value == NULL)
+	{
+		kernel_problem(spec->reader.problems, KERNEL_INVALID,
+					   tensor->place.path, NULL, NULL, "%s is missing",
+					   tensor->place.shown);
+		return false;
+	}
+	return tensor_shape(&spec->reader, &tensor->place, value,
+						group == &spec->factors, &tensor->shape);
+}
+
+static void
+measure_A(Spec *spec)
+{
+	const JsonValue **items = group_items(&spec->reader, &spec->modalities, "A",
+										  spec_member(spec, "A"));
+
+	for (int32_t m = 0; items != NULL && m < spec->modalities.count; m++)
+	{
+		SpecModality *modality = &spec->modality[m];
+
+		modality->shaped = measure(spec, &spec->modalities, m, "A", items[m],
+								   &modality->tensor);
+		if (modality->shaped)
+			learn_size(&spec->modalities.variables[m],
+					   modality->tensor.shape.sizes[0]);
+	}
+}
+
+/* The number of states that "next" shows on the axis of the factor itself. */
+static int64_t
+states_of_next(const SpecFactor *factor, int32_t f)
+{
+	const Shape *shape = &factor->tensor.shape;
+
+	for (int32_t k = 0; k < factor->parents.count; k++)
+	{
+		if (factor->parents.items[k] == f && 1 + k < shape->rank)
+			return shape->sizes[1 + k];
+	}
+	return 0;
+}
+
+static void
+measure_B(Spec *spec)
+{
+	const JsonValue **items = group_items(&spec->reader, &spec->factors, "B",
+										  spec_member(spec, "B"));
+
+	for (int32_t f = 0; items != NULL && f < spec->factors.count; f++)
+	{
+		SpecFactor *factor = &spec->factor[f];
+
+		factor->shaped = measure(spec, &spec->factors, f, "B", items[f],
+								 &factor->tensor);
+		factor->tensor.rows = &spec->factors.variables[f];
+		if (!factor->shaped)
+			continue;
+		learn_size(&spec->factors.variables[f],
+				   factor->tensor.shape.form == FORM_NEXT ?
+				   states_of_next(factor, f) : factor->tensor.shape.sizes[0]);
+	}
+}
+
+/* Numbers of actions that nobody gave: B's last axes show them. */
+static void
+measure_controls(Spec *spec)
+{
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		const SpecFactor *factor = &spec->factor[f];
+		const IndexList *controls = &factor->controls;
+		const Shape *shape = &factor->tensor.shape;
+		int32_t		first = 1 + factor->parents.count;
+
+		if (!factor->shaped || factor->parents.bad || controls->bad)
+			continue;
+		for (int32_t k = 0; k < controls->count; k++)
+		{
+			Variable   *control = &spec->controls.variables[controls->items[k]];
+
+			if (shape->rank == first + controls->count)
+				learn_size(control, shape->sizes[first + k]);
+		}
+	}
+
+	/* no axis for them: one action each */
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		const SpecFactor *factor = &spec->factor[f];
+		const IndexList *controls = &factor->controls;
+
+		if (!factor->shaped || factor->parents.bad || controls->bad ||
+			factor->tensor.shape.rank != 1 + factor->parents.count)
+			continue;
+		for (int32_t k = 0; k < controls->count; k++)
+			learn_size(&spec->controls.variables[controls->items[k]], 1);
+	}
+}
+
+/* ---------- checking ---------- */
+
+static void
+describe_axes(Tensor *tensor, const Spec *spec, const char *first,
+			  const IndexList *parents, const IndexList *controls)
+{
+	size_t		size = sizeof(tensor->axes);
+	char		quoted[80];
+
+	text_print(tensor->axes, size, "The axes are %s", first);
+	for (int32_t k = 0; k < parents->count; k++)
+		text_add(tensor->axes, size, ", the states of %s",
+				 text_quote(quoted,
+							spec->factors.variables[parents->items[k]].name));
+	for (int32_t k = 0; controls != NULL && k < controls->count; k++)
+		text_add(tensor->axes, size, ", the actions of %s",
+				 text_quote(quoted,
+							spec->controls.variables[controls->items[k]].name));
+	text_add(tensor->axes, size, ".");
+}
+
+/* Does the array fit, and is all known that it takes to read it? */
+static bool
+check_layout(Spec *spec, Tensor *tensor, bool laid_out)
+{
+	if (!laid_out)
+	{
+		kernel_problem(spec->reader.problems, KERNEL_LIMIT, tensor->place.path,
+					   tensor->axes, "Name the dependencies: without them A "
+					   "depends on all factors.",
+					   "%s has too many axes or elements",
+					   tensor->place.shown);
+		return false;
+	}
+	return tensor_fits(&spec->reader, tensor) && tensor->layout.elements > 0;
+}
+
+static void
+check_A(Spec *spec, int32_t m)
+{
+	SpecModality *modality = &spec->modality[m];
+	Tensor	   *tensor = &modality->tensor;
+
+	if (!modality->shaped || modality->parents.bad)
+		return;
+	describe_axes(tensor, spec, "the outcome", &modality->parents, NULL);
+	if (!check_layout(spec, tensor, layout_of_A(spec, m, &tensor->layout)))
+		return;
+	modality->parent_states = tensor->layout.elements /
+		tensor->layout.sizes[0];
+	modality->fits = modality->parent_states <= INT32_MAX;
+	if (!modality->fits)
+		kernel_problem(spec->reader.problems, KERNEL_LIMIT, tensor->place.path,
+					   tensor->axes, "Name the dependencies: without them A "
+					   "depends on all factors.",
+					   "%s has %lld columns, more than the limit of %d",
+					   tensor->place.shown,
+					   (long long) modality->parent_states, INT32_MAX);
+}
+
+static void
+check_B(Spec *spec, int32_t f)
+{
+	SpecFactor *factor = &spec->factor[f];
+	Tensor	   *tensor = &factor->tensor;
+
+	if (!factor->shaped || factor->parents.bad || factor->controls.bad)
+		return;
+	describe_axes(tensor, spec, "the next state", &factor->parents,
+				  &factor->controls);
+	if (!check_layout(spec, tensor, layout_of_B(spec, f, &tensor->layout)))
+	{
+		if (spec->factors.variables[f].size == 0)
+			kernel_problem(spec->reader.problems, KERNEL_INVALID,
+						   tensor->place.path, "\"next\" shows it only where "
+						   "the factor depends on itself.",
+						   "Give the factor its \"states\".",
+						   "the number of states of %s is not known",
+						   tensor->place.shown);
+		return;
+	}
+	factor->actions = 1;
+	for (int32_t axis = 1 + factor->parents.count; axis < tensor->layout.rank;
+		 axis++)
+		factor->actions *= tensor->layout.sizes[axis];
+	factor->parent_states = tensor->layout.elements /
+		tensor->layout.sizes[0] / factor->actions;
+	factor->fits = factor->actions <= INT32_MAX;
+	if (!factor->fits)
+		kernel_problem(spec->reader.problems, KERNEL_LIMIT, tensor->place.path,
+					   tensor->axes, NULL, "%s has %lld joint actions, more "
+					   "than the limit of %d", tensor->place.shown,
+					   (long long) factor->actions, INT32_MAX);
+}
+
+/* A control that drives nothing has no array to show its size. */
+static void
+check_controls(Spec *spec)
+{
+	bool		blamed = false;
+	char		quoted[80];
+
+	for (int32_t f = 0; f < spec->factors.count; f++)
+		blamed |= !spec->factor[f].fits;
+	for (int32_t c = 0; !blamed && c < spec->controls.count; c++)
+	{
+		if (spec->controls.variables[c].size == 0)
+			kernel_problem(spec->reader.problems, KERNEL_INVALID, "controls",
+						   NULL, NULL, "control %s drives no factor and has no "
+						   "number of actions",
+						   text_quote(quoted,
+									  spec->controls.variables[c].name));
+	}
+}
+
+/* All sizes that can be known, and the arrays that fit them. */
+bool
+spec_shapes(Spec *spec)
+{
+	measure_A(spec);
+	measure_B(spec);
+	if (!spec->controls_bad)
+		measure_controls(spec);
+	if (spec->reader.failed)
+		return false;
+	for (int32_t m = 0; m < spec->modalities.count; m++)
+		check_A(spec, m);
+	for (int32_t f = 0; f < spec->factors.count; f++)
+		check_B(spec, f);
+	check_controls(spec);
+	return true;
+}

@@ -1,0 +1,445 @@
+/*
+ * structure.c
+ *		What depends on what: factors and modalities on factors, factors on
+ *		controls; as said for each by name, and as listed by index.
+ */
+#include <string.h>
+
+#include "compile.h"
+
+/* ---------- lists of indices ---------- */
+
+/* An index or a name in a list, as an index; -1 with a problem. */
+static int32_t
+read_index(Spec *spec, const char *path, int32_t at, const JsonValue *value,
+		   const Group *group)
+{
+	int32_t		index = -1;
+	char		hint[TEXT_SIZE] = "";
+	char		text[80];
+
+	if (value->kind == JSON_NUMBER && value->as.number >= 0 &&
+		value->as.number < group->count &&
+		value->as.number == (int32_t) value->as.number)
+		index = (int32_t) value->as.number;
+	else if (value->kind == JSON_STRING)
+		index = names_find(&group->names, value->as.string);
+	if (index >= 0)
+		return index;
+	if (value->kind == JSON_STRING)
+		names_hint(hint, sizeof(hint), group->names.names, group->count,
+				   value->as.string);
+	else
+		text_print(hint, sizeof(hint), "The number of %s is %d; they count "
+				   "from 0.", group->plural, group->count);
+	kernel_problem(spec->reader.problems,
+				   value->kind == JSON_NUMBER ? KERNEL_RANGE : KERNEL_INVALID,
+				   path, NULL, hint, "%s[%d] is %s, which is no %s", path, at,
+				   text_value(text, value), group->noun);
+	return -1;
+}
+
+/* A list of indices or names, each at most once. */
+static void
+index_list_read(Spec *spec, const char *path, const JsonValue *value,
+				const Group *group, IndexList *list)
+{
+	bool	   *seen;
+	char		text[80];
+
+	list->given = list->bad = true;
+	if (value->kind != JSON_ARRAY)
+	{
+		kernel_problem(spec->reader.problems, KERNEL_INVALID, path, NULL, NULL,
+					   "%s must be an array of %s, not %s", path,
+					   group->plural, text_value(text, value));
+		return;
+	}
+	list->items = reader_allocate(&spec->reader, group->count,
+								  sizeof(int32_t), path);
+	seen = reader_allocate(&spec->reader, group->count, sizeof(bool), path);
+	if (list->items == NULL || seen == NULL)
+		return;
+	for (int32_t i = 0; i < value->count; i++)
+	{
+		int32_t		index = read_index(spec, path, i, &value->as.elements[i],
+									   group);
+
+		if (index < 0)
+			return;
+		if (seen[index])
+		{
+			kernel_problem(spec->reader.problems, KERNEL_INVALID, path, NULL,
+						   NULL, "%s names %s %d twice", path, group->noun,
+						   index);
+			return;
+		}
+		seen[index] = true;
+		list->items[list->count++] = index;
+	}
+	list->bad = false;
+}
+
+/* A factor or modality depends on one factor at least, as in pymdp. */
+static void
+check_parents(Spec *spec, const char *path, IndexList *list)
+{
+	if (list->bad || list->count > 0)
+		return;
+	kernel_problem(spec->reader.problems, KERNEL_INVALID, path, NULL, NULL,
+				   "%s names no factor", path);
+	list->bad = true;
+}
+
+/* The list that a variable's own object has under a key. */
+static void
+read_said(Spec *spec, const Variable *variable, const char *key,
+		  const Group *group, IndexList *list)
+{
+	const JsonValue *value = option_member(variable->said, key);
+	char		path[96];
+
+	if (value == NULL)
+		return;
+	text_print(path, sizeof(path), "%s.%s", variable->path, key);
+	index_list_read(spec, path, value, group, list);
+	if (group == &spec->factors)
+		check_parents(spec, path, list);
+}
+
+/*
+ * The lists of one index form, such as B_dependencies.  Where a list was given
+ * by name too, both must say the same.
+ */
+static void
+read_by_index(Spec *spec, const char *key, const Group *of, int32_t i,
+			  const JsonValue *value, const Group *group, IndexList *list)
+{
+	IndexList	indices = {0};
+	Place		place;
+	char		detail[TEXT_SIZE];
+	char		one[100];
+	char		other[100];
+
+	place_of(&place, key, of, i);
+	index_list_read(spec, place.path, value, group, &indices);
+	if (group == &spec->factors)
+		check_parents(spec, place.path, &indices);
+	if (!list->given || list->bad || indices.bad)
+	{
+		indices.bad |= list->bad;
+		*list = indices;
+		return;
+	}
+	if (indices.count == list->count &&
+		memcmp(indices.items, list->items,
+			   (size_t) list->count * sizeof(int32_t)) == 0)
+		return;
+	text_list(one, sizeof(one), list->items, list->count);
+	text_list(other, sizeof(other), indices.items, indices.count);
+	text_print(detail, sizeof(detail), "The one says %s, the other %s, as "
+			   "indices.", one, other);
+	kernel_problem(spec->reader.problems, KERNEL_INVALID, place.path, detail,
+				   "Leave out one of them.", "%s.%s and %s disagree",
+				   of->variables[i].path, group == &spec->factors ?
+				   "depends_on" : "controlled_by", place.shown);
+	list->bad = true;
+}
+
+static void
+structure_by_index(Spec *spec)
+{
+	const char *const keys[] = {"A_dependencies", "B_dependencies",
+		"B_action_dependencies"};
+	const Group *of[] = {&spec->modalities, &spec->factors, &spec->factors};
+	const Group *to[] = {&spec->factors, &spec->factors, &spec->controls};
+
+	for (int32_t k = 0; k < lengthof(keys); k++)
+	{
+		const JsonValue *value = spec_member(spec, keys[k]);
+		const JsonValue **items;
+
+		if (value == NULL || (k == 2 && spec->controls_bad))
+			continue;
+		items = group_items(&spec->reader, of[k], keys[k], value);
+		for (int32_t i = 0; i < of[k]->count; i++)
+		{
+			IndexList  *list = k == 0 ? &spec->modality[i].parents :
+				k == 1 ? &spec->factor[i].parents : &spec->factor[i].controls;
+
+			if (items == NULL)
+				list->given = list->bad = true;
+			else if (items[i] != NULL)
+				read_by_index(spec, keys[k], of[k], i, items[i], to[k], list);
+		}
+	}
+}
+
+/* ---------- the controls ---------- */
+
+/* The number of controls that lists by index speak of; 0: none do. */
+static int32_t
+controls_by_index(const Spec *spec)
+{
+	const JsonValue *lists = spec_member(spec, "B_action_dependencies");
+	const JsonValue *sizes = spec_member(spec, "num_controls");
+	int32_t		count = 0;
+
+	if (lists == NULL)
+		return 0;
+	if (sizes != NULL && sizes->kind == JSON_ARRAY)
+		count = sizes->count;
+	for (int32_t i = 0; lists->kind == JSON_ARRAY && i < lists->count; i++)
+	{
+		const JsonValue *list = &lists->as.elements[i];
+
+		for (int32_t j = 0; list->kind == JSON_ARRAY && j < list->count; j++)
+		{
+			const JsonValue *index = &list->as.elements[j];
+
+			if (sizes == NULL && index->kind == JSON_NUMBER &&
+				index->as.number >= count && index->as.number < MAX_VARIABLES)
+				count = (int32_t) index->as.number + 1;
+		}
+	}
+	return count;
+}
+
+/* The names in a factor's controlled_by, in the order of first mention. */
+static bool
+add_mentioned(Spec *spec, const JsonValue *list, int32_t room)
+{
+	for (int32_t i = 0; list->kind == JSON_ARRAY && i < list->count; i++)
+	{
+		const JsonValue *name = &list->as.elements[i];
+		int32_t		j = 0;
+
+		if (name->kind != JSON_STRING)
+			continue;
+		while (j < spec->controls.count &&
+			   strcmp(spec->controls.variables[j].name, name->as.string) != 0)
+			j++;
+		if (j == spec->controls.count && j < room &&
+			!group_add(&spec->reader, &spec->controls, name->as.string))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Controls that have no list of their own: those that factors name, and one
+ * of its own for each factor that says nothing; or as many as there are by
+ * index.
+ */
+static bool
+controls_by_mention(Spec *spec)
+{
+	int32_t		by_index = controls_by_index(spec);
+	bool		indexed = spec_member(spec, "B_action_dependencies") != NULL;
+	int64_t		room = by_index + (int64_t) spec->factors.count;
+
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		const JsonValue *list =
+			option_member(spec->factors.variables[f].said, "controlled_by");
+
+		room += list != NULL ? list->count : 0;
+	}
+	if (room > 2 * MAX_VARIABLES)
+		room = 2 * MAX_VARIABLES;
+	if (!group_begin(&spec->reader, &spec->controls, (int32_t) room))
+		return false;
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		const Variable *factor = &spec->factors.variables[f];
+		const JsonValue *list = option_member(factor->said, "controlled_by");
+		const JsonValue own = {.kind = JSON_STRING, .as.string = factor->name};
+		const JsonValue itself = {.kind = JSON_ARRAY, .count = 1,
+			.as.elements = &own};
+
+		if (list == NULL && indexed)
+			continue;
+		if (!add_mentioned(spec, list != NULL ? list : &itself,
+						   (int32_t) room))
+			return false;
+	}
+
+	/* names came in an order of ours; the indices may follow another */
+	spec->controls.unordered = indexed && spec->controls.count > 0;
+	while (spec->controls.count < by_index)
+	{
+		if (!group_add(&spec->reader, &spec->controls, NULL))
+			return false;
+	}
+	return group_hash(&spec->reader, &spec->controls);
+}
+
+/* Does any factor say what controls it? */
+static bool
+any_controlled_by(const Spec *spec)
+{
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		if (spec->factor[f].controls.given)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A factor that does not say by what it is controlled has a control of its
+ * own: the one with its name; else, where all factors are silent and there
+ * are as many controls, the one at its place; else a new one.
+ */
+static bool
+own_controls(Spec *spec)
+{
+	Group	   *controls = &spec->controls;
+	bool		by_place = !any_controlled_by(spec) &&
+		controls->count == spec->factors.count;
+
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		if (names_find(&controls->names, spec->factors.variables[f].name) >= 0)
+			by_place = false;
+	}
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		IndexList  *list = &spec->factor[f].controls;
+		const char *name = spec->factors.variables[f].name;
+
+		if (list->given)
+			continue;
+		list->items = reader_allocate(&spec->reader, 1, sizeof(int32_t), name);
+		if (list->items == NULL)
+			return false;
+		list->items[0] = by_place ? f : names_find(&controls->names, name);
+		if (list->items[0] < 0)
+		{
+			list->items[0] = controls->count;
+			if (!group_add(&spec->reader, controls, name))
+				return false;
+		}
+		list->count = 1;
+		list->given = true;
+	}
+	return group_hash(&spec->reader, controls);
+}
+
+/* ---------- sizes of controls ---------- */
+
+/* "actions" of a factor are those of its only control. */
+static void
+read_factor_actions(Spec *spec, int32_t f)
+{
+	const Variable *factor = &spec->factors.variables[f];
+	const IndexList *controls = &spec->factor[f].controls;
+	const JsonValue *actions = option_member(factor->said, "actions");
+	char		path[96];
+
+	if (actions == NULL || controls->bad)
+		return;
+	text_print(path, sizeof(path), "%s.actions", factor->path);
+	if (controls->count == 1)
+		variable_set_size(spec, &spec->controls.variables[controls->items[0]],
+						  path, actions);
+	else
+		kernel_problem(spec->reader.problems, KERNEL_INVALID, path, NULL,
+					   "Give the actions of each in \"controls\": [{\"name\": "
+					   "..., \"actions\": ...}].",
+					   "%s cannot belong to %d controls", path,
+					   controls->count);
+}
+
+static void
+read_control_sizes(Spec *spec)
+{
+	const JsonValue *sizes = spec_member(spec, "num_controls");
+	const JsonValue **items = NULL;
+	Place		place;
+
+	for (int32_t f = 0; f < spec->factors.count; f++)
+		read_factor_actions(spec, f);
+	if (sizes != NULL)
+		items = group_items(&spec->reader, &spec->controls, "num_controls",
+							sizes);
+	for (int32_t c = 0; items != NULL && c < spec->controls.count; c++)
+	{
+		place_of(&place, "num_controls", &spec->controls, c);
+		if (items[c] != NULL)
+			variable_set_size(spec, &spec->controls.variables[c], place.path,
+							  items[c]);
+	}
+}
+
+/* ---------- the whole ---------- */
+
+/* What nobody said: a factor depends on itself, a modality on all factors. */
+static bool
+default_parents(Spec *spec)
+{
+	for (int32_t i = 0; i < spec->factors.count + spec->modalities.count; i++)
+	{
+		bool		factor = i < spec->factors.count;
+		IndexList  *list = factor ? &spec->factor[i].parents :
+			&spec->modality[i - spec->factors.count].parents;
+
+		if (list->given)
+			continue;
+		list->given = true;
+		list->count = factor ? 1 : spec->factors.count;
+		list->items = reader_allocate(&spec->reader, list->count,
+									  sizeof(int32_t), "dependencies");
+		if (list->items == NULL)
+			return false;
+		for (int32_t k = 0; k < list->count; k++)
+			list->items[k] = factor ? i : k;
+	}
+	return true;
+}
+
+static void
+read_all_said(Spec *spec)
+{
+	for (int32_t m = 0; m < spec->modalities.count; m++)
+		read_said(spec, &spec->modalities.variables[m], "depends_on",
+				  &spec->factors, &spec->modality[m].parents);
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		read_said(spec, &spec->factors.variables[f], "depends_on",
+				  &spec->factors, &spec->factor[f].parents);
+		if (spec->controls_bad)
+			spec->factor[f].controls = (IndexList) {true, true, 0, NULL};
+		else
+			read_said(spec, &spec->factors.variables[f], "controlled_by",
+					  &spec->controls, &spec->factor[f].controls);
+	}
+}
+
+/*
+ * After the variables are known.  The order matters: what members of objects
+ * say by name comes first, then their order is found from the arrays, and only
+ * then can lists by index be read.
+ */
+bool
+spec_structure(Spec *spec)
+{
+	if (spec_member(spec, "controls") != NULL)
+		spec->controls_bad = !group_describe(spec, &spec->controls, "controls");
+	else
+		spec->controls_bad = !controls_by_mention(spec);
+	if (spec->reader.failed)
+		return false;
+	read_all_said(spec);
+	if (!match_arrays(spec) || (!spec->controls_bad && !match_controls(spec)))
+		return false;
+	structure_by_index(spec);
+	if (!default_parents(spec))
+		return false;
+	if (!spec->controls_bad)
+	{
+		spec->controls_bad = !own_controls(spec);
+		read_control_sizes(spec);
+	}
+	return !spec->reader.failed;
+}

@@ -1,0 +1,328 @@
+/*-------------------------------------------------------------------------
+ *
+ * observation.c
+ *	  The inbox, and the keys that make calls repeatable.
+ *
+ * An observation is taken by the step whose write of the hot row goes through,
+ * and deleted in the same transaction: exactly once.  The inbox is read after
+ * the hot row; had another step taken the row in between, the hot row would
+ * have changed and this step's write would not go through.
+ *
+ * A key is looked up after the hot row is read, for the same reason: of two
+ * concurrent steps with one key the later one's write does not go through, and
+ * its second reading finds the key with the result of the first.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "fa_agents.h"
+
+PG_FUNCTION_INFO_V1(fa_observe);
+
+static Statement read_statement = {
+	"SELECT a.agent_id, o.observation_id, o.observation"
+	" FROM pg_catalog.unnest($1) AS a (agent_id), LATERAL"
+	" (SELECT observation_id, observation FROM @.fa_observation i"
+	" WHERE i.agent_id" EQ "a.agent_id ORDER BY observation_id LIMIT $2) AS o",
+	2, {INT8ARRAYOID, INT4OID}
+};
+static Statement take_statement = {
+	"DELETE FROM @.fa_observation o"
+	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"
+	" AS t (agent_id, observation_id) WHERE o.agent_id" EQ "t.agent_id"
+	" AND o.observation_id" EQ "t.observation_id",
+	2, {INT8ARRAYOID, INT8ARRAYOID}
+};
+static Statement count_statement = {
+	"SELECT 1 FROM @.fa_observation WHERE agent_id" EQ "$1 LIMIT $2",
+	2, {INT8OID, INT4OID}
+};
+static Statement insert_statement = {
+	"INSERT INTO @.fa_observation (agent_id, observation_id, observation)"
+	" VALUES ($1, $2, $3)", 3, {INT8OID, INT8OID, INT4ARRAYOID}
+};
+
+/* An expired key is as good as none: it is taken over. */
+static Statement store_key_statement = {
+	"INSERT INTO @.fa_key AS k (agent_id, kind, key, observation, step, action, vfe)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (agent_id, kind, key)"
+	" DO UPDATE SET at = excluded.at, observation = excluded.observation,"
+	" step = excluded.step, action = excluded.action, vfe = excluded.vfe"
+	" WHERE k.at" LT "$8",
+	8, {INT8OID, CHAROID, TEXTOID, INT4ARRAYOID, INT8OID, INT4ARRAYOID, FLOAT8OID,
+	TIMESTAMPTZOID}
+};
+static Statement find_key_statement = {
+	"SELECT observation, step, action, vfe FROM @.fa_key WHERE agent_id" EQ "$1"
+	" AND kind" EQ "$2 AND key" EQ "$3 AND at OPERATOR(pg_catalog.>=) $4",
+	4, {INT8OID, CHAROID, TEXTOID, TIMESTAMPTZOID}
+};
+
+/* Each stored key sweeps up to two expired ones, so the table stays bounded. */
+static Statement sweep_keys_statement = {
+	"DELETE FROM @.fa_key k USING (SELECT agent_id, kind, key FROM @.fa_key"
+	" WHERE at" LT "$1 ORDER BY at LIMIT 2 FOR UPDATE SKIP LOCKED) AS old"
+	" WHERE k.agent_id" EQ "old.agent_id AND k.kind" EQ "old.kind"
+	" AND k.key" EQ "old.key",
+	1, {TIMESTAMPTZOID}
+};
+
+/* ---------- checks ---------- */
+
+/*
+ * An observation from outside: one outcome for each modality, or none at all (no
+ * evidence); -1 is a missing one.
+ */
+void
+observation_check(const KernelModel *model, int64 agent_id, const int32 *observation,
+				  int count)
+{
+	if (count != 0 && count != model->modality_count)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("observation for agent " INT64_FORMAT " has %d outcomes, its model has %d modalities",
+						agent_id, count, model->modality_count),
+				 errhint("Give one outcome for each modality, -1 where it is missing.")));
+	for (int m = 0; m < count; m++)
+	{
+		const KernelModality *modality = kernel_modality(model, m);
+
+		if (observation[m] < -1 || observation[m] >= modality->outcomes)
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("outcome %d of modality \"%s\" is out of range for agent " INT64_FORMAT,
+							observation[m], KERNEL_AT(model, char, modality->name), agent_id),
+					 errdetail("Outcomes count from 0 to %d; -1 is a missing one.",
+							   modality->outcomes - 1)));
+	}
+}
+
+/* ---------- the inbox ---------- */
+
+/*
+ * The first limit observations that wait for each agent: heads[i] is the list of
+ * ids[i], in the order of their arrival.
+ */
+void
+inbox_read(const Call *call, const int64 *ids, int count, int32 limit,
+		   InboxRow **heads)
+{
+	Datum		arguments[2] = {array_from_int64(ids, count), Int32GetDatum(limit)};
+	int			found = statement_run(call, &read_statement, arguments, NULL, 0);
+	InboxRow  **tail = NULL;
+
+	memset(heads, 0, sizeof(InboxRow *) * count);
+	for (int i = 0, at = -1; i < found; i++)
+	{
+		InboxRow   *row = palloc(sizeof(InboxRow));
+		int64		id = result_int64(i, 1);
+		bool		isnull;
+
+		if (at < 0 || ids[at] != id)
+		{
+			do
+				at = (at + 1) % count;	/* the executor keeps the array's order */
+			while (ids[at] != id);
+			tail = &heads[at];
+		}
+		row->observation_id = result_int64(i, 2);
+		row->observation = array_to_int32(DatumGetArrayTypeP(result_datum(i, 3, &isnull)),
+										  &row->count, "observation", -1);
+		row->next = NULL;
+		*tail = row;
+		tail = &row->next;
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Removes observations that were taken. */
+void
+inbox_take(const Call *call, const int64 *agent_ids, const int64 *observation_ids,
+		   int count)
+{
+	Datum		arguments[2] = {
+		array_from_int64(agent_ids, count), array_from_int64(observation_ids, count)
+	};
+
+	if (count > 0)
+		statement_run(call, &take_statement, arguments, NULL, 0);
+}
+
+/* ---------- keys ---------- */
+
+static Datum
+key_cutoff(void)
+{
+	return TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														   -(int64) fa_key_retention * 1000));
+}
+
+static void
+check_key(const char *key)
+{
+	if (key[0] == '\0' || strlen(key) > 1000)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key must have 1 to 1000 bytes")));
+}
+
+/* The stored observation of a key must be the one given now. */
+static void
+check_same_observation(uint64 row, const char *key, const int32 *observation, int count)
+{
+	bool		isnull;
+	Datum		stored = result_datum(row, 1, &isnull);
+	int			stored_count = 0;
+	int32	   *values = isnull ? NULL :
+		array_to_int32(DatumGetArrayTypeP(stored), &stored_count, "observation", -1);
+
+	if (isnull != (observation == NULL) || (!isnull && stored_count != count) ||
+		(!isnull && memcmp(values, observation, sizeof(int32) * count) != 0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key \"%s\" was used with another observation", key),
+				 errhint("Use a new key for each new observation; a key repeats the very same call.")));
+}
+
+static bool
+find_key(const Call *call, int64 agent_id, char kind, const char *key,
+		 const int32 *observation, int count)
+{
+	Datum		arguments[4] = {
+		Int64GetDatum(agent_id), CharGetDatum(kind), CStringGetTextDatum(key), key_cutoff()
+	};
+
+	if (statement_run(call, &find_key_statement, arguments, NULL, 1) == 0)
+		return false;
+	check_same_observation(0, key, observation, count);
+	return true;
+}
+
+/*
+ * Stores a key; false where a concurrent call has stored it first.  Sweeping is
+ * left out under snapshots that last, where it could only add conflicts.
+ */
+static bool
+store_key(const Call *call, int64 agent_id, char kind, const char *key,
+		  const int32 *observation, int count, const KeyResult *result)
+{
+	Datum		arguments[8] = {
+		Int64GetDatum(agent_id), CharGetDatum(kind), CStringGetTextDatum(key),
+		observation ? array_from_int32(observation, count) : (Datum) 0,
+		0, 0, 0, key_cutoff()
+	};
+	char		nulls[8] = {' ', ' ', ' ', ' ', 'n', 'n', 'n', ' '};
+
+	nulls[3] = observation == NULL ? 'n' : ' ';
+	if (result != NULL)
+	{
+		arguments[4] = Int64GetDatum(result->step);
+		arguments[5] = result->action;
+		arguments[6] = Float8GetDatum(result->vfe);
+		nulls[4] = nulls[5] = nulls[6] = ' ';
+	}
+	if (!IsolationUsesXactSnapshot())
+		statement_run(call, &sweep_keys_statement, &arguments[7], NULL, 0);
+	return statement_run(call, &store_key_statement, arguments, nulls, 0) == 1;
+}
+
+/* Was this step made already?  Then its result, in the current context. */
+bool
+key_find_step(const Call *call, int64 agent_id, const char *key,
+			  const int32 *observation, int count, KeyResult *result)
+{
+	bool		isnull;
+
+	check_key(key);
+	if (!find_key(call, agent_id, 's', key, observation, count))
+		return false;
+	result->step = result_int64(0, 2);
+	result->action = PointerGetDatum(DatumGetArrayTypePCopy(result_datum(0, 3, &isnull)));
+	result->vfe = DatumGetFloat8(result_datum(0, 4, &isnull));
+	return true;
+}
+
+void
+key_store_step(const Call *call, int64 agent_id, const char *key,
+			   const int32 *observation, int count, const KeyResult *result)
+{
+	/* the hot row is ours, so nobody else can be storing a step's key */
+	if (!store_key(call, agent_id, 's', key, observation, count, result))
+		elog(ERROR, "key \"%s\" of agent " INT64_FORMAT " appeared during its step",
+			 key, agent_id);
+}
+
+/* ---------- fa_observe ---------- */
+
+static void
+check_inbox_limit(const Call *call, int64 agent_id)
+{
+	Datum		arguments[2] = {Int64GetDatum(agent_id), Int32GetDatum(fa_inbox_limit)};
+
+	if (statement_run(call, &count_statement, arguments, NULL, 0) >= fa_inbox_limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("inbox of agent " INT64_FORMAT " is full", agent_id),
+				 errdetail("%d observations wait, which is the limit fa_agents.inbox_limit.",
+						   fa_inbox_limit),
+				 errhint("Step the agent, or send fewer observations.")));
+}
+
+/* Puts an observation in the inbox; false: its key was there already. */
+static bool
+observe(const Call *call, int64 agent_id, const int32 *observation, int count,
+		const char *key)
+{
+	AgentRow   *agent = belief_read(call, &agent_id, 1);
+	Datum		arguments[3];
+
+	observation_check(agent->model->model, agent_id, observation, count);
+	if (key != NULL)
+	{
+		check_key(key);
+		if (!store_key(call, agent_id, 'o', key, observation, count, NULL))
+		{
+			/* under READ COMMITTED what the other one stored can be seen now */
+			(void) find_key(call, agent_id, 'o', key, observation, count);
+			return false;
+		}
+	}
+	check_inbox_limit(call, agent_id);
+	arguments[0] = Int64GetDatum(agent_id);
+	arguments[1] = Int64GetDatum(nextval_internal(call_relation(call, "fa_observation_id_seq"),
+												  false));
+	arguments[2] = array_from_int32(observation, count);
+	statement_run(call, &insert_statement, arguments, NULL, 0);
+	return true;
+}
+
+/*
+ * fa_observe(agent_id bigint, observation int[], key text) returns boolean.
+ */
+Datum
+fa_observe(PG_FUNCTION_ARGS)
+{
+	const char *key = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	int			count;
+	int32	   *observation;
+	bool		added;
+	Call		call;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "agent_id" : "observation")));
+	call_require_write("fa_observe");
+	observation = array_to_int32(PG_GETARG_ARRAYTYPE_P(1), &count, "observation", -1);
+	call_begin(&call, fcinfo, false);
+	added = observe(&call, PG_GETARG_INT64(0), observation, count, key);
+	call_end(&call);
+	PG_RETURN_BOOL(added);
+}

@@ -1,0 +1,832 @@
+/*-------------------------------------------------------------------------
+ *
+ * step.c
+ *	  The one step path: gather, compute in lanes, write.
+ *
+ * fa_step, fa_step_many, fa_run, fa_run_many and whatever else steps agents end
+ * in step_orders.  A single step is a block of one.
+ *
+ * One step of each agent is optimistic: rows are read without a lock and
+ * written only if they are as they were read.  A block of one whose write did
+ * not go through is read again; after three tries it locks first.  A larger
+ * block is a subtransaction: if any of its rows changed meanwhile it is rolled
+ * back, so that its row locks are let go, and done again with the rows locked
+ * in the order of their ids.  (To hold some and wait for lower ones would be a
+ * deadlock.)  Many steps at once lock first, for they take long anyway.
+ *
+ * Inbox, history, counts and keys are written only after the hot rows went
+ * through.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "fa_agents.h"
+
+PG_FUNCTION_INFO_V1(fa_step);
+PG_FUNCTION_INFO_V1(fa_step_many);
+
+#define BLOCK_AGENTS 1024		/* agents gathered at once */
+#define BLOCK_SUBTRANSACTIONS 32	/* more than 64 slow every backend */
+#define OPTIMISTIC_TRIES 3
+
+/* One agent of a block, on its way through its steps. */
+typedef struct Lane
+{
+	const StepOrder *order;
+	AgentRow   *row;
+	const KernelModel *world;	/* that answers it, or NULL */
+	InboxRow   *inbox;			/* observations that wait */
+	const int32 *executed;		/* action before the step that is being made */
+	int32	   *world_state[2]; /* the true state, and room for the next */
+	int32	   *action[2];		/* the last action, and room for the next */
+	double	   *belief[2];		/* the last belief, and room for the next */
+	int			turn;			/* which of the two is the next */
+	int32		trial_steps;	/* made in this trial */
+	int32		trials;			/* finished */
+	bool		finished;
+	StepRecord	record;
+} Lane;
+
+typedef struct Block
+{
+	const Call *call;
+	const StepPlan *plan;
+	int			count;
+	Lane	   *lanes;			/* [count], ascending by agent */
+	Lane	  **by_model;		/* [count], grouped by model */
+	AgentRow   *rows;			/* [count] */
+	KernelAgent *agents;		/* [count]: room for one group's step */
+	Lane	  **stepping;		/* [count]: the lanes of agents[] */
+	KernelHost	host;
+	int64	   *taken_agents;	/* observations taken: [taken_room] */
+	int64	   *taken_ids;
+	int			taken;
+	int			taken_room;
+} Block;
+
+/* ---------- gather ---------- */
+
+static void
+check_runs(const AgentRow *row)
+{
+	if (row->paused)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("agent " INT64_FORMAT " is paused", row->agent_id),
+				 errhint("Resume it by fa_agent_resume.")));
+}
+
+/* An executed action that the caller names. */
+static void
+check_did(const AgentRow *row, const StepOrder *order)
+{
+	const KernelModel *model = row->model->model;
+
+	if (order->did == NULL)
+		return;
+	if (row->action == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("agent " INT64_FORMAT " has not acted in this trial", row->agent_id),
+				 errdetail("\"did\" is the action executed after the last step."),
+				 errhint("Leave it out in the first step of a trial.")));
+	if (order->did_count != model->control_count)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("action \"did\" has %d entries, the model of agent " INT64_FORMAT " has %d controls",
+						order->did_count, row->agent_id, model->control_count)));
+	for (int c = 0; c < order->did_count; c++)
+	{
+		const KernelControl *control = kernel_control(model, c);
+
+		if (order->did[c] < 0 || order->did[c] >= control->actions)
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("action %d of control \"%s\" is out of range for agent " INT64_FORMAT,
+							order->did[c], KERNEL_AT(model, char, control->name),
+							row->agent_id),
+					 errdetail("Actions count from 0 to %d.", control->actions - 1)));
+	}
+}
+
+/* Which world answers: a named one; one that runs already; the model in a loop. */
+static const KernelModel *
+lane_world(const AgentRow *row, const StepPlan *plan)
+{
+	if (row->world != NULL || row->world_state != NULL || plan->closed_loop)
+		return belief_world(row);
+	return NULL;
+}
+
+/* Room for what one lane computes, laid out once for all its steps. */
+static void
+open_lane(const StepPlan *plan, const StepOrder *order, AgentRow *row, Lane *lane)
+{
+	const KernelModel *model = row->model->model;
+
+	check_runs(row);
+	check_did(row, order);
+	if (order->observation != NULL)
+		observation_check(model, row->agent_id, order->observation,
+						  order->observation_count);
+	lane->order = order;
+	lane->row = row;
+	lane->world = lane_world(row, plan);
+	lane->record.observation = palloc(sizeof(int32) * Max(model->modality_count, 1));
+	for (int i = 0; i < 2; i++)
+	{
+		lane->action[i] = palloc(sizeof(int32) * Max(model->control_count, 1));
+		lane->world_state[i] = lane->world == NULL ? NULL :
+			palloc(sizeof(int32) * lane->world->factor_count);
+	}
+	lane->belief[0] = row->belief;
+	lane->belief[1] = palloc(sizeof(double) * model->belief_size);
+	lane->turn = 1;
+	if (row->history & HISTORY_Q_PI)
+		lane->record.q_pi = palloc(sizeof(double) * model->policy_count);
+	if (row->history & HISTORY_NEG_EFE)
+		lane->record.neg_efe = palloc(sizeof(double) * model->policy_count);
+}
+
+static int
+compare_lane_models(const void *a, const void *b)
+{
+	const Lane *x = *(Lane *const *) a;
+	const Lane *y = *(Lane *const *) b;
+
+	if (x->row->model != y->row->model)
+		return x->row->model < y->row->model ? -1 : 1;
+	return x < y ? -1 : 1;
+}
+
+/* The observations that wait for agents whose order brings none. */
+static void
+read_inbox(Block *block)
+{
+	int64	   *ids = palloc(sizeof(int64) * block->count);
+	Lane	  **lanes = palloc(sizeof(Lane *) * block->count);
+	InboxRow  **heads;
+	int64		limit = (int64) block->plan->steps * block->plan->trials;
+	int			count = 0;
+
+	for (int i = 0; i < block->count; i++)
+	{
+		if (block->lanes[i].order->observation != NULL)
+			continue;
+		ids[count] = block->lanes[i].row->agent_id;
+		lanes[count++] = &block->lanes[i];
+	}
+	if (count == 0)
+		return;
+	heads = palloc(sizeof(InboxRow *) * count);
+	inbox_read(block->call, ids, count, (int32) Min(limit, fa_inbox_limit), heads);
+	for (int i = 0; i < count; i++)
+		lanes[i]->inbox = heads[i];
+}
+
+/* Reads the hot rows of a block. */
+static void
+gather(Block *block, const Call *call, const StepPlan *plan, const StepOrder *orders,
+	   int count)
+{
+	int64	   *ids = palloc(sizeof(int64) * count);
+
+	memset(block, 0, sizeof(*block));
+	block->call = call;
+	block->plan = plan;
+	block->count = count;
+	for (int i = 0; i < count; i++)
+		ids[i] = orders[i].agent_id;
+	block->rows = belief_read(call, ids, count);
+}
+
+/* Checks what is asked of each agent, and makes room for it. */
+static void
+open_lanes(Block *block, const StepOrder *orders)
+{
+	int			count = block->count;
+
+	block->lanes = palloc0(sizeof(Lane) * count);
+	block->by_model = palloc(sizeof(Lane *) * count);
+	block->agents = palloc(sizeof(KernelAgent) * count);
+	block->stepping = palloc(sizeof(Lane *) * count);
+	host_init(&block->host, CurrentMemoryContext);
+	for (int i = 0; i < count; i++)
+	{
+		open_lane(block->plan, &orders[i], &block->rows[i], &block->lanes[i]);
+		block->by_model[i] = &block->lanes[i];
+	}
+	if (count > 1)
+		qsort(block->by_model, count, sizeof(Lane *), compare_lane_models);
+	read_inbox(block);
+}
+
+/* ---------- compute ---------- */
+
+/* Brings the world to the time of the step that is being made. */
+static void
+move_world(Lane *lane)
+{
+	AgentRow   *row = lane->row;
+	uint64		step = row->step + 1;
+	int32	   *next = lane->world_state[lane->turn];
+
+	if (row->world_state == NULL)
+		kernel_world_start(lane->world, NULL, row->seed, step, next);
+	else if (lane->executed != NULL)
+		kernel_world_move(lane->world, row->seed, step, lane->executed,
+						  row->world_state, next);
+	else
+		memcpy(next, row->world_state, sizeof(int32) * lane->world->factor_count);
+	row->world_state = next;
+}
+
+static void
+take_from_inbox(Block *block, Lane *lane, int32 *observation)
+{
+	InboxRow   *waiting = lane->inbox;
+	const KernelModel *model = lane->row->model->model;
+
+	observation_check(model, lane->row->agent_id, waiting->observation, waiting->count);
+	for (int m = 0; m < waiting->count; m++)
+	{
+		if (waiting->observation[m] >= 0)
+			observation[m] = waiting->observation[m];
+	}
+	lane->inbox = waiting->next;
+	if (block->taken == block->taken_room)
+	{
+		Size		room = sizeof(int64) * Max(2 * block->taken_room, block->count);
+
+		block->taken_room = room / sizeof(int64);
+		block->taken_agents = block->taken_agents ?
+			repalloc(block->taken_agents, room) : palloc(room);
+		block->taken_ids = block->taken_ids ? repalloc(block->taken_ids, room) : palloc(room);
+	}
+	block->taken_agents[block->taken] = lane->row->agent_id;
+	block->taken_ids[block->taken++] = waiting->observation_id;
+}
+
+/*
+ * What the agent perceives now: the observation that was given; else the next of
+ * the inbox, and the world's where the inbox has none.
+ */
+static void
+find_observation(Block *block, Lane *lane)
+{
+	const KernelModel *model = lane->row->model->model;
+	const StepOrder *order = lane->order;
+	int32	   *observation = lane->record.observation;
+
+	for (int m = 0; m < model->modality_count; m++)
+		observation[m] = -1;
+	if (order->observation != NULL)
+	{
+		memcpy(observation, order->observation, sizeof(int32) * order->observation_count);
+		return;
+	}
+	if (lane->world != NULL)
+		kernel_world_observe(lane->world, lane->row->seed, lane->row->step + 1,
+							 lane->row->world_state, observation);
+	if (lane->inbox != NULL)
+		take_from_inbox(block, lane, observation);
+}
+
+/* Everything before the kernel's part of a lane's step. */
+static void
+begin_step(Block *block, Lane *lane, KernelAgent *agent)
+{
+	AgentRow   *row = lane->row;
+	bool		first = lane->trials == 0 && lane->trial_steps == 0;
+
+	belief_learn_owed(row);
+	lane->executed = first && lane->order->did ? lane->order->did : row->action;
+	if (lane->world != NULL)
+		move_world(lane);
+	find_observation(block, lane);
+
+	agent->seed = row->seed;
+	agent->step = row->step + 1;
+	agent->prior = row->belief;
+	agent->did = lane->executed;
+	agent->observation = lane->record.observation;
+	agent->parameters = row->parameters;
+	agent->learned = row->learned;
+	agent->belief = lane->belief[lane->turn];
+	agent->action = lane->action[lane->turn];
+	agent->q_pi = lane->record.q_pi;
+	agent->neg_efe = lane->record.neg_efe;
+}
+
+/* The trial's end: the agent begins its next one, or has finished. */
+static void
+end_trial(Lane *lane, const StepPlan *plan)
+{
+	lane->trials++;
+	lane->trial_steps = 0;
+	if (lane->trials == plan->trials)
+		lane->finished = true;
+	else
+		belief_start_trial(lane->row);
+}
+
+/* Everything after the kernel's part, but for the end of a trial. */
+static void
+end_step(Lane *lane, const KernelAgent *agent)
+{
+	AgentRow   *row = lane->row;
+
+	row->step++;
+	row->vfe = agent->vfe;
+	row->vfe_known = true;
+	if (row->learned != NULL)
+	{
+		row->observation = lane->record.observation;
+		row->did = lane->executed;
+		row->before = lane->executed ? row->belief : NULL;
+	}
+	row->belief = agent->belief;
+	row->action = agent->action;
+	lane->turn = 1 - lane->turn;
+	lane->trial_steps++;
+
+	lane->record.step = row->step;
+	lane->record.trial = row->trial;
+	lane->record.vfe = agent->vfe;
+	lane->record.action = agent->action;
+	lane->record.belief = agent->belief;
+}
+
+/* One step of all unfinished lanes of one model, by_model[first .. end). */
+static int
+step_group(Block *block, int first, int end)
+{
+	CachedModel *cached = block->by_model[first]->row->model;
+	int			count = 0;
+
+	for (int i = first; i < end; i++)
+	{
+		Lane	   *lane = block->by_model[i];
+
+		if (lane->finished)
+			continue;
+		begin_step(block, lane, &block->agents[count]);
+		block->stepping[count++] = lane;
+	}
+	if (count == 0)
+		return 0;
+	host_check(kernel_step(&block->host, cached->model, cached->workspace,
+						   block->agents, count), "a step");
+	for (int i = 0; i < count; i++)
+		end_step(block->stepping[i], &block->agents[i]);
+	return count;
+}
+
+/* One step of all unfinished lanes; returns how many there were. */
+static int
+step_lanes(Block *block)
+{
+	int			stepped = 0;
+
+	for (int first = 0, end; first < block->count; first = end)
+	{
+		end = first + 1;
+		while (end < block->count &&
+			   block->by_model[end]->row->model == block->by_model[first]->row->model)
+			end++;
+		stepped += step_group(block, first, end);
+	}
+	return stepped;
+}
+
+/* ---------- write ---------- */
+
+/* History rows of the lanes that were just stepped. */
+static void
+write_history(Block *block, bool only_unfinished)
+{
+	const AgentRow **agents = palloc(sizeof(AgentRow *) * block->count);
+	const StepRecord **records = palloc(sizeof(StepRecord *) * block->count);
+	int			count = 0;
+
+	for (int i = 0; i < block->count; i++)
+	{
+		if (block->lanes[i].row->history == 0 ||
+			(only_unfinished && block->lanes[i].finished))
+			continue;
+		agents[count] = block->lanes[i].row;
+		records[count++] = &block->lanes[i].record;
+	}
+	if (count > 0)
+		history_write(block->call, agents, records, count);
+	pfree(agents);
+	pfree(records);
+}
+
+static void
+emit(Block *block, const Lane *lane)
+{
+	if (block->plan->emit != NULL)
+		block->plan->emit(block->plan->emit_context, lane->order,
+						  lane->row->model->model, &lane->record);
+}
+
+/* The hot rows; false where one was no longer as it had been read. */
+static bool
+write_rows(Block *block)
+{
+	AgentRow  **pointers = palloc(sizeof(AgentRow *) * block->count);
+	bool	   *written = palloc(sizeof(bool) * block->count);
+
+	for (int i = 0; i < block->count; i++)
+		pointers[i] = &block->rows[i];
+	belief_write(block->call, pointers, block->count, written);
+	for (int i = 0; i < block->count; i++)
+	{
+		if (!written[i])
+			return false;
+	}
+	learned_write(block->call, pointers, block->count);
+	inbox_take(block->call, block->taken_agents, block->taken_ids, block->taken);
+	return true;
+}
+
+/* ---------- one step of each, optimistic ---------- */
+
+static void
+store_key(const Block *block)
+{
+	const Lane *lane = &block->lanes[0];
+	KeyResult	result = {
+		lane->record.step, lane->record.vfe,
+		array_from_int32(lane->record.action, lane->row->model->model->control_count)
+	};
+
+	key_store_step(block->call, lane->row->agent_id, block->plan->key,
+				   lane->order->observation, lane->order->observation_count, &result);
+}
+
+/*
+ * Emits the result of an earlier step with the same key, if there is one; before
+ * anything else is checked, because it asks nothing of the agent as it is now.
+ */
+static bool
+repeat_step(const Block *block, const StepOrder *order)
+{
+	const AgentRow *row = &block->rows[0];
+	const KernelModel *model = row->model->model;
+	StepRecord	record = {0};
+	KeyResult	result;
+
+	if (block->plan->key == NULL ||
+		!key_find_step(block->call, row->agent_id, block->plan->key,
+					   order->observation, order->observation_count, &result))
+		return false;
+	record.step = result.step;
+	record.vfe = result.vfe;
+	record.action = unconstify(int32 *, array_int32s(result.action, model->control_count,
+													 "action"));
+	block->plan->emit(block->plan->emit_context, order, model, &record);
+	return true;
+}
+
+/* Gather, compute, write; false where a row changed meanwhile. */
+static bool
+try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+{
+	Block		block;
+
+	gather(&block, call, plan, orders, count);
+	if (repeat_step(&block, orders))
+		return true;
+	open_lanes(&block, orders);
+	step_lanes(&block);
+	if (!write_rows(&block))
+		return false;
+	write_history(&block, false);
+	if (plan->key != NULL)
+		store_key(&block);
+	for (int i = 0; i < count; i++)
+		emit(&block, &block.lanes[i]);
+	return true;
+}
+
+static void
+lock_orders(const Call *call, const StepOrder *orders, int count)
+{
+	int64	   *ids = palloc(sizeof(int64) * count);
+
+	for (int i = 0; i < count; i++)
+		ids[i] = orders[i].agent_id;
+	belief_lock(call, ids, count);
+	pfree(ids);
+}
+
+/* With the rows locked a write can only fail if the caller's own doing changed them. */
+static void
+step_locked(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+{
+	lock_orders(call, orders, count);
+	if (!try_one_step(call, plan, orders, count))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not step agents because their rows changed during the step"),
+				 errhint("A trigger may have changed table fa_belief; retry without it.")));
+}
+
+static void
+step_one(const Call *call, const StepPlan *plan, const StepOrder *order)
+{
+	for (int i = 0; i < OPTIMISTIC_TRIES; i++)
+	{
+		if (try_one_step(call, plan, order, 1))
+			return;
+	}
+	step_locked(call, plan, order, 1);
+}
+
+/*
+ * A block in a subtransaction of its own; false: rolled back.  SPI's memory of the
+ * block goes with it either way.
+ */
+static bool
+try_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool		done;
+
+	BeginInternalSubTransaction(NULL);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	done = try_one_step(call, plan, orders, count);
+	SPI_finish();
+	if (done)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+static void
+step_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+{
+	if (try_block(call, plan, orders, count))
+		return;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	step_locked(call, plan, orders, count);
+	SPI_finish();
+}
+
+/* ---------- many steps of each, locked ---------- */
+
+static void
+run_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+{
+	Block		block;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	lock_orders(call, orders, count);
+	gather(&block, call, plan, orders, count);
+	open_lanes(&block, orders);
+	while (step_lanes(&block) > 0)
+	{
+		write_history(&block, true);
+		for (int i = 0; i < count; i++)
+		{
+			Lane	   *lane = &block.lanes[i];
+
+			if (lane->finished)
+				continue;
+			lane->record.until_met = plan->until != NULL &&
+				until_met(plan->until, lane->row->model->model, lane->world,
+						  lane->record.observation, lane->row->world_state);
+			emit(&block, lane);
+			if (lane->record.until_met || lane->trial_steps == plan->steps)
+				end_trial(lane, plan);
+		}
+	}
+	if (!write_rows(&block))
+		elog(ERROR, "locked rows of agents changed");
+	SPI_finish();
+}
+
+/* ---------- all of them ---------- */
+
+static int
+compare_orders(const void *a, const void *b)
+{
+	int64		x = ((const StepOrder *) a)->agent_id;
+	int64		y = ((const StepOrder *) b)->agent_id;
+
+	return x < y ? -1 : x > y ? 1 : 0;
+}
+
+static void
+sort_orders(StepOrder *orders, int count)
+{
+	qsort(orders, count, sizeof(StepOrder), compare_orders);
+	for (int i = 1; i < count; i++)
+	{
+		if (orders[i].agent_id == orders[i - 1].agent_id)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("agent " INT64_FORMAT " is listed more than once",
+							orders[i].agent_id),
+					 errhint("Give each agent id once; use SELECT DISTINCT where they come from a query.")));
+	}
+}
+
+/*
+ * Steps agents as planned, in blocks in ascending order of their ids.  Orders are
+ * sorted in place.
+ */
+void
+step_orders(const Call *call, StepOrder *orders, int count, const StepPlan *plan)
+{
+	bool		single = plan->steps == 1 && plan->trials == 1 && !plan->closed_loop;
+	int			size = Max(BLOCK_AGENTS, count / BLOCK_SUBTRANSACTIONS);
+
+	sort_orders(orders, count);
+	if (single && count == 1)
+	{
+		step_one(call, plan, orders);
+		return;
+	}
+	for (int first = 0; first < count; first += size)
+	{
+		int			n = Min(size, count - first);
+
+		CHECK_FOR_INTERRUPTS();
+		if (single)
+			step_block(call, plan, orders + first, n);
+		else
+			run_block(call, plan, orders + first, n);
+	}
+}
+
+/* ---------- fa_step and fa_step_many ---------- */
+
+/* The columns of fa_step_result. */
+static void
+put_result(ReturnSetInfo *set, int64 agent_id, int64 step, Datum action, double vfe)
+{
+	Datum		values[4] = {
+		Int64GetDatum(agent_id), Int64GetDatum(step), action, Float8GetDatum(vfe)
+	};
+	bool		nulls[4] = {false};
+
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+}
+
+static void
+emit_step(void *context, const StepOrder *order, const KernelModel *model,
+		  const StepRecord *record)
+{
+	put_result(context, order->agent_id, record->step,
+			   array_from_int32(record->action, model->control_count), record->vfe);
+}
+
+/*
+ * fa_step(agent_id bigint, observation int[], key text, did int[]) returns setof
+ * (agent_id, step, action, vfe), one row.
+ */
+Datum
+fa_step(PG_FUNCTION_ARGS)
+{
+	StepOrder	order = {0};
+	StepPlan	plan = {.steps = 1, .trials = 1, .emit = emit_step};
+	Call		call;
+
+	call_require_write("fa_step");
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	order.agent_id = PG_GETARG_INT64(0);
+	if (!PG_ARGISNULL(1))
+		order.observation = array_to_int32(PG_GETARG_ARRAYTYPE_P(1),
+										   &order.observation_count, "observation", -1);
+	if (!PG_ARGISNULL(2))
+		plan.key = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	if (!PG_ARGISNULL(3))
+		order.did = array_to_int32(PG_GETARG_ARRAYTYPE_P(3), &order.did_count, "did", -1);
+	plan.emit_context = fcinfo->resultinfo;
+
+	call_begin(&call, fcinfo, false);
+	step_orders(&call, &order, 1, &plan);
+	call_end(&call);
+	return (Datum) 0;
+}
+
+/* Results of fa_step_many, kept until all are known: the output is in input order. */
+typedef struct StepResults
+{
+	MemoryContext context;
+	int64	   *steps;			/* [count], as the others */
+	double	   *vfe;
+	Datum	   *actions;		/* int4[] */
+} StepResults;
+
+static void
+keep_result(void *context, const StepOrder *order, const KernelModel *model,
+			const StepRecord *record)
+{
+	StepResults *results = context;
+	MemoryContext old = MemoryContextSwitchTo(results->context);
+
+	results->steps[order->position] = record->step;
+	results->vfe[order->position] = record->vfe;
+	results->actions[order->position] = array_from_int32(record->action,
+														 model->control_count);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Rows of observations [count][width] into orders.  A row that is all null is a
+ * null observation; nulls at the end pad the rows of smaller models.
+ */
+static void
+parse_observations(ArrayType *array, StepOrder *orders, int count)
+{
+	int			width = ARR_NDIM(array) == 2 ? ARR_DIMS(array)[1] : 0;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			total;
+
+	if (ARR_NDIM(array) != 2 || ARR_DIMS(array)[0] != count)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("observations must be a two-dimensional array with one row for each agent"),
+				 ARR_NDIM(array) == 2 ?
+				 errdetail("There are %d rows for %d agents.", ARR_DIMS(array)[0], count) :
+				 errdetail("It has %d dimensions.", ARR_NDIM(array))));
+	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT,
+					  &elements, &nulls, &total);
+	for (int i = 0; i < count; i++)
+	{
+		int32	   *row = palloc(sizeof(int32) * width);
+		int			used = width;
+
+		while (used > 0 && nulls[i * width + used - 1])
+			used--;
+		for (int m = 0; m < width; m++)
+			row[m] = nulls[i * width + m] ? -1 : DatumGetInt32(elements[i * width + m]);
+		orders[i].observation = used == 0 ? NULL : row;
+		orders[i].observation_count = used;
+	}
+}
+
+/*
+ * fa_step_many(agent_ids bigint[], observations int[][]) returns setof
+ * (agent_id, step, action, vfe), in input order.
+ */
+Datum
+fa_step_many(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	StepPlan	plan = {.steps = 1, .trials = 1, .emit = keep_result};
+	StepResults results;
+	StepOrder  *orders;
+	int64	   *ids;
+	int			count;
+	Call		call;
+
+	call_require_write("fa_step_many");
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	ids = array_to_int64(PG_GETARG_ARRAYTYPE_P(0), &count, "agent_ids");
+	orders = palloc0(sizeof(StepOrder) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		orders[i].agent_id = ids[i];
+		orders[i].position = i;
+	}
+	if (!PG_ARGISNULL(1) && count > 0)
+		parse_observations(PG_GETARG_ARRAYTYPE_P(1), orders, count);
+	results.context = CurrentMemoryContext;
+	results.steps = palloc(sizeof(int64) * Max(count, 1));
+	results.vfe = palloc(sizeof(double) * Max(count, 1));
+	results.actions = palloc(sizeof(Datum) * Max(count, 1));
+	plan.emit_context = &results;
+
+	call_begin(&call, fcinfo, false);
+	step_orders(&call, orders, count, &plan);
+	call_end(&call);
+	for (int i = 0; i < count; i++)
+		put_result(set, ids[i], results.steps[i], results.actions[i], results.vfe[i]);
+	return (Datum) 0;
+}
