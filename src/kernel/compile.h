@@ -18,6 +18,8 @@
  *	plan.c		the plan of evaluation
  *	compile.c	the order of the work
  *	block.c		the compiled model as one block
+ *	valid.c		the check of a block on loading
+ *	parameters.c	the numbers that differ by agent
  *
  * A stage that finds a problem adds it and goes on with what does not depend on
  * it: sizes that are not known are 0, arrays that are not usable are absent.

@@ -1,0 +1,397 @@
+/*
+ * parameters.c
+ *		Numbers of the model that an agent may have of its own, and beliefs.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "compile.h"
+
+static const char *const own_keys[] = {"gamma", "alpha", "inductive_epsilon",
+	"C", "D", "E", "lr_pA", "lr_pB"};
+
+/* Doubles before the first part: the mask and three numbers. */
+#define PACKED_HEAD 4
+
+/* ---------- groups from a model ---------- */
+
+static bool
+factors_of(Reader *reader, const KernelModel *model, Group *group)
+{
+	*group = (Group) {.noun = "factor", .plural = "factors"};
+	if (!group_begin(reader, group, model->factor_count))
+		return false;
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		const KernelFactor *factor = kernel_factor(model, f);
+
+		if (!group_add(reader, group, KERNEL_AT(model, char, factor->name)))
+			return false;
+		group->variables[f].size = factor->states;
+	}
+	return group_hash(reader, group);
+}
+
+static bool
+modalities_of(Reader *reader, const KernelModel *model, Group *group)
+{
+	*group = (Group) {.noun = "modality", .plural = "modalities"};
+	if (!group_begin(reader, group, model->modality_count))
+		return false;
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		const KernelModality *modality = kernel_modality(model, m);
+
+		if (!group_add(reader, group, KERNEL_AT(model, char, modality->name)))
+			return false;
+		group->variables[m].size = modality->outcomes;
+	}
+	return group_hash(reader, group);
+}
+
+/* Labels are looked up only where a value is given by label. */
+static bool
+find_labels(Reader *reader, const KernelModel *model, KernelOffset labels,
+			const JsonValue *value, Variable *variable)
+{
+	const KernelOffset *offsets = KERNEL_AT(model, KernelOffset, labels);
+	const char **list;
+	int32_t		repeated;
+
+	if (value->kind == JSON_ARRAY && value->count > 0)
+		value = &value->as.elements[0];
+	if (labels == 0 || value->kind != JSON_OBJECT)
+		return true;
+	list = reader_allocate(reader, variable->size, sizeof(char *), "labels");
+	variable->labels = reader_allocate(reader, 1, sizeof(Names), "labels");
+	if (list == NULL || variable->labels == NULL)
+		return false;
+	for (int32_t i = 0; i < variable->size; i++)
+		list[i] = KERNEL_AT(model, char, offsets[i]);
+	return names_make(reader, variable->labels, list, variable->size,
+					  &repeated);
+}
+
+/* ---------- beliefs ---------- */
+
+/* Beliefs by factor [belief_size]; those absent are the model's D. */
+static bool
+read_beliefs(Reader *reader, const KernelModel *model, const char *key,
+			 const JsonValue *value, double *belief)
+{
+	int32_t		first = reader->problems->count;
+	const JsonValue **items;
+	Group		factors;
+	Place		place;
+
+	memcpy(belief, KERNEL_AT(model, double, model->D),
+		   (size_t) model->belief_size * sizeof(double));
+	if (!factors_of(reader, model, &factors))
+		return false;
+	items = group_items(reader, &factors, key, value);
+	for (int32_t f = 0; items != NULL && f < model->factor_count; f++)
+	{
+		const KernelFactor *factor = kernel_factor(model, f);
+		Variable   *states = &factors.variables[f];
+
+		if (items[f] == NULL)
+			continue;
+		place_of(&place, key, &factors, f);
+		if (!find_labels(reader, model, factor->labels, items[f], states))
+			return false;
+		(void) vector_D(reader, &place, items[f], states,
+						belief + factor->belief_offset);
+	}
+	return items != NULL && reader->problems->count == first;
+}
+
+KernelStatus
+kernel_belief_parse(const KernelHost *host, const KernelModel *model,
+					const JsonValue *value, const char *path, double *belief,
+					KernelProblems *problems)
+{
+	Reader		reader = {host, problems, false};
+	int32_t		first = problems->count;
+
+	(void) read_beliefs(&reader, model, path, value, belief);
+	return reader_status(&reader, first);
+}
+
+/* ---------- the parts of a packed override ---------- */
+
+/* Preferences [m][policy_length][O(m)]; those absent are the model's. */
+static bool
+read_preferences(Reader *reader, const KernelModel *model,
+				 const JsonValue *value, double *C)
+{
+	int32_t		first = reader->problems->count;
+	const JsonValue **items;
+	Group		modalities;
+	Place		place;
+
+	if (!modalities_of(reader, model, &modalities))
+		return false;
+	items = group_items(reader, &modalities, "C", value);
+	for (int32_t m = 0; items != NULL && m < model->modality_count; m++)
+	{
+		const KernelModality *modality = kernel_modality(model, m);
+		int64_t		count = (int64_t) model->policy_length * modality->outcomes;
+		Variable   *outcomes = &modalities.variables[m];
+
+		memcpy(C, KERNEL_AT(model, double, modality->C),
+			   (size_t) count * sizeof(double));
+		place_of(&place, "C", &modalities, m);
+		if (items[m] != NULL)
+		{
+			if (!find_labels(reader, model, modality->labels, items[m],
+							 outcomes))
+				return false;
+			(void) vector_C(reader, &place, items[m], outcomes,
+							model->policy_length, C);
+		}
+		C += count;
+	}
+	return items != NULL && reader->problems->count == first;
+}
+
+static bool
+read_rates_A(Reader *reader, const KernelModel *model, const JsonValue *value,
+			 double *out)
+{
+	Group		group;
+
+	for (int32_t m = 0; m < model->modality_count; m++)
+		out[m] = kernel_modality(model, m)->lr_pA;
+	return modalities_of(reader, model, &group) &&
+		vector_rates(reader, "lr_pA", value, &group, out);
+}
+
+static bool
+read_rates_B(Reader *reader, const KernelModel *model, const JsonValue *value,
+			 double *out)
+{
+	Group		group;
+
+	for (int32_t f = 0; f < model->factor_count; f++)
+		out[f] = kernel_factor(model, f)->lr_pB;
+	return factors_of(reader, model, &group) &&
+		vector_rates(reader, "lr_pB", value, &group, out);
+}
+
+/* The parts, in the order of the packed form; the bit of part i is 1 << i. */
+enum
+{
+	PART_C, PART_D, PART_E, PART_LR_A, PART_LR_B, PART_COUNT
+};
+
+static const char *const part_keys[PART_COUNT] = {"C", "D", "E", "lr_pA",
+	"lr_pB"};
+
+static int64_t
+part_length(const KernelModel *model, int part)
+{
+	switch (part)
+	{
+		case PART_C:
+			return (int64_t) model->policy_length * model->outcome_size;
+		case PART_D:
+			return model->belief_size;
+		case PART_E:
+			return model->policy_count;
+		case PART_LR_A:
+			return model->modality_count;
+		default:
+			return model->factor_count;
+	}
+}
+
+static bool
+read_part(Reader *reader, const KernelModel *model, int part,
+		  const JsonValue *value, double *out)
+{
+	switch (part)
+	{
+		case PART_C:
+			return read_preferences(reader, model, value, out);
+		case PART_D:
+			return read_beliefs(reader, model, "D", value, out);
+		case PART_E:
+			return vector_E(reader, value, model->policy_count, out);
+		case PART_LR_A:
+			return read_rates_A(reader, model, value, out);
+		default:
+			return read_rates_B(reader, model, value, out);
+	}
+}
+
+/* ---------- packing ---------- */
+
+static bool
+is_among(const char *const *list, const char *name)
+{
+	while (*list != NULL && strcmp(*list, name) != 0)
+		list++;
+	return *list != NULL;
+}
+
+/* Names that are no parameter: of the model alone, or of nothing at all. */
+static bool
+check_names(Reader *reader, const JsonValue *params,
+			const char *const *elsewhere)
+{
+	int32_t		first = reader->problems->count;
+	int32_t		count = 0;
+	const char **known;
+	char		quoted[80];
+
+	while (elsewhere != NULL && elsewhere[count] != NULL)
+		count++;
+	known = reader_allocate(reader, lengthof(own_keys) + count + 1,
+							sizeof(char *), "params");
+	if (known == NULL)
+		return false;
+	memcpy(known, own_keys, sizeof(own_keys));
+	if (count > 0)
+		memcpy(known + lengthof(own_keys), elsewhere,
+			   (size_t) count * sizeof(char *));
+	for (int32_t i = 0; i < params->count; i++)
+	{
+		const char *name = params->as.members[i].name;
+
+		if (reader->problems->count - first >= 8)
+			break;
+		if (is_among(option_keys, name) && !is_among(known, name))
+			kernel_problem(reader->problems, KERNEL_INVALID, name, NULL,
+						   "Create a model that has it, and the agent from "
+						   "that model.",
+						   "%s belongs to the model and cannot differ by agent",
+						   text_quote(quoted, name));
+	}
+	(void) names_check_keys(reader, "", params, known, option_keys);
+	return reader->problems->count == first;
+}
+
+/* Which parts are given, and the doubles that they take. */
+static int64_t
+measure_parts(const KernelModel *model, const JsonValue *params, int *mask)
+{
+	int64_t		length = PACKED_HEAD;
+
+	*mask = 0;
+	for (int part = 0; part < PART_COUNT; part++)
+	{
+		if (option_member(params, part_keys[part]) == NULL)
+			continue;
+		*mask |= 1 << part;
+		length += part_length(model, part);
+	}
+	return length;
+}
+
+static void
+pack(Reader *reader, const KernelModel *model, const JsonValue *params,
+	 double **packed, int32_t *length)
+{
+	int			mask;
+	int64_t		size = measure_parts(model, params, &mask);
+	double	   *out;
+
+	if (mask == 0 && option_member(params, "gamma") == NULL &&
+		option_member(params, "alpha") == NULL &&
+		option_member(params, "inductive_epsilon") == NULL)
+		return;
+	out = reader_allocate(reader, size, sizeof(double), "params");
+	if (out == NULL || size > INT32_MAX)
+		return;
+	*packed = out;
+	*length = (int32_t) size;
+	out[0] = mask;
+	out[1] = model->gamma;
+	out[2] = model->alpha;
+	out[3] = model->inductive_epsilon;
+	(void) option_number(reader, params, "gamma", &out[1]);
+	(void) option_number(reader, params, "alpha", &out[2]);
+	(void) option_number(reader, params, "inductive_epsilon", &out[3]);
+	out += PACKED_HEAD;
+	for (int part = 0; part < PART_COUNT; part++)
+	{
+		if ((mask & 1 << part) == 0)
+			continue;
+		(void) read_part(reader, model, part,
+						 option_member(params, part_keys[part]), out);
+		out += part_length(model, part);
+	}
+}
+
+KernelStatus
+kernel_parameters_pack(const KernelHost *host, const KernelModel *model,
+					   const JsonValue *params,
+					   const char *const *known_elsewhere, double **packed,
+					   int32_t *length, KernelProblems *problems)
+{
+	Reader		reader = {host, problems, false};
+	int32_t		first = problems->count;
+	KernelStatus status;
+	char		text[80];
+
+	*packed = NULL;
+	*length = 0;
+	if (params->kind != JSON_OBJECT)
+		kernel_problem(problems, KERNEL_INVALID, "", NULL, NULL,
+					   "params must be an object, not %s",
+					   text_value(text, params));
+	else
+	{
+		(void) check_names(&reader, params, known_elsewhere);
+		if (!reader.failed)
+			pack(&reader, model, params, packed, length);
+	}
+	status = reader_status(&reader, first);
+	if (status != KERNEL_OK)
+	{
+		*packed = NULL;
+		*length = 0;
+	}
+	return status;
+}
+
+/*
+ * Points into a packed override, after a look at whether it can belong to
+ * this model.  Without one: the model's own numbers.
+ */
+bool
+kernel_parameters_unpack(const KernelModel *model, const double *packed,
+						 int32_t length, KernelParameters *parameters)
+{
+	const double **parts[PART_COUNT] = {&parameters->C, &parameters->D,
+		&parameters->log_E, &parameters->lr_pA, &parameters->lr_pB};
+	int64_t		at = PACKED_HEAD;
+	int			mask;
+
+	*parameters = (KernelParameters) {.gamma = model->gamma,
+		.alpha = model->alpha, .inductive_epsilon = model->inductive_epsilon};
+	if (packed == NULL)
+		return true;
+	if (length < PACKED_HEAD || !(packed[0] >= 0) ||
+		!(packed[0] < 1 << PART_COUNT) || packed[0] != (int) packed[0])
+		return false;
+	for (int i = 1; i < PACKED_HEAD; i++)
+	{
+		if (!isfinite(packed[i]) || packed[i] < 0)
+			return false;
+	}
+	mask = (int) packed[0];
+	parameters->gamma = packed[1];
+	parameters->alpha = packed[2];
+	parameters->inductive_epsilon = packed[3];
+	for (int part = 0; part < PART_COUNT; part++)
+	{
+		if ((mask & 1 << part) == 0)
+			continue;
+		if (at + part_length(model, part) > length)
+			return false;
+		*parts[part] = packed + at;
+		at += part_length(model, part);
+	}
+	return at == length;
+}

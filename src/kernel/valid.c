@@ -1,0 +1,236 @@
+/*
+ * valid.c
+ *		Is a block a compiled model, whole, and of this library's layout?
+ *
+ * It answers for every reference, not for every number: enough that a damaged
+ * or foreign block is refused before anything is read through it.
+ */
+#include <string.h>
+
+#include "compile.h"
+
+/* Does an array lie within the block? */
+static bool
+within(const KernelModel *model, KernelOffset offset, int64_t count,
+	   size_t size)
+{
+	int64_t		bytes;
+	int64_t		end;
+
+	return count >= 0 && offset >= sizeof(KernelModel) &&
+		offset <= INT64_MAX && offset % 8 == 0 &&
+		!__builtin_mul_overflow(count, (int64_t) size, &bytes) &&
+		!__builtin_add_overflow((int64_t) offset, bytes, &end) &&
+		end <= model->size;
+}
+
+/* Likewise, or absent. */
+static bool
+within_or_none(const KernelModel *model, KernelOffset offset, int64_t count,
+			   size_t size)
+{
+	return offset == 0 || within(model, offset, count, size);
+}
+
+static bool
+string_valid(const KernelModel *model, KernelOffset offset)
+{
+	return offset >= sizeof(KernelModel) &&
+		offset < (KernelOffset) model->size &&
+		memchr(KERNEL_AT(model, char, offset), '\0',
+			   (size_t) model->size - offset) != NULL;
+}
+
+static bool
+labels_valid(const KernelModel *model, KernelOffset labels, int64_t count)
+{
+	if (labels == 0)
+		return true;
+	if (!within(model, labels, count, sizeof(KernelOffset)))
+		return false;
+	for (int64_t i = 0; i < count; i++)
+	{
+		if (!string_valid(model, KERNEL_AT(model, KernelOffset, labels)[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool
+matrix_valid(const KernelModel *model, const KernelMatrix *matrix,
+			 int64_t rows, int64_t columns)
+{
+	int64_t		entries;
+
+	if (matrix->rows != rows || matrix->columns != columns || rows < 1 ||
+		columns < 1 || __builtin_mul_overflow(rows, columns, &entries))
+		return false;
+	if (matrix->sparse)
+	{
+		if (!within(model, matrix->starts, columns + 1, sizeof(int64_t)))
+			return false;
+		entries = KERNEL_AT(model, int64_t, matrix->starts)[columns];
+		if (!within(model, matrix->indices, entries, sizeof(int32_t)))
+			return false;
+	}
+	return within(model, matrix->values, entries, sizeof(double));
+}
+
+/* A list of indices, each of them below a limit. */
+static bool
+indices_valid(const KernelModel *model, KernelOffset list, int32_t count,
+			  int32_t limit)
+{
+	if (!within(model, list, count, sizeof(int32_t)))
+		return false;
+	for (int32_t i = 0; i < count; i++)
+	{
+		int32_t		index = KERNEL_AT(model, int32_t, list)[i];
+
+		if (index < 0 || index >= limit)
+			return false;
+	}
+	return true;
+}
+
+static bool
+modality_valid(const KernelModel *model, const KernelModality *modality)
+{
+	int64_t		states = modality->parent_states;
+	int64_t		count;
+
+	return modality->outcomes > 0 &&
+		string_valid(model, modality->name) &&
+		labels_valid(model, modality->labels, modality->outcomes) &&
+		indices_valid(model, modality->parents, modality->parent_count,
+					  model->factor_count) &&
+		matrix_valid(model, &modality->A, modality->outcomes, states) &&
+		matrix_valid(model, &modality->log_A, states, modality->outcomes) &&
+		!__builtin_mul_overflow(states, (int64_t) modality->outcomes,
+								&count) &&
+		within(model, modality->ambiguity, states, sizeof(double)) &&
+		within(model, modality->C,
+			   (int64_t) model->policy_length * modality->outcomes,
+			   sizeof(double)) &&
+		within_or_none(model, modality->pA, count, sizeof(double)) &&
+		within_or_none(model, modality->gain_A, count, sizeof(double));
+}
+
+static bool
+factor_valid(const KernelModel *model, const KernelFactor *factor)
+{
+	int64_t		columns;
+	int64_t		count;
+
+	return factor->states > 0 && string_valid(model, factor->name) &&
+		labels_valid(model, factor->labels, factor->states) &&
+		indices_valid(model, factor->parents, factor->parent_count,
+					  model->factor_count) &&
+		indices_valid(model, factor->controls, factor->control_count,
+					  model->control_count) &&
+		!__builtin_mul_overflow(factor->actions, factor->parent_states,
+								&columns) &&
+		matrix_valid(model, &factor->B, factor->states, columns) &&
+		!__builtin_mul_overflow(columns, (int64_t) factor->states, &count) &&
+		within_or_none(model, factor->H, factor->states, sizeof(double)) &&
+		within_or_none(model, factor->I,
+					   (int64_t) model->inductive_depth * factor->states,
+					   sizeof(double)) &&
+		within_or_none(model, factor->pB, count, sizeof(double)) &&
+		within_or_none(model, factor->gain_B, count, sizeof(double));
+}
+
+static bool
+moves_valid(const KernelModel *model, const KernelMoves *moves,
+			int32_t parents)
+{
+	return within(model, moves->starts, (int64_t) model->policy_length + 1,
+				  sizeof(int32_t)) &&
+		within(model, moves->actions, moves->count, sizeof(int32_t)) &&
+		within(model, moves->parents, (int64_t) moves->count * parents,
+			   sizeof(int32_t)) &&
+		indices_valid(model, moves->of_branch, model->branch_count,
+					  moves->count);
+}
+
+static bool
+views_valid(const KernelModel *model, const KernelViews *views,
+			int32_t parents)
+{
+	return within(model, views->starts, (int64_t) model->policy_length + 1,
+				  sizeof(int32_t)) &&
+		within(model, views->moves, (int64_t) views->count * parents,
+			   sizeof(int32_t)) &&
+		indices_valid(model, views->of_branch, model->branch_count,
+					  views->count);
+}
+
+static bool
+variables_valid(const KernelModel *model)
+{
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		const KernelFactor *factor = kernel_factor(model, f);
+
+		if (!factor_valid(model, factor) ||
+			!moves_valid(model, KERNEL_AT(model, KernelMoves, model->moves) + f,
+						 factor->parent_count))
+			return false;
+	}
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		const KernelModality *modality = kernel_modality(model, m);
+
+		if (!modality_valid(model, modality) ||
+			!views_valid(model, KERNEL_AT(model, KernelViews, model->views) + m,
+						 modality->parent_count))
+			return false;
+	}
+	for (int32_t c = 0; c < model->control_count; c++)
+	{
+		const KernelControl *control = kernel_control(model, c);
+
+		if (control->actions < 1 || !string_valid(model, control->name) ||
+			!labels_valid(model, control->labels, control->actions))
+			return false;
+	}
+	return true;
+}
+
+bool
+kernel_model_valid(const void *block, size_t size)
+{
+	const KernelModel *model = block;
+	int64_t		steps;
+
+	if (size < sizeof(KernelModel) || (uintptr_t) block % 8 != 0 ||
+		model->magic != KERNEL_MAGIC || model->layout != KERNEL_LAYOUT ||
+		model->size != (int64_t) size)
+		return false;
+	if (model->factor_count < 1 || model->modality_count < 1 ||
+		model->control_count < 0 || model->policy_count < 1 ||
+		model->policy_length < 1 || model->branch_count < 1)
+		return false;
+	steps = (int64_t) model->policy_length + 1;
+	return within(model, model->factors, model->factor_count,
+				  sizeof(KernelFactor)) &&
+		within(model, model->modalities, model->modality_count,
+			   sizeof(KernelModality)) &&
+		within(model, model->controls, model->control_count,
+			   sizeof(KernelControl)) &&
+		within(model, model->moves, model->factor_count,
+			   sizeof(KernelMoves)) &&
+		within(model, model->views, model->modality_count,
+			   sizeof(KernelViews)) &&
+		within(model, model->D, model->belief_size, sizeof(double)) &&
+		within(model, model->log_E, model->policy_count, sizeof(double)) &&
+		within(model, model->policies,
+			   (int64_t) model->policy_count * model->policy_length,
+			   (size_t) model->control_count * sizeof(int32_t)) &&
+		indices_valid(model, model->leaf_of_policy, model->policy_count,
+					  model->branch_count) &&
+		within(model, model->branch_starts, steps, sizeof(int32_t)) &&
+		within(model, model->branch_parent, model->branch_count,
+			   sizeof(int32_t)) &&
+		variables_valid(model);
+}
