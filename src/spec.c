@@ -504,9 +504,9 @@ append_preferences(StringInfo buf, const SpecAxis *axis, double good,
 				   double bad)
 {
 	spec_open(buf, '{');
-	spec_member(buf, axis->labels[1]);
+	spec_write_member(buf, axis->labels[1]);
 	spec_double(buf, good);
-	spec_member(buf, axis->labels[2]);
+	spec_write_member(buf, axis->labels[2]);
 	spec_double(buf, bad);
 	spec_close(buf, '}');
 }

@@ -48,7 +48,7 @@ extern void spec_start(StringInfo buf, const SpecAxis *axis, int known);
 /* What these are made of. */
 extern void spec_open(StringInfo buf, char bracket);
 extern void spec_close(StringInfo buf, char bracket);
-extern void spec_member(StringInfo buf, const char *name);
+extern void spec_write_member(StringInfo buf, const char *name);
 extern void spec_int(StringInfo buf, int value);
 extern void spec_double(StringInfo buf, double value);
 

@@ -53,7 +53,7 @@ append_text(StringInfo buf, const char *text)
 }
 
 void
-spec_member(StringInfo buf, const char *name)
+spec_write_member(StringInfo buf, const char *name)
 {
 	append_text(buf, name);
 	appendStringInfoChar(buf, ':');
@@ -62,7 +62,7 @@ spec_member(StringInfo buf, const char *name)
 void
 spec_open_list(StringInfo buf, const char *name)
 {
-	spec_member(buf, name);
+	spec_write_member(buf, name);
 	spec_open(buf, '[');
 }
 
@@ -124,7 +124,7 @@ spec_open_sparse(StringInfo buf, int rank, const int *shape, double others)
 	append_shape(buf, rank, shape);
 	if (others != 0.0)
 	{
-		spec_member(buf, "default");
+		spec_write_member(buf, "default");
 		spec_double(buf, others);
 	}
 	spec_open_list(buf, "entries");
@@ -160,7 +160,7 @@ static void
 append_axis(StringInfo buf, const SpecAxis *axis, const char *key)
 {
 	spec_open(buf, '{');
-	spec_member(buf, "name");
+	spec_write_member(buf, "name");
 	append_text(buf, axis->name);
 	spec_open_list(buf, key);
 	for (int i = 0; i < axis->size; i++)
@@ -282,7 +282,7 @@ void
 spec_label_value(StringInfo buf, const SpecAxis *axis, int index, double value)
 {
 	spec_open(buf, '{');
-	spec_member(buf, axis->labels[index]);
+	spec_write_member(buf, axis->labels[index]);
 	spec_double(buf, value);
 	spec_close(buf, '}');
 }
@@ -321,7 +321,7 @@ Datum
 spec_finish(StringInfo buf, int policy_len)
 {
 	spec_close(buf, ']');
-	spec_member(buf, "policy_len");
+	spec_write_member(buf, "policy_len");
 	spec_int(buf, policy_len);
 	spec_close(buf, '}');
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(buf->data));

@@ -76,12 +76,10 @@ static void
 read_C(Spec *spec)
 {
 	const JsonValue **items;
-	int32_t		steps = spec->plan.given ? spec->plan.length :
-		spec->options.policy_length;
+	int32_t		steps = spec->plan.given ? spec->plan.length : 1;
 	Place		place;
 
-	if (!optional_items(spec, "C", &spec->modalities, &items) ||
-		(!spec->plan.given && spec_member(spec, "policies") != NULL))
+	if (!optional_items(spec, "C", &spec->modalities, &items))
 		return;
 	for (int32_t m = 0; m < spec->modalities.count; m++)
 	{

@@ -170,7 +170,7 @@ items_in_order(Reader *reader, const Group *group, const char *key,
 		text_print(hint, sizeof(hint), "Give one element for each %s.",
 				   group->noun);
 		kernel_problem(reader->problems, KERNEL_INVALID, key, NULL, hint,
-					   "%s has %d elements, but the number of %s is %d",
+					   "%s has length %d, but the number of %s is %d",
 					   key, value->count, group->plural, group->count);
 		return false;
 	}

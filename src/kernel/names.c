@@ -127,8 +127,8 @@ names_nearest(const char *const *list, int32_t count, const char *name)
 	if (length > NEAR_LENGTH)
 		return NULL;
 
-	/* up to a third of the letters may differ, and always one */
-	nearest_distance = 2 * (int) (length < 3 ? 1 : length / 3) + 1;
+	/* up to a third of the letters may differ; of one or two, only the case */
+	nearest_distance = length < 3 ? 2 : 2 * (int) (length / 3) + 1;
 	for (int32_t i = 0; i < count; i++)
 	{
 		int distance;

@@ -91,13 +91,14 @@ enumerate(Spec *spec)
 
 /* ---------- policies of the spec ---------- */
 
-/* One action, as an index or a label. */
+/* The action of policies[p][t][c], as an index or a label. */
 static bool
-read_action(Spec *spec, const JsonValue *value, const char *path, int32_t c,
-			int32_t *action)
+read_action(Spec *spec, const JsonValue *value, int32_t p, int32_t t,
+			int32_t c, int32_t *action)
 {
 	const Variable *control = &spec->controls.variables[c];
 	char		hint[TEXT_SIZE] = "";
+	char		path[96];
 	char		text[80];
 	char		quoted[80];
 
@@ -107,9 +108,10 @@ read_action(Spec *spec, const JsonValue *value, const char *path, int32_t c,
 	if (value->kind == JSON_STRING && control->labels != NULL)
 		names_hint(hint, sizeof(hint), control->labels->names, control->size,
 				   value->as.string);
+	text_print(path, sizeof(path), "policies[%d][%d][%d]", p, t, c);
 	kernel_problem(spec->reader.problems,
 				   value->kind == JSON_NUMBER ? KERNEL_RANGE : KERNEL_INVALID,
-				   "policies", NULL, hint, "%s is %s, but control %s has "
+				   path, NULL, hint, "%s is %s, but control %s has "
 				   "actions 0 to %d", path, text_value(text, value),
 				   text_quote(quoted, control->name), control->size - 1);
 	return false;
@@ -121,26 +123,22 @@ read_step(Spec *spec, const JsonValue *step, int32_t p, int32_t t,
 		  int32_t *actions)
 {
 	int32_t		count = spec->controls.count;
-	char		path[96];
 	char		text[80];
 	bool		good = true;
 
 	if (step->kind != JSON_ARRAY || step->count != count)
 	{
-		text_print(text, sizeof(text), "an array of %d", step->count);
+		text_print(text, sizeof(text), "an array of length %d", step->count);
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, "policies",
-					   "Policies are [policy][step][control].", NULL,
-					   "policies[%d][%d] must be an array of one action for "
-					   "each of %d controls, not %s", p, t, count,
+					   "The axes are the policy, its steps, the controls.",
+					   NULL, "policies[%d][%d] must be an array of length %d, "
+					   "an action for each control, not %s", p, t, count,
 					   step->kind == JSON_ARRAY ? text :
 					   text_value(text, step));
 		return false;
 	}
 	for (int32_t c = 0; c < count; c++)
-	{
-		text_print(path, sizeof(path), "policies[%d][%d][%d]", p, t, c);
-		good &= read_action(spec, &step->as.elements[c], path, c, &actions[c]);
-	}
+		good &= read_action(spec, &step->as.elements[c], p, t, c, &actions[c]);
 	return good;
 }
 
@@ -163,8 +161,8 @@ read_policies(Spec *spec, const JsonValue *value)
 		{
 			kernel_problem(spec->reader.problems, KERNEL_INVALID, "policies",
 						   NULL, "All policies of a model have the same "
-						   "length.", "policies[%d] must be an array of %d "
-						   "steps, as the first is", p, plan->length);
+						   "length.", "policies[%d] is not an array of as many "
+						   "steps as policies[0] has, %d", p, plan->length);
 			continue;
 		}
 		for (int32_t t = 0; t < plan->length; t++)
@@ -184,7 +182,6 @@ read_sparse_policies(Spec *spec, Tensor *tensor)
 {
 	int32_t		controls = spec->controls.count;
 	double	   *numbers;
-	char		path[96];
 
 	numbers = reader_allocate(&spec->reader, tensor->layout.elements,
 							  sizeof(double), "policies");
@@ -194,12 +191,10 @@ read_sparse_policies(Spec *spec, Tensor *tensor)
 	{
 		JsonValue	value = {.kind = JSON_NUMBER, .as.number = numbers[i]};
 
-		text_print(path, sizeof(path), "policies[%lld][%lld][%lld]",
-				   (long long) (i / controls / spec->plan.length),
-				   (long long) (i / controls % spec->plan.length),
-				   (long long) (i % controls));
-		if (!read_action(spec, &value, path, (int32_t) (i % controls),
-						 &spec->plan.policies[i]))
+		if (!read_action(spec, &value,
+						 (int32_t) (i / controls / spec->plan.length),
+						 (int32_t) (i / controls % spec->plan.length),
+						 (int32_t) (i % controls), &spec->plan.policies[i]))
 			return false;
 	}
 	return true;

@@ -168,9 +168,14 @@ layout_fits(const Layout *layout, const Shape *shape)
 static bool
 has_batch_axis(const Layout *layout, const Shape *shape)
 {
-	return shape->form == FORM_NESTED && shape->rank == layout->rank + 1 &&
-		memcmp(shape->sizes + 1, layout->sizes,
-			   (size_t) layout->rank * sizeof(int64_t)) == 0;
+	if (shape->form != FORM_NESTED || shape->rank != layout->rank + 1)
+		return false;
+	for (int32_t i = 0; i < layout->rank; i++)
+	{
+		if (layout->sizes[i] != 0 && layout->sizes[i] != shape->sizes[i + 1])
+			return false;
+	}
+	return true;
 }
 
 /* Complains where the shape that was written is not the one that must be. */
@@ -190,7 +195,7 @@ tensor_fits(Reader *reader, const Tensor *tensor)
 				tensor->layout.rank - skip);
 	if (has_batch_axis(&tensor->layout, &tensor->shape))
 		hint = "Arrays of a pymdp Agent begin with an axis for its batch: "
-			"give one agent's part, as in agent.A[0][0].";
+			"leave that axis out.";
 	kernel_problem(reader->problems, KERNEL_INVALID, tensor->place.path,
 				   tensor->axes, hint, "%s%s has shape %s, expected %s",
 				   skip ? "\"next\" of " : "", tensor->place.shown, found,

@@ -128,7 +128,10 @@ measure_A(Spec *spec)
 
 		modality->shaped = measure(spec, &spec->modalities, m, "A", items[m],
 								   &modality->tensor);
-		if (modality->shaped)
+
+		/* an array with the wrong number of axes shows nothing */
+		if (modality->shaped && !modality->parents.bad &&
+			modality->tensor.shape.rank == 1 + modality->parents.count)
 			learn_size(&spec->modalities.variables[m],
 					   modality->tensor.shape.sizes[0]);
 	}
@@ -148,6 +151,17 @@ states_of_next(const SpecFactor *factor, int32_t f)
 	return 0;
 }
 
+/* Does B have this many axes, with those of the actions or without? */
+static bool
+has_rank(const SpecFactor *factor, int32_t rank)
+{
+	int32_t		states = 1 + factor->parents.count;
+
+	return factor->controls.bad || rank == states ||
+		rank == states + factor->controls.count ||
+		(factor->controls.count == 0 && rank == states + 1);
+}
+
 static void
 measure_B(Spec *spec)
 {
@@ -161,7 +175,8 @@ measure_B(Spec *spec)
 		factor->shaped = measure(spec, &spec->factors, f, "B", items[f],
 								 &factor->tensor);
 		factor->tensor.rows = &spec->factors.variables[f];
-		if (!factor->shaped)
+		if (!factor->shaped || factor->parents.bad ||
+			!has_rank(factor, factor->tensor.shape.rank))
 			continue;
 		learn_size(&spec->factors.variables[f],
 				   factor->tensor.shape.form == FORM_NEXT ?
@@ -277,7 +292,8 @@ check_B(Spec *spec, int32_t f)
 				  &factor->controls);
 	if (!check_layout(spec, tensor, layout_of_B(spec, f, &tensor->layout)))
 	{
-		if (spec->factors.variables[f].size == 0)
+		if (tensor->shape.form == FORM_NEXT &&
+			spec->factors.variables[f].size == 0)
 			kernel_problem(spec->reader.problems, KERNEL_INVALID,
 						   tensor->place.path, "\"next\" shows it only where "
 						   "the factor depends on itself.",

@@ -47,9 +47,8 @@ walk_complain(Walk *walk, KernelStatus status, int32_t indices,
 			   first ? ".next" : "");
 	for (int32_t i = first; i < indices; i++)
 		text_add(path, sizeof(path), "[%d]", walk->indices[i]);
-	kernel_problem(walk->reader->problems, status, tensor->place.path,
-				   strcmp(tensor->place.path, tensor->place.shown) == 0 ?
-				   tensor->axes : "", NULL, "%s %s", path, what);
+	kernel_problem(walk->reader->problems, status, path, tensor->axes, NULL,
+				   "%s %s", path, what);
 	walk->complaints++;
 }
 
@@ -138,12 +137,11 @@ walk_axis(Walk *walk, const JsonValue *value, int32_t axis, int64_t position)
 	if (value->kind != JSON_ARRAY || value->count != size)
 	{
 		if (value->kind == JSON_ARRAY)
-			text_print(what, sizeof(what), "has %d elements, but its "
-					   "neighbours have %lld", value->count, (long long) size);
+			text_print(what, sizeof(what), "has length %d, but its neighbours "
+					   "have length %lld", value->count, (long long) size);
 		else
-			text_print(what, sizeof(what), "must be an array of %lld "
-					   "elements, not %s", (long long) size,
-					   text_value(text, value));
+			text_print(what, sizeof(what), "must be an array of length %lld, "
+					   "not %s", (long long) size, text_value(text, value));
 		walk_complain(walk, KERNEL_INVALID, axis, what);
 		return;
 	}

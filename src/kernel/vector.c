@@ -99,55 +99,54 @@ vector_read(Reader *reader, const Place *place, const JsonValue *value,
 }
 
 /* Preferences that change along the plan, in the sparse form. */
-static bool
+static double *
 read_sparse_rows(Reader *reader, const Place *place, const JsonValue *value,
-				 const Variable *outcomes, int32_t steps, double *out,
-				 int32_t *rows)
+				 const Variable *outcomes, int32_t *rows)
 {
 	Tensor		tensor = {.place = *place, .value = value};
+	double	   *out;
 
 	if (!tensor_shape(reader, place, value, false, &tensor.shape))
-		return false;
-	*rows = tensor.shape.rank == 2 && tensor.shape.sizes[0] <= steps ?
-		(int32_t) tensor.shape.sizes[0] : steps;
+		return NULL;
+	*rows = (int32_t) tensor.shape.sizes[0];
 	(void) layout_add_axis(&tensor.layout, *rows);
 	(void) layout_add_axis(&tensor.layout, outcomes->size);
 	layout_row_major(&tensor.layout);
 	text_print(tensor.axes, sizeof(tensor.axes),
 			   "The axes are the plan step and the outcomes of \"%s\".",
 			   outcomes->name);
-	return tensor_fits(reader, &tensor) && tensor_dense(reader, &tensor, out);
+	if (!tensor_fits(reader, &tensor))
+		return NULL;
+	out = reader_allocate(reader, tensor.layout.elements, sizeof(double),
+						  place->path);
+	return out != NULL && tensor_dense(reader, &tensor, out) ? out : NULL;
 }
 
-static bool
+static double *
 read_rows(Reader *reader, const Place *place, const JsonValue *value,
-		  const Variable *outcomes, int32_t steps, double *out)
+		  const Variable *outcomes)
 {
 	Place		row;
+	double	   *out = reader_allocate(reader,
+									  (int64_t) value->count * outcomes->size,
+									  sizeof(double), place->path);
 
-	if (value->count > steps)
-	{
-		kernel_problem(reader->problems, KERNEL_INVALID, place->path,
-					   "C may have one row for each plan step; where it has "
-					   "fewer, the last is repeated.",
-					   "For preferences that do not change along the plan give "
-					   "one number for each outcome.",
-					   "%s has %d rows, but a policy has %d %s", place->shown,
-					   value->count, steps, steps == 1 ? "step" : "steps");
-		return false;
-	}
-	for (int32_t i = 0; i < value->count; i++)
+	for (int32_t i = 0; out != NULL && i < value->count; i++)
 	{
 		text_print(row.path, sizeof(row.path), "%s[%d]", place->path, i);
 		memcpy(row.shown, row.path, sizeof(row.path));
 		if (!vector_read(reader, &row, &value->as.elements[i], outcomes, false,
 						 out + (int64_t) i * outcomes->size))
-			return false;
+			return NULL;
 	}
-	return true;
+	return out;
 }
 
-/* C of a modality, out [steps][O]: one row for all steps, or some rows. */
+/*
+ * C of a modality, out [steps][O]: one row for all plan steps, or a row for
+ * each.  The last row stands for the steps that follow; rows after the plan's
+ * end are never reached, in pymdp neither.
+ */
 bool
 vector_C(Reader *reader, const Place *place, const JsonValue *value,
 		 const Variable *outcomes, int32_t steps, double *out)
@@ -155,25 +154,25 @@ vector_C(Reader *reader, const Place *place, const JsonValue *value,
 	const JsonValue *shape = json_member(value, "shape");
 	size_t		row_bytes = (size_t) outcomes->size * sizeof(double);
 	int32_t		rows = 1;
-	bool		good;
+	const double *all = out;
 
 	if (value->kind == JSON_ARRAY && value->count > 0 &&
 		(value->as.elements[0].kind == JSON_ARRAY ||
 		 value->as.elements[0].kind == JSON_OBJECT))
 	{
 		rows = value->count;
-		good = read_rows(reader, place, value, outcomes, steps, out);
+		all = read_rows(reader, place, value, outcomes);
 	}
 	else if (tensor_is_sparse(value) && shape != NULL && shape->count == 2 &&
 			 shape->kind == JSON_ARRAY)
-		good = read_sparse_rows(reader, place, value, outcomes, steps, out,
-								&rows);
-	else
-		good = vector_read(reader, place, value, outcomes, false, out);
-	for (int32_t i = rows; good && i < steps; i++)
-		memcpy(out + (int64_t) i * outcomes->size,
-			   out + (int64_t) (i - 1) * outcomes->size, row_bytes);
-	return good;
+		all = read_sparse_rows(reader, place, value, outcomes, &rows);
+	else if (!vector_read(reader, place, value, outcomes, false, out))
+		return false;
+	for (int32_t i = 0; all != NULL && i < steps; i++)
+		memmove(out + (int64_t) i * outcomes->size,
+				all + (int64_t) (i < rows ? i : rows - 1) * outcomes->size,
+				row_bytes);
+	return all != NULL;
 }
 
 /* A distribution over a factor's states, out [S]. */
