@@ -23,6 +23,8 @@
 
 #include "fa_agents.h"
 
+#include <math.h>
+
 PG_FUNCTION_INFO_V1(fa_belief);
 PG_FUNCTION_INFO_V1(fa_action);
 
@@ -422,7 +424,10 @@ belief_start_trial(AgentRow *agent)
 
 /* ---------- belief and action by name ---------- */
 
-/* {"label": probability, ...} of one factor. */
+/*
+ * {"label": probability, ...} of one factor.  This is for people: what is below
+ * half of 1e-12 is shown as 0; the column fa_belief.belief has all digits.
+ */
 static void
 append_factor(StringInfo out, const KernelModel *model, const KernelFactor *factor,
 			  const double *belief)
@@ -436,7 +441,7 @@ append_factor(StringInfo out, const KernelModel *model, const KernelFactor *fact
 		appendStringInfoString(out, s > 0 ? ", " : "");
 		json_append_string(out, kernel_label(model, factor->labels, s, buffer));
 		appendStringInfoString(out, ": ");
-		json_append_number(out, belief[s]);
+		json_append_number(out, rint(belief[s] * 1e12) / 1e12);
 	}
 	appendStringInfoChar(out, '}');
 }
