@@ -191,13 +191,18 @@ def watch(conn: psycopg.Connection, task: dict) -> dict:
             "step": len(steps) + 1, "vfe": vfe, "policies": plans[:6], "first": first_actions(plans, spec),
             "observation": {m["name"]: m["outcomes"][o] for m, o in zip(spec["modalities"], observation)},
             "action": {c["name"]: c["actions"][u] for c, u in zip(spec["controls"], action)},
-            "belief": row(conn, "SELECT fa_belief(%s)", [agent])[0],
+            "belief": in_order(row(conn, "SELECT fa_belief(%s)", [agent])[0], spec),
             "state": {f["name"]: f["states"][s] for f, s in
                       zip(spec["factors"], row(conn, "SELECT world_state FROM fa_belief WHERE agent_id = %s", [agent])[0])}})
         steps[-1]["does"] = "at the goal" if holds(task["until"], steps[-1]) else "goes: " + steps[-1]["action"]["move"].lower()
         if len(steps) == 2:
             rows = psql_rows(agent)
     return task | {"steps": steps, "policies": policies, "rows": rows}
+
+
+def in_order(belief: dict, spec: dict) -> dict:
+    """As in the spec: jsonb keeps its members in an order of its own."""
+    return {f["name"]: {state: belief[f["name"]][state] for state in f["states"]} for f in spec["factors"]}
 
 
 def holds(until: dict, step: dict) -> bool:
@@ -233,7 +238,8 @@ def print_table(tasks: list[dict]) -> None:
 
 QUERIES = [
     "SELECT f.key AS factor, s.key AS state, round(s.value::numeric, 4) AS belief\n"
-    "FROM jsonb_each(fa_belief({agent})) f, jsonb_each(f.value) s",
+    "FROM jsonb_each(fa_belief({agent})) f, jsonb_each(f.value) s\n"
+    "ORDER BY factor, belief DESC",
     "SELECT actions, round(probability::numeric, 4) AS probability,\n"
     "    round(neg_efe::numeric, 3) AS neg_efe, round(utility::numeric, 3) AS utility,\n"
     "    round(state_info_gain::numeric, 3) AS info_gain\n"
