@@ -76,9 +76,16 @@ static Statement sweep_keys_statement = {
 
 /* ---------- checks ---------- */
 
+/* Whom an observation is for: "agent 5", or the model where there is no agent. */
+static const char *
+receiver(int64 agent_id)
+{
+	return agent_id == 0 ? "the model" : psprintf("agent " INT64_FORMAT, agent_id);
+}
+
 /*
  * An observation from outside: one outcome for each modality, or none at all (no
- * evidence); -1 is a missing one.
+ * evidence); -1 is a missing one.  agent_id is 0 where only a model is asked.
  */
 void
 observation_check(const KernelModel *model, int64 agent_id, const int32 *observation,
@@ -87,8 +94,8 @@ observation_check(const KernelModel *model, int64 agent_id, const int32 *observa
 	if (count != 0 && count != model->modality_count)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("observation for agent " INT64_FORMAT " has %d outcomes, its model has %d modalities",
-						agent_id, count, model->modality_count),
+				 errmsg("observation for %s has %d outcomes, but there are %d modalities",
+						receiver(agent_id), count, model->modality_count),
 				 errhint("Give one outcome for each modality, -1 where it is missing.")));
 	for (int m = 0; m < count; m++)
 	{
@@ -97,8 +104,9 @@ observation_check(const KernelModel *model, int64 agent_id, const int32 *observa
 		if (observation[m] < -1 || observation[m] >= modality->outcomes)
 			ereport(ERROR,
 					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("outcome %d of modality \"%s\" is out of range for agent " INT64_FORMAT,
-							observation[m], KERNEL_AT(model, char, modality->name), agent_id),
+					 errmsg("outcome %d of modality \"%s\" is out of range for %s",
+							observation[m], KERNEL_AT(model, char, modality->name),
+							receiver(agent_id)),
 					 errdetail("Outcomes count from 0 to %d; -1 is a missing one.",
 							   modality->outcomes - 1)));
 	}

@@ -232,21 +232,29 @@ open_lanes(Block *block, const StepOrder *orders)
 
 /* ---------- compute ---------- */
 
-/* Brings the world to the time of the step that is being made. */
+/*
+ * Brings the world to the time of the step that is being made.  A world that begins
+ * when its agent has acted already is drawn first and then moved by that action.
+ */
 static void
 move_world(Lane *lane)
 {
 	AgentRow   *row = lane->row;
 	uint64		step = row->step + 1;
+	const int32 *now = row->world_state;
 	int32	   *next = lane->world_state[lane->turn];
 
-	if (row->world_state == NULL)
-		kernel_world_start(lane->world, NULL, row->seed, step, next);
-	else if (lane->executed != NULL)
-		kernel_world_move(lane->world, row->seed, step, lane->executed,
-						  row->world_state, next);
+	if (now == NULL)
+	{
+		int32	   *start = lane->world_state[1 - lane->turn];
+
+		kernel_world_start(lane->world, NULL, row->seed, step, start);
+		now = start;
+	}
+	if (lane->executed != NULL)
+		kernel_world_move(lane->world, row->seed, step, lane->executed, now, next);
 	else
-		memcpy(next, row->world_state, sizeof(int32) * lane->world->factor_count);
+		memcpy(next, now, sizeof(int32) * lane->world->factor_count);
 	row->world_state = next;
 }
 

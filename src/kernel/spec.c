@@ -265,7 +265,7 @@ group_describe(Spec *spec, Group *group, const char *key)
 		room += spec->factors.count;
 	if (!group_begin(&spec->reader, group, room))
 		return false;
-	group->unordered = object;
+	group->unordered = object && value->count > 1;
 	for (int32_t i = 0; i < value->count; i++)
 	{
 		if (!(object ?

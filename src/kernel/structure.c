@@ -234,8 +234,8 @@ add_mentioned(Spec *spec, const JsonValue *list, int32_t room)
 static bool
 controls_by_mention(Spec *spec)
 {
+	const JsonValue *lists = spec_member(spec, "B_action_dependencies");
 	int32_t		by_index = controls_by_index(spec);
-	bool		indexed = spec_member(spec, "B_action_dependencies") != NULL;
 	int64_t		room = by_index + (int64_t) spec->factors.count;
 
 	for (int32_t f = 0; f < spec->factors.count; f++)
@@ -257,15 +257,16 @@ controls_by_mention(Spec *spec)
 		const JsonValue itself = {.kind = JSON_ARRAY, .count = 1,
 			.as.elements = &own};
 
-		if (list == NULL && indexed)
-			continue;
+		if (list == NULL && lists != NULL)
+			list = lists->kind == JSON_ARRAY && f < lists->count ?
+				&lists->as.elements[f] : lists;
 		if (!add_mentioned(spec, list != NULL ? list : &itself,
 						   (int32_t) room))
 			return false;
 	}
 
 	/* names came in an order of ours; the indices may follow another */
-	spec->controls.unordered = indexed && spec->controls.count > 0;
+	spec->controls.unordered = lists != NULL && spec->controls.count > 0;
 	while (spec->controls.count < by_index)
 	{
 		if (!group_add(&spec->reader, &spec->controls, NULL))
@@ -322,6 +323,42 @@ own_controls(Spec *spec)
 		}
 		list->count = 1;
 		list->given = true;
+	}
+	return group_hash(&spec->reader, controls);
+}
+
+/*
+ * A control that nobody named, and that drives one factor alone, has that
+ * factor's name: as if it were the factor's own.
+ */
+static bool
+name_controls(Spec *spec)
+{
+	Group	   *controls = &spec->controls;
+	int32_t    *drives = reader_allocate(&spec->reader, controls->count,
+										 sizeof(int32_t), "controls");
+
+	if (drives == NULL)
+		return false;
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		const IndexList *list = &spec->factor[f].controls;
+
+		for (int32_t k = 0; k < list->count; k++)
+			drives[list->items[k]]++;
+	}
+	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		const IndexList *list = &spec->factor[f].controls;
+		const Variable *factor = &spec->factors.variables[f];
+
+		if (list->count == 1 && drives[list->items[0]] == 1 &&
+			!controls->variables[list->items[0]].named &&
+			names_find(&controls->names, factor->name) < 0)
+		{
+			controls->variables[list->items[0]].name = factor->name;
+			controls->variables[list->items[0]].named = factor->named;
+		}
 	}
 	return group_hash(&spec->reader, controls);
 }
@@ -438,8 +475,9 @@ spec_structure(Spec *spec)
 		return false;
 	if (!spec->controls_bad)
 	{
-		spec->controls_bad = !own_controls(spec);
-		read_control_sizes(spec);
+		spec->controls_bad = !own_controls(spec) || !name_controls(spec);
+		if (!spec->controls_bad)
+			read_control_sizes(spec);
 	}
 	return !spec->reader.failed;
 }

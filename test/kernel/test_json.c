@@ -48,15 +48,17 @@ is_string(const char *text, const char *expected)
 	   strcmp(value.as.string, expected) == 0, "string %.40s", text);
 }
 
+/* The text may hold line ends, which have no place in a test's name. */
 static void
 is_refused(const char *text, const char *part)
 {
+	static int	number = 0;
 	JsonValue	value;
 
-	ok(parse(text, &value) == KERNEL_INVALID && problems.count == 1 &&
-	   strstr(problems.items[0].message, part) != NULL, "refused: %.30s (%s)",
-	   text, part);
-	if (problems.count > 0 && strstr(problems.items[0].message, part) == NULL)
+	number++;
+	if (!ok(parse(text, &value) == KERNEL_INVALID && problems.count == 1 &&
+			strstr(problems.items[0].message, part) != NULL,
+			"refused %d: %s", number, part) && problems.count > 0)
 		printf("# %s\n", problems.items[0].message);
 }
 
