@@ -333,6 +333,7 @@ begin_step(Block *block, Lane *lane, KernelAgent *agent)
 	agent->action = lane->action[lane->turn];
 	agent->q_pi = lane->record.q_pi;
 	agent->neg_efe = lane->record.neg_efe;
+	agent->status = KERNEL_OK;
 }
 
 /* The trial's end: the agent begins its next one, or has finished. */
@@ -374,6 +375,21 @@ end_step(Lane *lane, const KernelAgent *agent)
 	lane->record.belief = agent->belief;
 }
 
+/* The kernel stopped at one of the agents that are being stepped. */
+static void
+report_overflow(const Block *block, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (block->agents[i].status != KERNEL_OK)
+			ereport(ERROR,
+					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+					 errmsg("step of agent " INT64_FORMAT " overflows the range of double precision",
+							block->stepping[i]->row->agent_id),
+					 errhint("Use smaller numbers for gamma, C or the Dirichlet counts.")));
+	}
+}
+
 /* One step of all unfinished lanes of one model, by_model[first .. end). */
 static int
 step_group(Block *block, int first, int end)
@@ -392,8 +408,9 @@ step_group(Block *block, int first, int end)
 	}
 	if (count == 0)
 		return 0;
-	host_check(kernel_step(&block->host, cached->model, cached->workspace,
-						   block->agents, count), "a step");
+	if (kernel_step(&block->host, cached->model, cached->workspace, block->agents,
+					count) != KERNEL_OK)
+		report_overflow(block, count);
 	for (int i = 0; i < count; i++)
 		end_step(block->stepping[i], &block->agents[i]);
 	return count;

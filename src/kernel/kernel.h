@@ -410,6 +410,7 @@ typedef struct KernelAgent
 	double		vfe;
 	double	   *q_pi;			/* [policy_count], or NULL if not wanted */
 	double	   *neg_efe;		/* [policy_count], or NULL */
+	KernelStatus status;		/* KERNEL_OK, or why the block stopped here */
 } KernelAgent;
 
 typedef struct KernelWorkspace KernelWorkspace;
@@ -423,7 +424,10 @@ extern int64_t kernel_workspace_size(const KernelModel *model);
 extern KernelWorkspace *kernel_workspace(const KernelHost *host,
 										 const KernelModel *model);
 
-/* Perceive, plan and choose for each of the block's agents. */
+/*
+ * Perceive, plan and choose for each of the block's agents.  The block stops at the
+ * first agent whose numbers overflow (KERNEL_RANGE); its status says so.
+ */
 extern KernelStatus kernel_step(const KernelHost *host, const KernelModel *model,
 								KernelWorkspace *workspace,
 								KernelAgent *agents, int32_t count);

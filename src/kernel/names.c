@@ -82,38 +82,48 @@ lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
 }
 
+static int
+least(int a, int b)
+{
+	return a < b ? a : b;
+}
+
 /*
- * Edits that turn one name into the other: a letter left out, put in or
- * changed counts 2, another case 1.  One row of the usual table at a time.
+ * Edits that turn one name into the other: a letter left out, put in, changed
+ * or exchanged with its neighbour counts 2, another case 1.  The usual table,
+ * of which three rows are kept: rows[0] is the one of the present letter.
  */
 static int
 name_distance(const char *from, const char *to)
 {
-	int row[NEAR_LENGTH + 1];
+	int table[3][NEAR_LENGTH + 1];
+	int *rows[3] = {table[0], table[1], table[2]};
 	int length = (int) strlen(to);
 
 	for (int j = 0; j <= length; j++)
-		row[j] = 2 * j;
+		rows[0][j] = 2 * j;
 	for (int i = 1; from[i - 1] != '\0'; i++)
 	{
-		int diagonal = row[0];
+		int *oldest = rows[2];
 
-		row[0] = 2 * i;
+		rows[2] = rows[1];
+		rows[1] = rows[0];
+		rows[0] = oldest;
+		rows[0][0] = 2 * i;
 		for (int j = 1; j <= length; j++)
 		{
-			int best = diagonal;
+			int best = rows[1][j - 1];
 
 			if (from[i - 1] != to[j - 1])
 				best += lower(from[i - 1]) == lower(to[j - 1]) ? 1 : 2;
-			if (row[j] + 2 < best)
-				best = row[j] + 2;
-			if (row[j - 1] + 2 < best)
-				best = row[j - 1] + 2;
-			diagonal = row[j];
-			row[j] = best;
+			best = least(best, least(rows[1][j], rows[0][j - 1]) + 2);
+			if (i > 1 && j > 1 && from[i - 1] == to[j - 2] &&
+				from[i - 2] == to[j - 1])
+				best = least(best, rows[2][j - 2] + 2);
+			rows[0][j] = best;
 		}
 	}
-	return row[length];
+	return rows[0][length];
 }
 
 /* The name in the list that was probably meant, or NULL. */

@@ -137,9 +137,9 @@ measure_A(Spec *spec)
 	}
 }
 
-/* The number of states that "next" shows on the axis of the factor itself. */
+/* The size of B's axis for the factor's own state; 0 where there is none. */
 static int64_t
-states_of_next(const SpecFactor *factor, int32_t f)
+own_axis(const SpecFactor *factor, int32_t f)
 {
 	const Shape *shape = &factor->tensor.shape;
 
@@ -162,6 +162,34 @@ has_rank(const SpecFactor *factor, int32_t rank)
 		(factor->controls.count == 0 && rank == states + 1);
 }
 
+/* The number of states that B shows, where nobody has given it. */
+static void
+measure_states(Spec *spec, int32_t f)
+{
+	SpecFactor *factor = &spec->factor[f];
+	Variable   *states = &spec->factors.variables[f];
+	const Shape *shape = &factor->tensor.shape;
+	int64_t		own = own_axis(factor, f);
+
+	if (states->size != 0 || factor->parents.bad ||
+		!has_rank(factor, shape->rank))
+		return;
+	if (shape->form == FORM_NEXT || own == 0 || own == shape->sizes[0])
+	{
+		learn_size(states, shape->form == FORM_NEXT ? own : shape->sizes[0]);
+		return;
+	}
+	kernel_problem(spec->reader.problems, KERNEL_INVALID,
+				   factor->tensor.place.path,
+				   "The first axis of B is the next state; those after it are "
+				   "the states of the factors that it depends on.", NULL,
+				   "the first axis of %s has size %lld, but that of the same "
+				   "states before has size %lld",
+				   factor->tensor.place.shown, (long long) shape->sizes[0],
+				   (long long) own);
+	factor->shaped = false;
+}
+
 static void
 measure_B(Spec *spec)
 {
@@ -175,12 +203,8 @@ measure_B(Spec *spec)
 		factor->shaped = measure(spec, &spec->factors, f, "B", items[f],
 								 &factor->tensor);
 		factor->tensor.rows = &spec->factors.variables[f];
-		if (!factor->shaped || factor->parents.bad ||
-			!has_rank(factor, factor->tensor.shape.rank))
-			continue;
-		learn_size(&spec->factors.variables[f],
-				   factor->tensor.shape.form == FORM_NEXT ?
-				   states_of_next(factor, f) : factor->tensor.shape.sizes[0]);
+		if (factor->shaped)
+			measure_states(spec, f);
 	}
 }
 

@@ -311,7 +311,7 @@ kernel_step(const KernelHost *host, const KernelModel *model,
 			use_tables(workspace, agent->parameters, agent->learned);
 		C_in_use = C;
 		learned_in_use = agent->learned != NULL;
-		status = step_agent(host, workspace, agent);
+		status = agent->status = step_agent(host, workspace, agent);
 		if (host->poll != NULL && i % 64 == 63)
 			host->poll(host->context);
 	}
