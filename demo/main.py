@@ -3,21 +3,24 @@
 Called by demo/run, in a private cluster that psycopg and psql find by their environment. Prints what happened and writes the
 page (page.py draws it) from a report of this layout:
 
-    {"version", "server", "date", "tasks": [the fields of a Task, and
+    {"version", "server", "date", "connections", "tasks": [the fields of a Task, and
         agents, reached (share of trials), steps_to_goal, vfe, policies, rate (steps a second),
         arrived: [share of trials at the goal after n steps], course: [{n, mean, low, high} of the free energy],
         agent_id, steps: one trial of one agent, watched: [{step, observation, action, does, belief, state (the true one),
-            vfe, first: {action: probability}, policies: the best plans, as fa_explain has them, with names}]]}
+            vfe, first: {action: probability}, plans: for each first move the best plan, as fa_explain has it, with names}]]}
 """
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import dataclasses
 import datetime
 import json
 import os
 import subprocess
 import sys
+import textwrap
+import threading
 import time
 from typing import Any
 
@@ -43,6 +46,7 @@ class Task:
     legend: str
     why: str
     surprise: str
+    shortfall: str = ""         # why some do not reach the goal
     trials: int = 5
 
 
@@ -52,18 +56,19 @@ def grid_places(rows: int, columns: int) -> dict[str, tuple[int, int]]:
 
 TASKS = [
     Task("tmaze", "T-maze", "fa_spec_tmaze()", {"observation": {"reward": "reward"}}, "bool_or(observation[2] = 1)", 20,
-         ask=1, cell=58, also={"context": "where is the reward?"},
+         ask=1, cell=50, also={"context": "where is the reward?"},
          places={"left": (0, 0), "middle": (1, 0), "right": (2, 0), "centre": (1, 1), "cue": (1, 2)},
          marks={"left": "left", "middle": "middle", "right": "right", "centre": "centre", "cue": "cue"},
          story="One arm of a T holds a reward, the other a punishment, and the agent does not know which. A cue at the foot, in the "
                "other direction, tells it rightly 95 times in 100. Whoever only wants the reward would guess; an agent that also "
                "wants to know looks first.",
          legend="The bar below is what it believes about the arms.",
-         why="A step to the cue earns no reward, but information, and from there the reward is likely.",
+         why="At an arm, the reward and the punishment are as likely as each other, and the punishment weighs more. The cue brings "
+             "nothing but information, and that is enough.",
          surprise="The cue itself surprises: nobody could know which arm it would name. An arm that does not hold what the cue said "
                   "surprises much more."),
     Task("cue_chain", "Cue chaining", "fa_spec_cue_chain()", {"observation": {"reward": "cheese"}},
-         "bool_or(observation[4] = 1)", 40,
+         "bool_or(observation[4] = 1)", 18,
          ask=1, cell=26, also={"second_cue": "which second cue speaks?", "context": "where is the cheese?"},
          places=grid_places(5, 7),
          marks={"r2c0": "1", "r0c2": "L1", "r1c3": "L2", "r3c3": "L3", "r4c2": "L4", "r1c5": "top", "r3c5": "btm"},
@@ -72,19 +77,26 @@ TASKS = [
                "that only leads to other knowledge.",
          legend="The bars below are what it believes about the cues and the cheese.",
          why="The way to the first cue is worth its information; no plan of this length reaches the cheese.",
-         surprise="Each cue surprises once, and in between all goes as expected."),
+         surprise="Each cue surprises once, and in between all goes as expected.",
+         shortfall="Who hears at L1 that the cheese is at the bottom stands six steps from it, two more than its plans are long: "
+                   "none of them ends any better than another, and the agent does not get away.",
+         trials=3),
     Task("grid", "5x5 grid",
          "fa_spec_grid(5, 5, noise => 0.2, success => 0.9)"
          " || '{\"use_inductive\": true, \"inductive_depth\": 9, \"H\": [{\"r4c4\": 1}]}'",
          {"state": {"location": "r4c4"}}, "count(*) < %(max_steps)s", 40,
-         ask=2, cell=36, also={}, places=grid_places(5, 5), marks={"r4c4": "goal"},
+         ask=2, cell=30, also={}, places=grid_places(5, 5), marks={"r4c4": "goal"},
          story="The agent starts anywhere on a grid, does not know where, and is to reach the corner. A move fails one time in ten, "
-               "and what it sees is another cell one time in five: what it believes is all it has to go by. The goal lies beyond its "
-               "plan of a single step, so inductive inference tells it which states are nearer.",
-         legend="Only the cell that it sees is named below; it may be the wrong one.",
+               "and about one time in five it sees another cell than its own: what it believes is all it has to go by. The goal lies beyond its "
+               "plan of a single step, so inductive inference tells it which states are nearer. The grid is pymdp's; the wrong "
+               "sights are added here.",
+         legend="What it sees, named below, may be wrong.",
          why="Nearness is 0 for a step that leads nearer to the goal for certain, and negative otherwise.",
          surprise="At the start any cell could have been seen. Later only wrong sights and failed moves surprise."),
 ]
+
+
+CONNECTIONS = min(4, os.cpu_count() or 1)
 
 
 def main() -> None:
@@ -97,12 +109,13 @@ def main() -> None:
         version, = row(conn, "SELECT fa_version()")
         server = conn.info.parameter_status("server_version").split()[0]
         print(f"fa_agents {version} in PostgreSQL {server}: {len(TASKS)} tasks, {args.agents:,} agents each,\n"
-              f"{TASKS[0].trials} trials, in closed loop with their worlds. Each agent is a row.\n", flush=True)
+              f"several trials, in closed loop with their worlds, over {CONNECTIONS} connections.\n", flush=True)
         tasks = [run_task(conn, task, args.agents) for task in TASKS]
         print_table(tasks)
         watched = [watch(conn, task) for task in tasks]
         print_agent(watched[0])
-        report = {"version": version, "server": server, "date": datetime.date.today().isoformat(), "tasks": watched}
+        report = {"version": version, "server": server, "date": datetime.date.today().isoformat(), "connections": CONNECTIONS,
+                  "tasks": watched}
         write(args.page, page.render(report))
     print(f"\nPictures, with what they mean: {os.path.relpath(args.page)}. Open it in a browser.")
 
@@ -118,38 +131,51 @@ def run_task(conn: psycopg.Connection, task: Task, agents: int) -> dict:
     conn.execute(f"SELECT fa_model_create(%s, {task.spec})", [task.model])
     ids = [i for i, in conn.execute("SELECT fa_agent_create_many(%s, %s, %s)", [task.model, agents, '{"seed": 1}'])]
     conn.execute("DROP TABLE IF EXISTS run")
-    conn.execute("CREATE TEMPORARY TABLE run (agent_id bigint, trial int, step bigint, observation int[], vfe float8)")
+    conn.execute("CREATE UNLOGGED TABLE run (agent_id bigint, trial int, step bigint, observation int[], vfe float8)")
     progress = Progress(task.title, agents)
-    steps = 0
-    for at in range(0, agents, 50):
-        part = ids[at:at + 50]
-        steps += conn.execute("INSERT INTO run SELECT agent_id, trial, step, observation, vfe FROM fa_run_many(%s, %s, %s, %s)",
-                              [part, task.max_steps, task.trials, json.dumps(task.until)]).rowcount
-        progress.show(at + len(part), steps)
+    pool = concurrent.futures.ThreadPoolExecutor(CONNECTIONS)
+    try:
+        parts = [pool.submit(run_part, task, ids[at:at + 20]) for at in range(0, agents, 20)]
+        for part in concurrent.futures.as_completed(parts):
+            progress.show(*part.result())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)      # after an error or Ctrl-C the rest is not wanted
     progress.end()
-    return dataclasses.asdict(task) | {"agents": agents, "rate": steps / progress.seconds(), "agent_id": ids[0]} | \
-        measure(conn, task)
+    return dataclasses.asdict(task) | {"agents": agents, "rate": progress.rate(), "agent_id": ids[0]} | measure(conn, task)
+
+
+local = threading.local()
+
+
+def run_part(task: Task, ids: list[int]) -> tuple[int, int]:
+    """All trials of some agents, in one statement; returns how many agents and how many steps that was."""
+    if not hasattr(local, "conn"):
+        local.conn = psycopg.connect(autocommit=True)
+    steps = local.conn.execute("INSERT INTO run SELECT agent_id, trial, step, observation, vfe FROM fa_run_many(%s, %s, %s, %s)",
+                               [ids, task.max_steps, task.trials, json.dumps(task.until)]).rowcount
+    return len(ids), steps
 
 
 class Progress:
     """A line that is written over and over; where there is no terminal, a line for each quarter."""
 
     def __init__(self, title: str, total: int) -> None:
-        self.title, self.total, self.start, self.quarter = title, total, time.monotonic(), 0
-        self.live = sys.stdout.isatty()
+        self.title, self.total, self.live = title, total, sys.stdout.isatty()
+        self.done = self.steps = self.quarter = 0
+        self.start = self.now = time.monotonic()
 
-    def seconds(self) -> float:
-        return self.end_time - self.start
+    def rate(self) -> float:
+        return self.steps / max(self.now - self.start, 1e-9)
 
-    def show(self, done: int, steps: int) -> None:
-        self.end_time = time.monotonic()
-        filled = 24 * done // self.total
-        line = (f"{self.title:<13}[{'#' * filled}{'.' * (24 - filled)}] {done:>5,} agents {steps:>8,} steps"
-                f" {steps / max(self.seconds(), 1e-9):>9,.0f}/s")
+    def show(self, agents: int, steps: int) -> None:
+        self.done, self.steps, self.now = self.done + agents, self.steps + steps, time.monotonic()
+        filled = 24 * self.done // self.total
+        line = (f"{self.title:<13}[{'#' * filled}{'.' * (24 - filled)}] {self.done:>5,} agents {self.steps:>8,} steps"
+                f" {self.rate():>9,.0f}/s")
         if self.live:
             print("\r" + line, end="", flush=True)
-        elif 4 * done // self.total > self.quarter:
-            self.quarter = 4 * done // self.total
+        elif 4 * self.done // self.total > self.quarter:
+            self.quarter = 4 * self.done // self.total
             print(line, flush=True)
 
     def end(self) -> None:
@@ -188,7 +214,7 @@ def watch(conn: psycopg.Connection, task: dict) -> dict:
         plans = explain(conn, agent, spec)
         policies = len(plans)
         steps.append({
-            "step": len(steps) + 1, "vfe": vfe, "policies": plans[:6], "first": first_actions(plans, spec),
+            "step": len(steps) + 1, "vfe": vfe, "plans": best_by_move(plans), "first": first_actions(plans, spec),
             "observation": {m["name"]: m["outcomes"][o] for m, o in zip(spec["modalities"], observation)},
             "action": {c["name"]: c["actions"][u] for c, u in zip(spec["controls"], action)},
             "belief": in_order(row(conn, "SELECT fa_belief(%s)", [agent])[0], spec),
@@ -218,6 +244,14 @@ def explain(conn: psycopg.Connection, agent: int, spec: dict) -> list[dict]:
     return [plan | {"moves": [labels[u[0]].lower() for u in plan["actions"]]} for plan in plans]
 
 
+def best_by_move(plans: list[dict]) -> list[dict]:
+    """Most plans differ only in what comes later: the best of those that begin alike stands for them."""
+    best: dict[str, dict] = {}
+    for plan in plans:
+        best.setdefault(plan["moves"][0], plan)
+    return list(best.values())
+
+
 def first_actions(plans: list[dict], spec: dict) -> dict[str, float]:
     out = {label: 0.0 for label in spec["controls"][0]["actions"]}
     for plan in plans:
@@ -234,6 +268,10 @@ def print_table(tasks: list[dict]) -> None:
     for t in tasks:
         print(f"{t['title']:<13}{t['agents']:>7,}{t['trials']:>7}{t['reached']:>9.1%}{page.number(t['steps_to_goal'], 1):>10}"
               f"{t['vfe']:>11.3f}{t['rate']:>11,.0f}")
+    print("Free energy, in nats, is how much an observation surprised.")
+    for t in tasks:
+        if t["shortfall"] and t["reached"] < 1:
+            print(textwrap.fill(f"{t['title']}: {t['shortfall']}", 78))
 
 
 QUERIES = [
@@ -241,8 +279,8 @@ QUERIES = [
     "FROM jsonb_each(fa_belief({agent})) f, jsonb_each(f.value) s\n"
     "ORDER BY factor, belief DESC",
     "SELECT actions, round(probability::numeric, 4) AS probability,\n"
-    "    round(neg_efe::numeric, 3) AS neg_efe, round(utility::numeric, 3) AS utility,\n"
-    "    round(state_info_gain::numeric, 3) AS info_gain\n"
+    "  round(neg_efe::numeric, 3) AS neg_efe, round(utility::numeric, 3) AS utility,\n"
+    "  round(state_info_gain::numeric, 3) AS info_gain\n"
     "FROM fa_explain({agent}) ORDER BY probability DESC, policy LIMIT 5",
 ]
 
@@ -280,6 +318,7 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+        print("\ninterrupted", flush=True)
+        os._exit(130)           # threads may still be waiting for the server, which is about to go
     except psycopg.Error as error:
         sys.exit(f"\nthe demo failed: {error}")

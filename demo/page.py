@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+import os
 
 INK, GRID, BLUE, ORANGE, GREEN = "#1c2733", "#d8dee6", "#1f5fbf", "#d9680f", "#2b8a3e"
 SERIES = [BLUE, ORANGE, GREEN]
@@ -57,6 +58,8 @@ def frame(task: dict, step: dict) -> str:
     belief, true = step["belief"]["location"], step["state"]["location"]
     width = (1 + max(x for x, _ in places.values())) * size
     height = (1 + max(y for _, y in places.values())) * size
+    longest = max(map(len, marks.values()), default=1)
+    font = size * (0.45 if longest <= 2 else 0.38 if longest <= 3 else 0.26)
     out = [f'<svg width="{width + 2}" height="{height + 2}" viewBox="-1 -1 {width + 2} {height + 2}" role="img">']
     for label, (x, y) in places.items():
         p = belief.get(label, 0.0)
@@ -64,7 +67,6 @@ def frame(task: dict, step: dict) -> str:
                    f'<title>{text(label)}: {p:.3f}</title></rect>')
         mark = marks.get(label)
         if mark:
-            font = size * (0.5 if len(mark) <= 2 else 0.38 if len(mark) <= 3 else 0.26)
             out.append(f'<text x="{(x + .5) * size}" y="{(y + .5) * size + font / 3}" font-size="{font:.0f}" text-anchor="middle"'
                        f' fill="{contrast(p)}" pointer-events="none">{text(mark)}</text>')
     x, y = places[true]
@@ -77,20 +79,21 @@ def frame(task: dict, step: dict) -> str:
 def bar(title: str, belief: dict, width: int) -> str:
     """The belief about what is not a place: one bar, a part for each state."""
     width, x, out = max(width, 150), 0.0, []
+    prefix = os.path.commonprefix(list(belief))
+    skip = prefix.rfind("_") + 1            # "left" for "reward_left", beside "reward_right"
     for label, p in belief.items():
         part = p * width
         out.append(f'<rect x="{x:.1f}" y="1" width="{part:.1f}" height="18" fill="{shade(p)}" stroke="{GRID}">'
                    f'<title>{text(label)}: {p:.3f}</title></rect>')
-        if part > 7 * len(label):
+        if part > 7 * len(label[skip:]):
             out.append(f'<text x="{x + part / 2:.1f}" y="14" font-size="11" text-anchor="middle" fill="{contrast(p)}"'
-                       f' pointer-events="none">{text(label)}</text>')
+                       f' pointer-events="none">{text(label[skip:])}</text>')
         x += part
     return f'<div style="margin-top: 4px">{text(title)}<svg width="{width + 1}" height="20">{"".join(out)}</svg></div>'
 
 
 def caption(step: dict) -> str:
-    seen = ", ".join(outcome if name == "place" else f"{name}: {outcome}" for name, outcome in step["observation"].items()
-                     if outcome not in ("none", "unseen"))
+    seen = ", ".join(f"{name}: {outcome}" for name, outcome in step["observation"].items() if outcome != "none")
     return (f'<figcaption style="margin-top: 6px"><b>Step {step["step"]}</b><br>sees {text(seen)}<br>'
             f'{text(step["does"])}</figcaption>')
 
@@ -129,10 +132,10 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 def line_chart(series: list[dict], x_name: str, y_name: str, percent: bool = False) -> str:
     """Lines over a number of steps. A series is {name, points, color} and may have a band, dots and dashes."""
-    width, height, left, bottom, top, legend = 720, 250, 60, 40, 14, 180
+    width, height, left, bottom, top, legend = 760, 250, 60, 40, 14, 190
     points = [p for s in series for p in s["points"]] + [(x, y) for s in series for x, a, b in s.get("band", []) for y in (a, b)]
     xs = [t for t in ticks(min(p[0] for p in points), max(p[0] for p in points), 10) if t == int(t)]
-    ys = [0, .2, .4, .6, .8, 1] if percent else ticks(min(0.0, min(p[1] for p in points)), max(p[1] for p in points))
+    ys = [0, .2, .4, .6, .8, 1] if percent else ticks(min(0.0, *(round(y, 6) for _, y in points)), max(y for _, y in points))
     at_x = lambda x: left + (x - xs[0]) / ((xs[-1] - xs[0]) or 1) * (width - left - legend)
     at_y = lambda y: height - bottom - (y - ys[0]) / (ys[-1] - ys[0]) * (height - bottom - top)
     path = lambda line: " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in line)
@@ -176,16 +179,20 @@ def number(x: float | None, digits: int) -> str:
     return "–" if x is None else f"{x:.{digits}f}"
 
 
-def explanation(step: dict, count: int = 6) -> str:
-    """The best plans of one step, with what each was expected to bring."""
+def signed(x: float) -> str:
+    return f"{round(x, 3) + 0.0:+.3f}".replace("-", "\u2212")
+
+
+def explanation(step: dict) -> str:
+    """For each first move the best plan, with what it was expected to bring."""
     parts = [("utility", "Preference"), ("state_info_gain", "Information"), ("inductive", "Nearness to the goal")]
-    parts = [(k, name) for k, name in parts if any(p[k] for p in step["policies"])]
+    parts = [(k, name) for k, name in parts if any(abs(p[k]) > 1e-9 for p in step["plans"])]
     head = "".join(f"<th>{name}</th>" for _, name in parts)
     rows = []
-    for i, p in enumerate(step["policies"][:count]):
-        cells = "".join(f"<td>{p[k]:+.3f}</td>" for k, _ in parts)
+    for i, p in enumerate(step["plans"]):
+        cells = "".join(f"<td>{signed(p[k])}</td>" for k, _ in parts)
         rows.append(f'<tr{" class=chosen" if i == 0 else ""}><td>{text(" → ".join(p["moves"]))}</td>{cells}'
-                    f'<td>{p["neg_efe"]:+.3f}</td><td>{p["probability"]:.4f}</td></tr>')
+                    f'<td>{signed(p["neg_efe"])}</td><td>{p["probability"]:.4f}</td></tr>')
     return f'<table><tr><th>Plan</th>{head}<th>Sum</th><th>Probability</th></tr>{"".join(rows)}</table>'
 
 
@@ -204,9 +211,12 @@ def free_energy(task: dict) -> str:
 def section(task: dict) -> str:
     steps = task["steps"]
     asked = steps[min(task["ask"], len(steps)) - 1]
+    many = " The plans are many, so that even the best one's share is small." if task["policies"] > 50 else ""
+    shortfall = f'<p>{task["reached"]:.1%} of the trials reached the goal. {task["shortfall"]}</p>' if task["shortfall"] else ""
     return f"""
 <h2>{text(task["title"])}</h2>
 <p>{task["story"]}</p>
+{shortfall}
 <h3>What one agent believes, step by step</h3>
 <p class="note">Agent {task["agent_id"]}. The darker a cell, the more probable the agent holds it to be there; the orange frame is
 where it truly is. {task["legend"]}</p>
@@ -216,8 +226,8 @@ where it truly is. {task["legend"]}</p>
 action that it chose.</p>
 {action_chart(task, steps)}
 <h3>Why, at step {asked["step"]}</h3>
-<p class="note">The best of its {task["policies"]:,} plans, as <code>fa_explain({task["agent_id"]})</code> gives them; the
-first is the one it follows. {task["why"]}</p>
+<p class="note">For each first move the best of its {task["policies"]:,} plans, as <code>fa_explain({task["agent_id"]})</code> gives
+them; it follows the one on top, and plans anew at the next step.{many} {task["why"]}</p>
 {explanation(asked)}
 <h3>Free energy over time</h3>
 <p class="note">Free energy is surprise: how badly an observation fits what the agent expected. The band holds the middle half of
@@ -228,8 +238,9 @@ the agents that are still on their way. {task["surprise"]}</p>
 def render(report: dict) -> str:
     tasks = report["tasks"]
     total = sum(t["agents"] for t in tasks)
+    last = 2 + max(n for t in tasks for n, share in enumerate(t["arrived"]) if share < 0.999 * t["arrived"][-1] or n == 0)
     reached = line_chart(
-        [{"name": t["title"], "points": [(n, share) for n, share in enumerate(t["arrived"])], "color": color}
+        [{"name": t["title"], "points": [(n, share) for n, share in enumerate(t["arrived"][:last + 1])], "color": color}
          for t, color in zip(tasks, SERIES)], "steps of the trial", "trials at the goal", percent=True)
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -238,14 +249,15 @@ def render(report: dict) -> str:
 <p class="note">fa_agents {text(report["version"])} in PostgreSQL {text(report["server"])}, {text(report["date"])}</p>
 <p>Each agent here is a row of a table in PostgreSQL. It does not see the state of its world, only observations that hint at it.
 At each step it updates what it believes, weighs plans by how well they serve its preferences <i>and</i> by how much it would learn
-from them, and chooses an action: this is active inference. A step is a transaction, so that nothing is lost, and every belief and
+from them, and chooses an action: this is active inference. Steps are transactions, so that nothing is lost, and every belief and
 decision can be asked for by SQL.</p>
 <p>The three tasks are the standard ones of the field, as the library pymdp defines them. All agents ran in closed loop with worlds
 that the database simulates.</p>
 <h3>What happened</h3>
 {summary(tasks)}
-<p class="note">Measured in this run, on this machine, with one client. A trial ends at the goal, or after
+<p class="note">Measured in this run, on this machine, over {report["connections"]} connections. A trial ends at the goal, or after
 {", ".join(f'{t["max_steps"]} steps ({text(t["title"])})' for t in tasks)}.</p>
+<h3>How soon they reach their goals</h3>
 {reached}
 {"".join(section(t) for t in tasks)}
 <h2>Ask for yourself</h2>

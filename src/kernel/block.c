@@ -15,21 +15,21 @@
 
 typedef struct Block
 {
-	char	   *base;			/* NULL: only measuring */
-	int64_t		used;
-	bool		overflow;
+	char   *base; /* NULL: only measuring */
+	int64_t used;
+	bool	overflow;
 } Block;
 
 /* Room for count items at the end of the block. */
 static KernelOffset
 block_reserve(Block *block, int64_t count, size_t size)
 {
-	int64_t		offset = block->used;
-	int64_t		bytes;
+	int64_t offset = block->used;
+	int64_t bytes;
 
 	block->overflow |= __builtin_mul_overflow(count, (int64_t) size, &bytes) ||
-		__builtin_add_overflow(offset, bytes, &block->used) ||
-		block->used > INT64_MAX - ALIGNMENT;
+					   __builtin_add_overflow(offset, bytes, &block->used) ||
+					   block->used > INT64_MAX - ALIGNMENT;
 	if (block->overflow)
 		block->used = offset;
 	block->used = (block->used + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -42,8 +42,8 @@ block_reserve(Block *block, int64_t count, size_t size)
 
 /* Overwrites what was reserved. */
 static void
-block_write(Block *block, KernelOffset offset, const void *items,
-			int64_t count, size_t size)
+block_write(Block *block, KernelOffset offset, const void *items, int64_t count,
+			size_t size)
 {
 	if (block->base != NULL && count > 0)
 		memcpy(block->base + offset, items, (size_t) count * size);
@@ -83,7 +83,7 @@ block_labels(Block *block, const Names *labels)
 {
 	KernelOffset offsets;
 	KernelOffset strings;
-	int64_t		bytes = 0;
+	int64_t		 bytes = 0;
 
 	if (labels == NULL)
 		return 0;
@@ -93,7 +93,7 @@ block_labels(Block *block, const Names *labels)
 	strings = block_reserve(block, bytes, 1);
 	for (int32_t i = 0; i < labels->count; i++)
 	{
-		int64_t		length = (int64_t) strlen(labels->names[i]) + 1;
+		int64_t length = (int64_t) strlen(labels->names[i]) + 1;
 
 		block_write(block, strings, labels->names[i], length, 1);
 		block_write(block, offsets + (KernelOffset) i * sizeof(KernelOffset),
@@ -106,15 +106,16 @@ block_labels(Block *block, const Names *labels)
 static KernelMatrix
 block_matrix(Block *block, const Matrix *matrix)
 {
-	KernelMatrix out = {.sparse = matrix->sparse, .rows = matrix->rows,
-		.columns = matrix->columns};
+	KernelMatrix out = {.sparse = matrix->sparse,
+						.rows = matrix->rows,
+						.columns = matrix->columns};
 
-	out.values = block_put(block, matrix->values, matrix->entries,
-						   sizeof(double));
-	out.starts = block_put(block, matrix->starts, matrix->columns + 1,
-						   sizeof(int64_t));
-	out.indices = block_put(block, matrix->indices, matrix->entries,
-							sizeof(int32_t));
+	out.values =
+		block_put(block, matrix->values, matrix->entries, sizeof(double));
+	out.starts =
+		block_put(block, matrix->starts, matrix->columns + 1, sizeof(int64_t));
+	out.indices =
+		block_put(block, matrix->indices, matrix->entries, sizeof(int32_t));
 	return out;
 }
 
@@ -124,23 +125,23 @@ static void
 put_modality(Block *block, const Spec *spec, int32_t m, KernelModality *out)
 {
 	const SpecModality *modality = &spec->modality[m];
-	const Variable *outcomes = &spec->modalities.variables[m];
-	int64_t		count = modality->parent_states * outcomes->size;
+	const Variable	   *outcomes = &spec->modalities.variables[m];
+	int64_t				count = modality->parent_states * outcomes->size;
 
 	out->name = block_string(block, outcomes->name);
 	out->labels = block_labels(block, outcomes->labels);
 	out->outcomes = outcomes->size;
 	out->parent_count = modality->parents.count;
-	out->parents = block_list(block, modality->parents.items,
-							  modality->parents.count);
+	out->parents =
+		block_list(block, modality->parents.items, modality->parents.count);
 	out->parent_states = modality->parent_states;
 	out->A = block_matrix(block, &modality->A);
 	out->log_A = block_matrix(block, &modality->log_A);
 	out->ambiguity = block_put(block, modality->ambiguity,
 							   modality->parent_states, sizeof(double));
-	out->C = block_put(block, modality->C,
-					   (int64_t) spec->plan.length * outcomes->size,
-					   sizeof(double));
+	out->C =
+		block_put(block, modality->C,
+				  (int64_t) spec->plan.length * outcomes->size, sizeof(double));
 	out->pA = block_put(block, modality->pA, count, sizeof(double));
 	out->gain_A = block_put(block, modality->gain, count, sizeof(double));
 	out->lr_pA = spec->lr_pA[m];
@@ -151,26 +152,27 @@ static void
 put_factor(Block *block, const Spec *spec, int32_t f, KernelFactor *out)
 {
 	const SpecFactor *factor = &spec->factor[f];
-	const Variable *states = &spec->factors.variables[f];
-	int64_t		count = factor->B.columns * states->size;
+	const Variable	 *states = &spec->factors.variables[f];
+	int64_t			  count = factor->B.columns * states->size;
 
 	out->name = block_string(block, states->name);
 	out->labels = block_labels(block, states->labels);
 	out->states = states->size;
 	out->parent_count = factor->parents.count;
-	out->parents = block_list(block, factor->parents.items,
-							  factor->parents.count);
+	out->parents =
+		block_list(block, factor->parents.items, factor->parents.count);
 	out->control_count = factor->controls.count;
-	out->controls = block_list(block, factor->controls.items,
-							   factor->controls.count);
+	out->controls =
+		block_list(block, factor->controls.items, factor->controls.count);
 	out->parent_states = factor->parent_states;
 	out->actions = factor->actions;
 	out->B = block_matrix(block, &factor->B);
 	out->H = block_put(block, factor->H, states->size, sizeof(double));
 	if (spec->options.use_inductive)
-		out->I = block_put(block, factor->I,
-						   (int64_t) spec->options.inductive_depth *
-						   states->size, sizeof(double));
+		out->I =
+			block_put(block, factor->I,
+					  (int64_t) spec->options.inductive_depth * states->size,
+					  sizeof(double));
 	out->pB = block_put(block, factor->pB, count, sizeof(double));
 	out->gain_B = block_put(block, factor->gain, count, sizeof(double));
 	out->lr_pB = spec->lr_pB[f];
@@ -181,14 +183,14 @@ put_factor(Block *block, const Spec *spec, int32_t f, KernelFactor *out)
 static void
 put_variables(Block *block, const Spec *spec, KernelModel *model)
 {
-	int32_t		offset = 0;
+	int32_t offset = 0;
 
-	model->factors = block_reserve(block, spec->factors.count,
-								   sizeof(KernelFactor));
-	model->modalities = block_reserve(block, spec->modalities.count,
-									  sizeof(KernelModality));
-	model->controls = block_reserve(block, spec->controls.count,
-									sizeof(KernelControl));
+	model->factors =
+		block_reserve(block, spec->factors.count, sizeof(KernelFactor));
+	model->modalities =
+		block_reserve(block, spec->modalities.count, sizeof(KernelModality));
+	model->controls =
+		block_reserve(block, spec->controls.count, sizeof(KernelControl));
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
 		KernelFactor factor = {.belief_offset = offset};
@@ -212,7 +214,7 @@ put_variables(Block *block, const Spec *spec, KernelModel *model)
 	for (int32_t c = 0; c < spec->controls.count; c++)
 	{
 		const Variable *actions = &spec->controls.variables[c];
-		KernelControl control = {.actions = actions->size};
+		KernelControl	control = {.actions = actions->size};
 
 		control.name = block_string(block, actions->name);
 		control.labels = block_labels(block, actions->labels);
@@ -226,20 +228,20 @@ put_moves(Block *block, const Spec *spec, KernelModel *model)
 {
 	const Plan *plan = &spec->plan;
 
-	model->moves = block_reserve(block, spec->factors.count,
-								 sizeof(KernelMoves));
+	model->moves =
+		block_reserve(block, spec->factors.count, sizeof(KernelMoves));
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
 		const PlanNodes *nodes = &plan->moves[f];
-		KernelMoves moves = {.count = nodes->count};
+		KernelMoves		 moves = {.count = nodes->count};
 
 		moves.starts = block_list(block, nodes->starts, plan->length + 1);
 		moves.actions = block_list(block, nodes->actions, nodes->count);
-		moves.parents = block_list(block, nodes->parents,
-								   (int64_t) nodes->count *
-								   spec->factor[f].parents.count);
-		moves.of_branch = block_list(block, nodes->of_branch,
-									 plan->branch_count);
+		moves.parents =
+			block_list(block, nodes->parents,
+					   (int64_t) nodes->count * spec->factor[f].parents.count);
+		moves.of_branch =
+			block_list(block, nodes->of_branch, plan->branch_count);
 		block_write(block, model->moves + (KernelOffset) f * sizeof(moves),
 					&moves, 1, sizeof(moves));
 	}
@@ -250,19 +252,19 @@ put_views(Block *block, const Spec *spec, KernelModel *model)
 {
 	const Plan *plan = &spec->plan;
 
-	model->views = block_reserve(block, spec->modalities.count,
-								 sizeof(KernelViews));
+	model->views =
+		block_reserve(block, spec->modalities.count, sizeof(KernelViews));
 	for (int32_t m = 0; m < spec->modalities.count; m++)
 	{
 		const PlanNodes *nodes = &plan->views[m];
-		KernelViews views = {.count = nodes->count};
+		KernelViews		 views = {.count = nodes->count};
 
 		views.starts = block_list(block, nodes->starts, plan->length + 1);
 		views.moves = block_list(block, nodes->parents,
 								 (int64_t) nodes->count *
-								 spec->modality[m].parents.count);
-		views.of_branch = block_list(block, nodes->of_branch,
-									 plan->branch_count);
+									 spec->modality[m].parents.count);
+		views.of_branch =
+			block_list(block, nodes->of_branch, plan->branch_count);
 		block_write(block, model->views + (KernelOffset) m * sizeof(views),
 					&views, 1, sizeof(views));
 	}
@@ -276,17 +278,17 @@ put_plan(Block *block, const Spec *spec, KernelModel *model)
 	model->policy_count = plan->policy_count;
 	model->policy_length = plan->length;
 	model->branch_count = plan->branch_count;
-	model->log_E = block_put(block, spec->log_E, plan->policy_count,
-							 sizeof(double));
+	model->log_E =
+		block_put(block, spec->log_E, plan->policy_count, sizeof(double));
 	model->policies = block_list(block, plan->policies,
 								 (int64_t) plan->policy_count * plan->length *
-								 spec->controls.count);
-	model->leaf_of_policy = block_list(block, plan->leaf_of_policy,
-									   plan->policy_count);
-	model->branch_starts = block_list(block, plan->branch_starts,
-									  plan->length + 1);
-	model->branch_parent = block_list(block, plan->branch_parent,
-									  plan->branch_count);
+									 spec->controls.count);
+	model->leaf_of_policy =
+		block_list(block, plan->leaf_of_policy, plan->policy_count);
+	model->branch_starts =
+		block_list(block, plan->branch_starts, plan->length + 1);
+	model->branch_parent =
+		block_list(block, plan->branch_parent, plan->branch_count);
 	put_moves(block, spec, model);
 	put_views(block, spec, model);
 }
@@ -314,7 +316,7 @@ mix_list(uint64_t hash, const IndexList *list)
 static uint64_t
 shape_hash(const Spec *spec)
 {
-	uint64_t	hash = KERNEL_MAGIC;
+	uint64_t hash = KERNEL_MAGIC;
 
 	hash = mix(hash, spec->controls.count);
 	for (int32_t c = 0; c < spec->controls.count; c++)
@@ -388,12 +390,12 @@ put_model(Block *block, const Spec *spec)
 const KernelModel *
 block_make(Spec *spec)
 {
-	Block		block = {0};
+	Block block = {0};
 
 	put_model(&block, spec);
-	block.base = reader_allocate(&spec->reader,
-								 block.overflow ? INT64_MAX : block.used, 1,
-								 "the compiled spec");
+	block.base =
+		reader_allocate(&spec->reader, block.overflow ? INT64_MAX : block.used,
+						1, "the compiled spec");
 	if (block.base == NULL)
 		return NULL;
 	block.used = 0;

@@ -16,7 +16,7 @@ static bool
 read_columns(Reader *reader, const Tensor *tensor, Matrix *matrix)
 {
 	return matrix_read(reader, tensor, matrix) &&
-		matrix_sum_to_one(reader, tensor, matrix);
+		   matrix_sum_to_one(reader, tensor, matrix);
 }
 
 static void
@@ -27,8 +27,7 @@ read_A_and_B(Spec *spec)
 		SpecModality *modality = &spec->modality[m];
 
 		if (modality->fits && !spec->reader.failed)
-			(void) read_columns(&spec->reader, &modality->tensor,
-								&modality->A);
+			(void) read_columns(&spec->reader, &modality->tensor, &modality->A);
 	}
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
@@ -47,8 +46,8 @@ add_sizes(Spec *spec, const Group *group, int32_t *sum)
 	{
 		if (!__builtin_add_overflow(*sum, group->variables[i].size, sum))
 			continue;
-		kernel_problem(spec->reader.problems, KERNEL_LIMIT, group->plural,
-					   NULL, NULL, "the %s have too many values in all",
+		kernel_problem(spec->reader.problems, KERNEL_LIMIT, group->plural, NULL,
+					   NULL, "the %s have too many values in all",
 					   group->plural);
 		return false;
 	}
@@ -76,16 +75,16 @@ static void
 read_C(Spec *spec)
 {
 	const JsonValue **items;
-	int32_t		steps = spec->plan.given ? spec->plan.length : 1;
-	Place		place;
+	int32_t			  steps = spec->plan.given ? spec->plan.length : 1;
+	Place			  place;
 
 	if (!optional_items(spec, "C", &spec->modalities, &items))
 		return;
 	for (int32_t m = 0; m < spec->modalities.count; m++)
 	{
 		const Variable *outcomes = &spec->modalities.variables[m];
-		int64_t		count = (int64_t) steps * outcomes->size;
-		double	   *C;
+		int64_t			count = (int64_t) steps * outcomes->size;
+		double		   *C;
 
 		place_of(&place, "C", &spec->modalities, m);
 		C = reader_allocate(&spec->reader, count, sizeof(double), place.path);
@@ -105,13 +104,13 @@ static void
 read_D(Spec *spec)
 {
 	const JsonValue **items;
-	double	   *D;
-	Place		place;
+	double			 *D;
+	Place			  place;
 
 	if (!optional_items(spec, "D", &spec->factors, &items))
 		return;
-	D = spec->D = reader_allocate(&spec->reader, spec->belief_size,
-								  sizeof(double), "D");
+	D = spec->D =
+		reader_allocate(&spec->reader, spec->belief_size, sizeof(double), "D");
 	for (int32_t f = 0; D != NULL && f < spec->factors.count; f++)
 	{
 		const Variable *states = &spec->factors.variables[f];
@@ -130,7 +129,7 @@ static void
 read_E(Spec *spec)
 {
 	const JsonValue *value = spec_member(spec, "E");
-	int32_t		count = spec->plan.policy_count;
+	int32_t			 count = spec->plan.policy_count;
 
 	if (!spec->plan.given)
 		return;
@@ -156,23 +155,22 @@ static void
 read_H(Spec *spec)
 {
 	const JsonValue **items;
-	Place		place;
+	Place			  place;
 
 	if (!optional_items(spec, "H", &spec->factors, &items) || items == NULL)
 		return;
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
 		const Variable *states = &spec->factors.variables[f];
-		bool		goal = false;
-		double	   *H;
+		bool			goal = false;
+		double		   *H;
 
 		place_of(&place, "H", &spec->factors, f);
 		if (items[f] == NULL || states->size == 0)
 			continue;
 		H = reader_allocate(&spec->reader, states->size, sizeof(double),
 							place.path);
-		if (H == NULL ||
-			!vector_H(&spec->reader, &place, items[f], states, H))
+		if (H == NULL || !vector_H(&spec->reader, &place, items[f], states, H))
 			continue;
 		for (int32_t s = 0; s < states->size; s++)
 			goal |= H[s] > 0;
@@ -187,7 +185,7 @@ static void
 read_I(Spec *spec)
 {
 	const JsonValue **items;
-	Place		place;
+	Place			  place;
 
 	if (!optional_items(spec, "I", &spec->factors, &items) || items == NULL)
 		return;
@@ -207,7 +205,7 @@ read_I(Spec *spec)
 static bool
 pad_I(Spec *spec)
 {
-	int32_t		depth = 1;
+	int32_t depth = 1;
 
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
@@ -244,15 +242,17 @@ check_inductive(Spec *spec)
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
 		const IndexList *parents = &spec->factor[f].parents;
-		Place		place;
+		Place			 place;
 
 		if (parents->bad || (parents->count == 1 && parents->items[0] == f))
 			continue;
 		place_of(&place, "B", &spec->factors, f);
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, place.path, NULL,
 					   "Leave out use_inductive, or let each factor depend on "
-					   "itself alone.", "use_inductive does not work where %s "
-					   "depends on other factors", place.shown);
+					   "itself alone.",
+					   "use_inductive does not work where %s "
+					   "depends on other factors",
+					   place.shown);
 		break;
 	}
 }
@@ -269,7 +269,7 @@ make_inductive(Spec *spec)
 	{
 		SpecFactor *factor = &spec->factor[f];
 
-		factor->I = NULL;		/* as in pymdp, H counts for more than I */
+		factor->I = NULL; /* as in pymdp, H counts for more than I */
 		if (factor->H == NULL)
 			continue;
 		factor->I = matrix_inductive(&spec->reader, &factor->B, factor->H,
@@ -285,11 +285,11 @@ make_inductive(Spec *spec)
 
 /* Dirichlet counts of the shape of A[m] or B[f], or NULL. */
 static double *
-read_counts(Spec *spec, const Tensor *like, const char *key,
-			const Group *group, int32_t i, const JsonValue *value)
+read_counts(Spec *spec, const Tensor *like, const char *key, const Group *group,
+			int32_t i, const JsonValue *value)
 {
-	Tensor	   *tensor = reader_allocate(&spec->reader, 1, sizeof(Tensor), key);
-	double	   *counts;
+	Tensor *tensor = reader_allocate(&spec->reader, 1, sizeof(Tensor), key);
+	double *counts;
 
 	if (tensor == NULL)
 		return NULL;
@@ -325,7 +325,8 @@ need_counts(Spec *spec, const char *key, const char *switch_key)
 {
 	kernel_problem(spec->reader.problems, KERNEL_INVALID, switch_key, NULL,
 				   "Give Dirichlet counts of the shape of A or B; null where "
-				   "one is not learned.", "%s needs %s", switch_key, key);
+				   "one is not learned.",
+				   "%s needs %s", switch_key, key);
 }
 
 /* pA and pB, and what asks for them. */
@@ -334,7 +335,7 @@ read_pA_and_pB(Spec *spec)
 {
 	const JsonValue **pA;
 	const JsonValue **pB;
-	bool		good;
+	bool			  good;
 
 	good = optional_items(spec, "pA", &spec->modalities, &pA);
 	good &= optional_items(spec, "pB", &spec->factors, &pB);
@@ -371,14 +372,14 @@ static void
 read_rates(Spec *spec)
 {
 	const char *const keys[] = {"lr_pA", "lr_pB"};
-	const Group *of[] = {&spec->modalities, &spec->factors};
-	double	  **rates[] = {&spec->lr_pA, &spec->lr_pB};
+	const Group		 *of[] = {&spec->modalities, &spec->factors};
+	double			**rates[] = {&spec->lr_pA, &spec->lr_pB};
 
 	for (int32_t k = 0; k < 2; k++)
 	{
 		const JsonValue *value = spec_member(spec, keys[k]);
-		double	   *out = reader_allocate(&spec->reader, of[k]->count,
-										  sizeof(double), keys[k]);
+		double			*out = reader_allocate(&spec->reader, of[k]->count,
+											   sizeof(double), keys[k]);
 
 		if (out == NULL)
 			return;
@@ -396,13 +397,13 @@ static bool
 derive_modality(Spec *spec, int32_t m)
 {
 	SpecModality *modality = &spec->modality[m];
-	Place		place;
+	Place		  place;
 
 	place_of(&place, "A", &spec->modalities, m);
 	if (!matrix_log(&spec->reader, &modality->A, place.path, &modality->log_A))
 		return false;
-	modality->ambiguity = matrix_ambiguity(&spec->reader, &modality->A,
-										   place.path);
+	modality->ambiguity =
+		matrix_ambiguity(&spec->reader, &modality->A, place.path);
 	if (modality->ambiguity == NULL)
 		return false;
 	if (!spec->options.use_param_info_gain || modality->pA == NULL)
@@ -474,9 +475,9 @@ KernelStatus
 kernel_compile(const KernelHost *host, const JsonValue *root,
 			   const KernelModel **model, KernelProblems *problems)
 {
-	Spec		spec = {.reader = {host, problems, false}, .root = root};
-	int32_t		first = problems->count;
-	char		text[80];
+	Spec	spec = {.reader = {host, problems, false}, .root = root};
+	int32_t first = problems->count;
+	char	text[80];
 
 	*model = NULL;
 	if (root->kind != JSON_OBJECT)

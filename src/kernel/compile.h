@@ -33,95 +33,95 @@
 
 /* ---------- problem.c ---------- */
 
-#define MAX_RANK 60				/* axes of an array; below JSON_MAX_DEPTH */
-#define MAX_COUNT 1000000000	/* states of a factor, outcomes, actions */
-#define MAX_VARIABLES 4096		/* factors, modalities or controls */
-#define TEXT_SIZE 320			/* of a detail, as in KernelProblem */
+#define MAX_RANK	  60		 /* axes of an array; below JSON_MAX_DEPTH */
+#define MAX_COUNT	  1000000000 /* states of a factor, outcomes, actions */
+#define MAX_VARIABLES 4096		 /* factors, modalities or controls */
+#define MAX_NUMBER	  1e100 /* sums and products of such numbers are finite */
+#define TEXT_SIZE	  320	/* of a detail, as in KernelProblem */
 
 /* What every reading needs.  failed: the host gave no memory; give up. */
 typedef struct Reader
 {
 	const KernelHost *host;
-	KernelProblems *problems;
-	bool		failed;
+	KernelProblems	 *problems;
+	bool			  failed;
 } Reader;
 
 /* Where something stands in the spec, for messages. */
 typedef struct Place
 {
-	char		path[96];		/* A[1] */
-	char		shown[200];		/* A[1] (modality "reward") */
+	char path[96];	 /* A[1] */
+	char shown[200]; /* A[1] (modality "reward") */
 } Place;
 
-extern void *reader_allocate(Reader *reader, int64_t count, size_t size,
-							 const char *path);
-extern void reader_poll(const Reader *reader);
+extern void *
+reader_allocate(Reader *reader, int64_t count, size_t size, const char *path);
+extern void			reader_poll(const Reader *reader);
 extern KernelStatus reader_status(const Reader *reader, int32_t first);
 
-extern void text_print(char *buffer, size_t size, const char *format,...)
-			__attribute__((format(printf, 3, 4)));
-extern void text_add(char *buffer, size_t size, const char *format,...)
-			__attribute__((format(printf, 3, 4)));
+extern void text_print(char *buffer, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+extern void text_add(char *buffer, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 extern const char *text_quote(char buffer[80], const char *text);
 extern const char *text_value(char buffer[80], const JsonValue *value);
-extern void text_list(char *buffer, size_t size, const int32_t *items,
-					  int32_t count);
+extern void
+text_list(char *buffer, size_t size, const int32_t *items, int32_t count);
 
 /* ---------- names.c ---------- */
 
 /* A list of names with a hash over it. */
 typedef struct Names
 {
-	int32_t		count;
-	const char *const *names;	/* [count] */
-	int32_t    *slots;			/* [mask + 1], -1: free; NULL: look at all */
-	uint32_t	mask;
+	int32_t			   count;
+	const char *const *names; /* [count] */
+	int32_t			  *slots; /* [mask + 1], -1: free; NULL: look at all */
+	uint32_t		   mask;
 } Names;
 
-extern bool names_make(Reader *reader, Names *names,
-					   const char *const *list, int32_t count,
-					   int32_t *repeated);
+extern bool	   names_make(Reader *reader, Names *names, const char *const *list,
+						  int32_t count, int32_t *repeated);
 extern int32_t names_find(const Names *names, const char *name);
-extern const char *names_nearest(const char *const *list, int32_t count,
-								 const char *name);
-extern void names_hint(char *buffer, size_t size, const char *const *list,
-					   int32_t count, const char *name);
+extern const char *
+names_nearest(const char *const *list, int32_t count, const char *name);
+extern void	   names_hint(char *buffer, size_t size, const char *const *list,
+						  int32_t count, const char *name);
 extern int32_t names_decimal(const char *text, int32_t count);
-extern bool names_check_keys(Reader *reader, const char *path,
-							 const JsonValue *object, const char *const *known,
-							 const char *const *elsewhere);
+extern bool
+names_check_keys(Reader *reader, const char *path, const JsonValue *object,
+				 const char *const *known, const char *const *elsewhere);
 
 /* ---------- group.c ---------- */
 
 /* A factor's states, a modality's outcomes or a control's actions. */
 typedef struct Variable
 {
-	const char *name;
-	bool		named;			/* by a person; not invented here */
-	int32_t		size;			/* 0: not known (yet) */
-	Names	   *labels;			/* of the [size] values, or NULL */
-	const JsonValue *said;		/* the object that describes it, or NULL */
-	char		path[64];		/* of that object */
+	const char		*name;
+	bool			 named;	   /* by a person; not invented here */
+	int32_t			 size;	   /* 0: not known (yet) */
+	Names			*labels;   /* of the [size] values, or NULL */
+	const JsonValue *said;	   /* the object that describes it, or NULL */
+	char			 path[64]; /* of that object */
 } Variable;
 
 /* All factors, all modalities or all controls. */
 typedef struct Group
 {
-	const char *noun;			/* "factor" */
-	const char *plural;			/* "factors", also the key of their list */
+	const char *noun;	/* "factor" */
+	const char *plural; /* "factors", also the key of their list */
 	int32_t		count;
 	int32_t		room;
-	Variable   *variables;		/* [room], the first count are in use */
+	Variable   *variables; /* [room], the first count are in use */
 	Names		names;
-	bool		unordered;		/* from the members of an object: lists that
+	bool		unordered; /* from the members of an object: lists that
 								 * follow the order cannot be told apart */
 } Group;
 
 extern bool group_begin(Reader *reader, Group *group, int32_t room);
 extern bool group_add(Reader *reader, Group *group, const char *name);
 extern bool group_hash(Reader *reader, Group *group);
-extern void place_of(Place *place, const char *key, const Group *group,
-					 int32_t index);
+extern void
+place_of(Place *place, const char *key, const Group *group, int32_t index);
 extern int32_t variable_value(const Variable *variable, const JsonValue *value);
 extern const JsonValue **group_items(Reader *reader, const Group *group,
 									 const char *key, const JsonValue *value);
@@ -130,15 +130,17 @@ extern const JsonValue **group_items(Reader *reader, const Group *group,
 
 typedef enum Form
 {
-	FORM_NESTED, FORM_SPARSE, FORM_NEXT
+	FORM_NESTED,
+	FORM_SPARSE,
+	FORM_NEXT
 } Form;
 
 /* The shape of an array as it was written. */
 typedef struct Shape
 {
-	Form		form;
-	int32_t		rank;
-	int64_t		sizes[MAX_RANK];	/* FORM_NEXT: sizes[0] is 0, not written */
+	Form	form;
+	int32_t rank;
+	int64_t sizes[MAX_RANK]; /* FORM_NEXT: sizes[0] is 0, not written */
 } Shape;
 
 /*
@@ -147,47 +149,48 @@ typedef struct Shape
  */
 typedef struct Layout
 {
-	int32_t		rank;
-	int32_t		optional;		/* last axes, of size 1, that may be left out */
-	int64_t		sizes[MAX_RANK];
-	int64_t		strides[MAX_RANK];
-	int64_t		elements;
+	int32_t rank;
+	int32_t optional; /* last axes, of size 1, that may be left out */
+	int64_t sizes[MAX_RANK];
+	int64_t strides[MAX_RANK];
+	int64_t elements;
 } Layout;
 
 typedef struct Tensor
 {
-	Place		place;
+	Place			 place;
 	const JsonValue *value;
-	Shape		shape;
-	Layout		layout;
-	bool		nonnegative;
-	char		axes[TEXT_SIZE];	/* a sentence on the axes, for a detail */
-	const Variable *rows;		/* FORM_NEXT: the values of the first axis */
+	Shape			 shape;
+	Layout			 layout;
+	bool			 nonnegative;
+	char			 axes[TEXT_SIZE]; /* a sentence on the axes, for a detail */
+	const Variable	*rows; /* FORM_NEXT: the values of the first axis */
 } Tensor;
 
 /* One element, where only those that differ from the rest are kept. */
 typedef struct Entry
 {
-	int64_t		position;
-	double		value;
+	int64_t position;
+	double	value;
 } Entry;
 
 typedef struct Entries
 {
-	int64_t		count;
-	Entry	   *items;			/* by position, each once */
-	double		rest;			/* the value of all the others */
+	int64_t count;
+	Entry  *items; /* by position, each once */
+	double	rest;  /* the value of all the others */
 } Entries;
 
 extern bool tensor_is_sparse(const JsonValue *value);
-extern bool tensor_shape(Reader *reader, const Place *place,
-						 const JsonValue *value, bool next_allowed,
-						 Shape *shape);
+extern bool
+tensor_shape(Reader *reader, const Place *place, const JsonValue *value,
+			 bool next_allowed, Shape *shape);
 extern bool layout_add_axis(Layout *layout, int64_t size);
 extern void layout_row_major(Layout *layout);
 extern bool layout_fits(const Layout *layout, const Shape *shape);
 extern bool tensor_fits(Reader *reader, const Tensor *tensor);
-extern bool tensor_count(Reader *reader, const Tensor *tensor, int64_t *nonzero);
+extern bool
+tensor_count(Reader *reader, const Tensor *tensor, int64_t *nonzero);
 extern bool tensor_entries(Reader *reader, const Tensor *tensor, int64_t room,
 						   Entries *entries);
 extern bool tensor_dense(Reader *reader, const Tensor *tensor, double *out);
@@ -197,30 +200,30 @@ extern bool tensor_dense(Reader *reader, const Tensor *tensor, double *out);
 /* As KernelMatrix, but with pointers.  given: false where it has a problem. */
 typedef struct Matrix
 {
-	bool		given;
-	bool		sparse;
-	int32_t		rows;
-	int64_t		columns;
-	int64_t		entries;		/* not zero, or of a sparse matrix: kept */
-	double	   *values;			/* [columns][rows] or [entries] */
-	int64_t    *starts;			/* sparse: [columns + 1] */
-	int32_t    *indices;		/* sparse: [entries] */
+	bool	 given;
+	bool	 sparse;
+	int32_t	 rows;
+	int64_t	 columns;
+	int64_t	 entries; /* not zero, or of a sparse matrix: kept */
+	double	*values;  /* [columns][rows] or [entries] */
+	int64_t *starts;  /* sparse: [columns + 1] */
+	int32_t *indices; /* sparse: [entries] */
 } Matrix;
 
 extern bool matrix_read(Reader *reader, const Tensor *tensor, Matrix *matrix);
-extern bool matrix_sum_to_one(Reader *reader, const Tensor *tensor,
-							   const Matrix *matrix);
-extern bool matrix_are_counts(Reader *reader, const Tensor *tensor,
-							   const double *counts);
-extern bool matrix_log(Reader *reader, const Matrix *A, const char *path,
-						Matrix *log_A);
-extern double *matrix_ambiguity(Reader *reader, const Matrix *A,
-								 const char *path);
+extern bool
+matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix);
+extern bool
+matrix_are_counts(Reader *reader, const Tensor *tensor, const double *counts);
+extern bool
+matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A);
+extern double *
+matrix_ambiguity(Reader *reader, const Matrix *A, const char *path);
 extern double *matrix_gain(Reader *reader, const double *counts, int32_t rows,
-							int64_t columns, const char *path);
-extern double *matrix_inductive(Reader *reader, const Matrix *B,
-								 const double *H, double threshold,
-								 int32_t depth, const char *path);
+						   int64_t columns, const char *path);
+extern double *
+matrix_inductive(Reader *reader, const Matrix *B, const double *H,
+				 double threshold, int32_t depth, const char *path);
 
 /* ---------- vector.c ---------- */
 
@@ -234,129 +237,130 @@ extern bool vector_I(Reader *reader, const Place *place, const JsonValue *value,
 					 int32_t states, int32_t *depth, double **out);
 extern bool vector_E(Reader *reader, const JsonValue *value, int32_t policies,
 					 double *log_E);
-extern bool vector_rates(Reader *reader, const char *key,
-						 const JsonValue *value, const Group *group,
-						 double *out);
+extern bool
+vector_rates(Reader *reader, const char *key, const JsonValue *value,
+			 const Group *group, double *out);
 
 /* ---------- option.c ---------- */
 
 typedef struct Options
 {
-	double		gamma;
-	double		alpha;
-	double		inductive_threshold;
-	double		inductive_epsilon;
-	int32_t		policy_length;
-	int32_t		iterations;
-	int32_t		inductive_depth;
-	KernelSampling sampling;
+	double			gamma;
+	double			alpha;
+	double			inductive_threshold;
+	double			inductive_epsilon;
+	int32_t			policy_length;
+	int32_t			iterations;
+	int32_t			inductive_depth;
+	KernelSampling	sampling;
 	KernelSelection selection;
-	bool		use_utility;
-	bool		use_states_info_gain;
-	bool		use_param_info_gain;
-	bool		use_inductive;
-	bool		learn_A;
-	bool		learn_B;
+	bool			use_utility;
+	bool			use_states_info_gain;
+	bool			use_param_info_gain;
+	bool			use_inductive;
+	bool			learn_A;
+	bool			learn_B;
 } Options;
 
 extern const char *const option_keys[];
 extern const JsonValue *option_member(const JsonValue *object, const char *key);
-extern bool option_number(Reader *reader, const JsonValue *object,
-						  const char *key, double *out);
-extern void option_read(Reader *reader, const JsonValue *spec, Options *options);
+extern bool				option_number(Reader *reader, const JsonValue *object,
+									  const char *key, double *out);
+extern void
+option_read(Reader *reader, const JsonValue *spec, Options *options);
 
 /* ---------- spec.c, structure.c ---------- */
 
 /* Indices into a group, as a spec lists them. */
 typedef struct IndexList
 {
-	bool		given;
-	bool		bad;			/* given, but with a problem */
-	int32_t		count;
-	int32_t    *items;
+	bool	 given;
+	bool	 bad; /* given, but with a problem */
+	int32_t	 count;
+	int32_t *items;
 } IndexList;
 
 typedef struct SpecModality
 {
-	IndexList	parents;
-	int64_t		parent_states;	/* 0: not known */
-	Tensor		tensor;			/* A as written */
-	bool		shaped;			/* tensor.shape is set */
-	bool		fits;			/* and as it must be */
-	Matrix		A;
-	Matrix		log_A;
-	double	   *ambiguity;		/* [P(m)] */
-	double	   *C;				/* [policy_length][O(m)] */
-	double	   *pA;				/* [P(m)][O(m)], or NULL */
-	double	   *gain;			/* likewise */
+	IndexList parents;
+	int64_t	  parent_states; /* 0: not known */
+	Tensor	  tensor;		 /* A as written */
+	bool	  shaped;		 /* tensor.shape is set */
+	bool	  fits;			 /* and as it must be */
+	Matrix	  A;
+	Matrix	  log_A;
+	double	 *ambiguity; /* [P(m)] */
+	double	 *C;		 /* [policy_length][O(m)] */
+	double	 *pA;		 /* [P(m)][O(m)], or NULL */
+	double	 *gain;		 /* likewise */
 } SpecModality;
 
 typedef struct SpecFactor
 {
-	IndexList	parents;
-	IndexList	controls;
-	bool		own_control;	/* of its own, nothing else was said */
-	int64_t		parent_states;	/* 0: not known */
-	int64_t		actions;		/* 0: not known */
-	Tensor		tensor;			/* B as written */
-	bool		shaped;
-	bool		fits;
-	Matrix		B;
-	double	   *H;				/* [S(f)], or NULL */
-	double	   *I;				/* [depth][S(f)], or NULL */
-	int32_t		depth;			/* of I as given */
-	double	   *pB;				/* [U(f)][P(f)][S(f)], or NULL */
-	double	   *gain;			/* likewise */
+	IndexList parents;
+	IndexList controls;
+	bool	  own_control;	 /* of its own, nothing else was said */
+	int64_t	  parent_states; /* 0: not known */
+	int64_t	  actions;		 /* 0: not known */
+	Tensor	  tensor;		 /* B as written */
+	bool	  shaped;
+	bool	  fits;
+	Matrix	  B;
+	double	 *H;	 /* [S(f)], or NULL */
+	double	 *I;	 /* [depth][S(f)], or NULL */
+	int32_t	  depth; /* of I as given */
+	double	 *pB;	 /* [U(f)][P(f)][S(f)], or NULL */
+	double	 *gain;	 /* likewise */
 } SpecFactor;
 
 /* Moves of a factor or views of a modality; see KernelMoves. */
 typedef struct PlanNodes
 {
-	int32_t		count;
-	int32_t    *starts;			/* [length + 1] */
-	int32_t    *actions;		/* [count], of moves only */
-	int32_t    *parents;		/* [count][parent_count] */
-	int32_t    *of_branch;		/* [branch_count] */
+	int32_t	 count;
+	int32_t *starts;	/* [length + 1] */
+	int32_t *actions;	/* [count], of moves only */
+	int32_t *parents;	/* [count][parent_count] */
+	int32_t *of_branch; /* [branch_count] */
 } PlanNodes;
 
 /* A policy set and its plan; all arrays as in KernelModel. */
 typedef struct Plan
 {
-	bool		given;			/* the policies are there */
-	int32_t		policy_count;
-	int32_t		length;
-	int32_t		branch_count;
-	int32_t    *policies;		/* [policy_count][length][controls] */
-	int32_t    *leaf_of_policy;
-	int32_t    *branch_starts;	/* [length + 1] */
-	int32_t    *branch_parent;	/* [branch_count] */
-	const int32_t *branch_actions;	/* [branch_count][controls] */
-	PlanNodes  *moves;			/* [factors] */
-	PlanNodes  *views;			/* [modalities] */
+	bool		   given; /* the policies are there */
+	int32_t		   policy_count;
+	int32_t		   length;
+	int32_t		   branch_count;
+	int32_t		  *policies; /* [policy_count][length][controls] */
+	int32_t		  *leaf_of_policy;
+	int32_t		  *branch_starts;  /* [length + 1] */
+	int32_t		  *branch_parent;  /* [branch_count] */
+	const int32_t *branch_actions; /* [branch_count][controls] */
+	PlanNodes	  *moves;		   /* [factors] */
+	PlanNodes	  *views;		   /* [modalities] */
 } Plan;
 
 typedef struct Spec
 {
-	Reader		reader;
+	Reader			 reader;
 	const JsonValue *root;
-	Group		factors;
-	Group		modalities;
-	Group		controls;
-	SpecFactor *factor;			/* [factors.count] */
-	SpecModality *modality;		/* [modalities.count] */
-	bool		controls_bad;	/* not known what the controls are */
-	Options		options;
-	int32_t		belief_size;
-	int32_t		outcome_size;
-	double	   *D;				/* [belief_size] */
-	double	   *log_E;			/* [policy_count] */
-	double	   *lr_pA;			/* [modalities.count] */
-	double	   *lr_pB;			/* [factors.count] */
-	Plan		plan;
+	Group			 factors;
+	Group			 modalities;
+	Group			 controls;
+	SpecFactor		*factor;	   /* [factors.count] */
+	SpecModality	*modality;	   /* [modalities.count] */
+	bool			 controls_bad; /* not known what the controls are */
+	Options			 options;
+	int32_t			 belief_size;
+	int32_t			 outcome_size;
+	double			*D;		/* [belief_size] */
+	double			*log_E; /* [policy_count] */
+	double			*lr_pA; /* [modalities.count] */
+	double			*lr_pB; /* [factors.count] */
+	Plan			 plan;
 } Spec;
 
 extern const JsonValue *spec_member(const Spec *spec, const char *key);
-extern bool spec_variables(Spec *spec);
+extern bool				spec_variables(Spec *spec);
 extern void variable_set_size(Spec *spec, Variable *variable, const char *path,
 							  const JsonValue *value);
 extern bool group_describe(Spec *spec, Group *group, const char *key);
@@ -379,4 +383,4 @@ extern bool plan_make(Spec *spec);
 
 extern const KernelModel *block_make(Spec *spec);
 
-#endif							/* FA_KERNEL_COMPILE_H */
+#endif /* FA_KERNEL_COMPILE_H */

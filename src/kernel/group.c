@@ -13,15 +13,14 @@ group_begin(Reader *reader, Group *group, int32_t room)
 {
 	if (room > 2 * MAX_VARIABLES)
 	{
-		kernel_problem(reader->problems, KERNEL_LIMIT, group->plural,
-					   NULL, NULL, "more than %d %s", MAX_VARIABLES,
-					   group->plural);
+		kernel_problem(reader->problems, KERNEL_LIMIT, group->plural, NULL,
+					   NULL, "more than %d %s", MAX_VARIABLES, group->plural);
 		return false;
 	}
 	group->count = 0;
 	group->room = room;
-	group->variables = reader_allocate(reader, room, sizeof(Variable),
-									   group->plural);
+	group->variables =
+		reader_allocate(reader, room, sizeof(Variable), group->plural);
 	return group->variables != NULL;
 }
 
@@ -29,8 +28,8 @@ group_begin(Reader *reader, Group *group, int32_t room)
 bool
 group_add(Reader *reader, Group *group, const char *name)
 {
-	Variable   *variable = &group->variables[group->count];
-	char	   *invented;
+	Variable *variable = &group->variables[group->count];
+	char	 *invented;
 
 	if (group->count == group->room || group->count >= 2 * MAX_VARIABLES)
 	{
@@ -48,8 +47,8 @@ group_add(Reader *reader, Group *group, const char *name)
 		text_print(invented, 32, "%s_%d", group->noun, group->count);
 		variable->name = invented;
 	}
-	text_print(variable->path, sizeof(variable->path), "%s[%d]",
-			   group->plural, group->count);
+	text_print(variable->path, sizeof(variable->path), "%s[%d]", group->plural,
+			   group->count);
 	group->count++;
 	return true;
 }
@@ -59,21 +58,19 @@ bool
 group_hash(Reader *reader, Group *group)
 {
 	const char **list;
-	int32_t		repeated;
-	char		quoted[80];
+	int32_t		 repeated;
+	char		 quoted[80];
 
-	list = reader_allocate(reader, group->count, sizeof(char *),
-						   group->plural);
+	list = reader_allocate(reader, group->count, sizeof(char *), group->plural);
 	if (list == NULL)
 		return false;
 	for (int32_t i = 0; i < group->count; i++)
 		list[i] = group->variables[i].name;
-	if (!names_make(reader, &group->names, list, group->count,
-					&repeated))
+	if (!names_make(reader, &group->names, list, group->count, &repeated))
 		return false;
 	if (repeated >= 0)
-		kernel_problem(reader->problems, KERNEL_INVALID, group->plural,
-					   NULL, NULL, "two %s have the name %s", group->plural,
+		kernel_problem(reader->problems, KERNEL_INVALID, group->plural, NULL,
+					   NULL, "two %s have the name %s", group->plural,
 					   text_quote(quoted, list[repeated]));
 	return repeated < 0;
 }
@@ -83,7 +80,7 @@ void
 place_of(Place *place, const char *key, const Group *group, int32_t index)
 {
 	const Variable *variable = &group->variables[index];
-	char quoted[80];
+	char			quoted[80];
 
 	text_print(place->path, sizeof(place->path), "%s[%d]", key, index);
 	text_print(place->shown, sizeof(place->shown), "%s", place->path);
@@ -118,14 +115,14 @@ static bool
 items_by_name(Reader *reader, const Group *group, const char *key,
 			  const JsonValue *value, const JsonValue **items)
 {
-	int32_t		first = reader->problems->count;
-	char		hint[TEXT_SIZE];
-	char		quoted[80];
+	int32_t first = reader->problems->count;
+	char	hint[TEXT_SIZE];
+	char	quoted[80];
 
 	for (int32_t i = 0; i < value->count; i++)
 	{
 		const JsonMember *member = &value->as.members[i];
-		int32_t		index = names_find(&group->names, member->name);
+		int32_t			  index = names_find(&group->names, member->name);
 
 		if (reader->problems->count - first >= 8)
 			break;
@@ -151,16 +148,18 @@ static bool
 items_in_order(Reader *reader, const Group *group, const char *key,
 			   const JsonValue *value, const JsonValue **items)
 {
-	char		hint[TEXT_SIZE];
+	char hint[TEXT_SIZE];
 
 	if (group->unordered && group->count > 1)
 	{
-		text_print(hint, sizeof(hint), "Give %s as an object by name, or name "
+		text_print(hint, sizeof(hint),
+				   "Give %s as an object by name, or name "
 				   "the %s in the list \"%s\".",
 				   key, group->plural, group->plural);
 		kernel_problem(reader->problems, KERNEL_INVALID, key,
 					   "They were named by the members of an object, whose "
-					   "order jsonb does not keep.", hint,
+					   "order jsonb does not keep.",
+					   hint,
 					   "%s is a list, but the order of the %s is not known",
 					   key, group->plural);
 		return false;
@@ -170,8 +169,8 @@ items_in_order(Reader *reader, const Group *group, const char *key,
 		text_print(hint, sizeof(hint), "Give one element for each %s.",
 				   group->noun);
 		kernel_problem(reader->problems, KERNEL_INVALID, key, NULL, hint,
-					   "%s has length %d, but the number of %s is %d",
-					   key, value->count, group->plural, group->count);
+					   "%s has length %d, but the number of %s is %d", key,
+					   value->count, group->plural, group->count);
 		return false;
 	}
 	for (int32_t i = 0; i < value->count; i++)
@@ -188,8 +187,8 @@ group_items(Reader *reader, const Group *group, const char *key,
 			const JsonValue *value)
 {
 	const JsonValue **items;
-	char		quoted[80];
-	bool		good = false;
+	char			  quoted[80];
+	bool			  good = false;
 
 	items = reader_allocate(reader, group->count, sizeof(JsonValue *), key);
 	if (items == NULL)

@@ -15,24 +15,24 @@
 typedef struct Parser
 {
 	const KernelHost *host;
-	KernelProblems *problems;
-	const char *start;
-	const char *at;
-	const char *end;
-	int			depth;
-	KernelStatus status;		/* of the problem that ended it */
-	bool		building;		/* the second time */
+	KernelProblems	 *problems;
+	const char		 *start;
+	const char		 *at;
+	const char		 *end;
+	int				  depth;
+	KernelStatus	  status;	/* of the problem that ended it */
+	bool			  building; /* the second time */
 
 	/* the elements of all open containers; a member is a name and a value */
-	JsonValue  *stack;
-	int64_t		used;
-	int64_t		peak;			/* the most that were used */
+	JsonValue *stack;
+	int64_t	   used;
+	int64_t	   peak; /* the most that were used */
 
 	/* the finished containers, and the strings; bytes */
-	char	   *nodes;
-	int64_t		node_bytes;
-	char	   *strings;
-	int64_t		string_bytes;
+	char   *nodes;
+	int64_t node_bytes;
+	char   *strings;
+	int64_t string_bytes;
 } Parser;
 
 static bool parse_value(Parser *parser);
@@ -51,8 +51,8 @@ static void
 skip_space(Parser *parser)
 {
 	while (parser->at < parser->end &&
-		   (*parser->at == ' ' || *parser->at == '\t' ||
-			*parser->at == '\n' || *parser->at == '\r'))
+		   (*parser->at == ' ' || *parser->at == '\t' || *parser->at == '\n' ||
+			*parser->at == '\r'))
 		parser->at++;
 }
 
@@ -118,13 +118,14 @@ skip_number(Parser *parser)
 static bool
 number_value(Parser *parser, const char *first, double *value)
 {
-	static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7,
-		1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-	size_t		length = (size_t) (parser->at - first);
-	const char *at = first + (*first == '-');
-	int64_t		digits = 0;
-	int			decimals = -1;
-	char	   *copy;
+	static const double powers[] = {1e0,  1e1,	1e2,  1e3, 1e4,	 1e5,
+									1e6,  1e7,	1e8,  1e9, 1e10, 1e11,
+									1e12, 1e13, 1e14, 1e15};
+	size_t				length = (size_t) (parser->at - first);
+	const char		   *at = first + (*first == '-');
+	int64_t				digits = 0;
+	int					decimals = -1;
+	char			   *copy;
 
 	if (length <= 15)
 	{
@@ -213,7 +214,7 @@ parse_hex(Parser *parser, uint32_t *code)
 	*code = 0;
 	for (int i = 0; i < 4; i++, parser->at++)
 	{
-		char		c = parser->at < parser->end ? *parser->at : '\0';
+		char c = parser->at < parser->end ? *parser->at : '\0';
 
 		*code *= 16;
 		if (c >= '0' && c <= '9')
@@ -233,8 +234,8 @@ parse_hex(Parser *parser, uint32_t *code)
 static bool
 parse_unicode(Parser *parser)
 {
-	uint32_t	code;
-	uint32_t	low;
+	uint32_t code;
+	uint32_t low;
 
 	if (!parse_hex(parser, &code))
 		return false;
@@ -264,7 +265,7 @@ parse_escape(Parser *parser)
 {
 	static const char from[] = "\"\\/bfnrt";
 	static const char to[] = "\"\\/\b\f\n\r\t";
-	const char *found = NULL;
+	const char		 *found = NULL;
 
 	if (parser->at < parser->end && *parser->at != '\0')
 		found = strchr(from, *parser->at);
@@ -282,7 +283,7 @@ parse_escape(Parser *parser)
 static bool
 parse_string(Parser *parser)
 {
-	JsonValue	value = {.kind = JSON_STRING};
+	JsonValue value = {.kind = JSON_STRING};
 
 	if (!accept(parser, '"'))
 		return fail(parser, KERNEL_INVALID, NULL, "a string was expected");
@@ -314,10 +315,10 @@ parse_string(Parser *parser)
 static void
 close_container(Parser *parser, JsonKind kind, int64_t base)
 {
-	JsonValue	value = {.kind = kind};
-	int64_t		pushed = parser->used - base;
+	JsonValue		 value = {.kind = kind};
+	int64_t			 pushed = parser->used - base;
 	const JsonValue *from;
-	JsonMember *members;
+	JsonMember		*members;
 
 	from = parser->building ? parser->stack + base : NULL;
 
@@ -336,7 +337,8 @@ close_container(Parser *parser, JsonKind kind, int64_t base)
 		value.count = (int32_t) (pushed / 2);
 		if (parser->building)
 		{
-			members = (JsonMember *) (void *) (parser->nodes + parser->node_bytes);
+			members =
+				(JsonMember *) (void *) (parser->nodes + parser->node_bytes);
 			for (int32_t i = 0; i < value.count; i++)
 			{
 				members[i].name = from[2 * i].as.string;
@@ -365,9 +367,9 @@ parse_member(Parser *parser)
 static bool
 parse_container(Parser *parser, JsonKind kind)
 {
-	bool		array = kind == JSON_ARRAY;
-	char		close = array ? ']' : '}';
-	int64_t		base = parser->used;
+	bool	array = kind == JSON_ARRAY;
+	char	close = array ? ']' : '}';
+	int64_t base = parser->used;
 
 	if (++parser->depth > JSON_MAX_DEPTH)
 		return fail(parser, KERNEL_LIMIT,
@@ -386,7 +388,7 @@ parse_container(Parser *parser, JsonKind kind)
 		if (!accept(parser, close))
 			return fail(parser, KERNEL_INVALID, NULL,
 						array ? "\",\" or \"]\" was expected" :
-						"\",\" or \"}\" was expected");
+								"\",\" or \"}\" was expected");
 	}
 	close_container(parser, kind, base);
 	parser->depth--;
@@ -396,7 +398,7 @@ parse_container(Parser *parser, JsonKind kind)
 static bool
 parse_word(Parser *parser, const char *word, JsonKind kind)
 {
-	JsonValue	value = {.kind = kind};
+	JsonValue value = {.kind = kind};
 
 	for (; *word != '\0'; word++)
 	{
@@ -450,25 +452,27 @@ parse_text(Parser *parser)
 static bool
 allocate_tree(Parser *parser)
 {
-	size_t		stack_bytes = (size_t) parser->peak * sizeof(JsonValue);
-	void	   *context = parser->host->context;
+	size_t stack_bytes = (size_t) parser->peak * sizeof(JsonValue);
+	void  *context = parser->host->context;
 
 	parser->stack = parser->host->allocate(context, stack_bytes);
-	parser->nodes = parser->host->allocate(context,
-										   (size_t) parser->node_bytes + 1);
-	parser->strings = parser->host->allocate(context,
-											 (size_t) parser->string_bytes + 1);
+	parser->nodes =
+		parser->host->allocate(context, (size_t) parser->node_bytes + 1);
+	parser->strings =
+		parser->host->allocate(context, (size_t) parser->string_bytes + 1);
 	parser->building = true;
 	return parser->stack != NULL && parser->nodes != NULL &&
-		parser->strings != NULL;
+		   parser->strings != NULL;
 }
 
 KernelStatus
 json_parse(const KernelHost *host, const char *text, size_t length,
 		   JsonValue *value, KernelProblems *problems)
 {
-	Parser		parser = {.host = host, .problems = problems,
-		.start = text, .end = text + length};
+	Parser parser = {.host = host,
+					 .problems = problems,
+					 .start = text,
+					 .end = text + length};
 
 	if (length > JSON_MAX_BYTES)
 	{

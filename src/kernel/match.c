@@ -17,16 +17,19 @@ static bool
 ambiguous(Spec *spec, const Group *group, const char *path, int32_t one,
 		  int32_t other)
 {
-	char		hint[TEXT_SIZE];
-	char		detail[TEXT_SIZE];
-	char		quoted[2][80];
+	char hint[TEXT_SIZE];
+	char detail[TEXT_SIZE];
+	char quoted[2][80];
 
-	text_print(detail, sizeof(detail), "The %s are the members of an object, "
+	text_print(detail, sizeof(detail),
+			   "The %s are the members of an object, "
 			   "whose order jsonb does not keep, so their order must follow "
-			   "from the shapes in the list.", group->plural);
-	text_print(hint, sizeof(hint), "Give %.1s as an object by name, or name "
-			   "the %s in a list \"%s\": [{\"name\": ...}, ...].", path,
-			   group->plural, group->plural);
+			   "from the shapes in the list.",
+			   group->plural);
+	text_print(hint, sizeof(hint),
+			   "Give %.1s as an object by name, or name "
+			   "the %s in a list \"%s\": [{\"name\": ...}, ...].",
+			   path, group->plural, group->plural);
 	kernel_problem(spec->reader.problems, KERNEL_INVALID, path, detail, hint,
 				   "%s may belong to %s or to %s", path,
 				   text_quote(quoted[0], group->variables[one].name),
@@ -38,14 +41,15 @@ ambiguous(Spec *spec, const Group *group, const char *path, int32_t one,
 static int32_t
 match_one(Spec *spec, const Group *group, const char *path, const Shape *shape)
 {
-	int32_t		found = -1;
-	Layout		layout;
+	int32_t found = -1;
+	Layout	layout;
 
 	reader_poll(&spec->reader);
 	for (int32_t i = 0; i < group->count; i++)
 	{
 		if (!(group == &spec->factors ? layout_of_B(spec, i, &layout) :
-			  layout_of_A(spec, i, &layout)) || !layout_fits(&layout, shape))
+										layout_of_A(spec, i, &layout)) ||
+			!layout_fits(&layout, shape))
 			continue;
 		if (found >= 0)
 		{
@@ -66,9 +70,9 @@ static bool
 match_list(Spec *spec, const Group *group, const char *key,
 		   const JsonValue *list, int32_t *to)
 {
-	Place		place;
-	Shape		shape;
-	int32_t		found;
+	Place	place;
+	Shape	shape;
+	int32_t found;
 
 	for (int32_t i = 0; i < group->count; i++)
 		to[i] = -1;
@@ -84,10 +88,11 @@ match_list(Spec *spec, const Group *group, const char *key,
 			return false;
 		if (to[found] >= 0)
 		{
-			kernel_problem(spec->reader.problems, KERNEL_INVALID, place.path,
-						   NULL, NULL, "%s[%d] and %s both have the shape of "
-						   "\"%s\"", key, to[found], place.path,
-						   group->variables[found].name);
+			kernel_problem(
+				spec->reader.problems, KERNEL_INVALID, place.path, NULL, NULL,
+				"%s[%d] and %s both have the shape of "
+				"\"%s\"",
+				key, to[found], place.path, group->variables[found].name);
 			return false;
 		}
 		to[found] = i;
@@ -108,7 +113,7 @@ rename_indices(IndexList *list, const int32_t *to)
 static bool
 reorder(Spec *spec, void *items, size_t size, int32_t count, const int32_t *to)
 {
-	char	   *copy = reader_allocate(&spec->reader, count, size, "names");
+	char *copy = reader_allocate(&spec->reader, count, size, "names");
 
 	if (copy == NULL)
 		return false;
@@ -124,21 +129,22 @@ order_group(Spec *spec, Group *group, const int32_t *to)
 {
 	group->unordered = false;
 	return reorder(spec, group->variables, sizeof(Variable), group->count,
-				   to) && group_hash(&spec->reader, group);
+				   to) &&
+		   group_hash(&spec->reader, group);
 }
 
 static bool
 match_group(Spec *spec, Group *group, const char *key)
 {
 	const JsonValue *list = spec_member(spec, key);
-	bool		factors = group == &spec->factors;
-	int32_t    *to;
+	bool			 factors = group == &spec->factors;
+	int32_t			*to;
 
 	if (!group->unordered || group->count < 2 || list->kind != JSON_ARRAY)
 		return true;
 	if (list->count != group->count)
 	{
-		group->unordered = false;	/* the number is what will be said */
+		group->unordered = false; /* the number is what will be said */
 		return true;
 	}
 	to = reader_allocate(&spec->reader, group->count, sizeof(int32_t), key);
@@ -159,7 +165,7 @@ match_group(Spec *spec, Group *group, const char *key)
 static bool
 depends_on_given(Spec *spec)
 {
-	bool		good = true;
+	bool good = true;
 
 	for (int32_t m = 0; m < spec->modalities.count; m++)
 	{
@@ -169,8 +175,10 @@ depends_on_given(Spec *spec)
 			spec->modality[m].parents.given)
 			continue;
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, variable->path,
-					   NULL, "Give the names of its factors, in the order of "
-					   "A's axes.", "%s has no depends_on", variable->path);
+					   NULL,
+					   "Give the names of its factors, in the order of "
+					   "A's axes.",
+					   "%s has no depends_on", variable->path);
 		good = false;
 	}
 	return good;
@@ -185,8 +193,8 @@ match_arrays(Spec *spec)
 			return true;
 	}
 	return depends_on_given(spec) &&
-		match_group(spec, &spec->modalities, "A") &&
-		match_group(spec, &spec->factors, "B");
+		   match_group(spec, &spec->modalities, "A") &&
+		   match_group(spec, &spec->factors, "B");
 }
 
 /* ---------- controls, by B_action_dependencies ---------- */
@@ -203,8 +211,8 @@ match_lists(const IndexList *named, const JsonValue *indices, int32_t count,
 	for (int32_t k = 0; k < named->count; k++)
 	{
 		const JsonValue *index = &indices->as.elements[k];
-		int32_t		c = named->items[k];
-		int32_t		wanted;
+		int32_t			 c = named->items[k];
+		int32_t			 wanted;
 
 		if (index->kind != JSON_NUMBER || !(index->as.number >= 0) ||
 			!(index->as.number < count))
@@ -224,8 +232,8 @@ match_lists(const IndexList *named, const JsonValue *indices, int32_t count,
 static int32_t
 fill_places(int32_t *to, bool *taken, int32_t count)
 {
-	int32_t		filled = 0;
-	int32_t		place = 0;
+	int32_t filled = 0;
+	int32_t place = 0;
 
 	for (int32_t c = 0; c < count; c++)
 	{
@@ -244,12 +252,12 @@ fill_places(int32_t *to, bool *taken, int32_t count)
 bool
 match_controls(Spec *spec)
 {
-	Group	   *controls = &spec->controls;
+	Group			*controls = &spec->controls;
 	const JsonValue *lists = spec_member(spec, "B_action_dependencies");
-	bool		of_object = controls->unordered &&
-		spec_member(spec, "controls") != NULL;
-	bool	   *taken;
-	int32_t    *to;
+	bool			 of_object =
+		controls->unordered && spec_member(spec, "controls") != NULL;
+	bool	*taken;
+	int32_t *to;
 
 	if (!controls->unordered || lists == NULL || lists->kind != JSON_ARRAY ||
 		lists->count != spec->factors.count || spec->factors.unordered)

@@ -22,38 +22,38 @@
 static bool
 prefer_sparse(int32_t rows, int64_t columns, int64_t entries)
 {
-	int64_t		dense;
+	int64_t dense;
 
 	if (__builtin_mul_overflow(columns, (int64_t) rows, &dense) ||
 		dense > INT64_MAX / 8)
 		return true;
 	return 12 * (double) entries + 8 * (double) (columns + 1) <=
-		4 * (double) dense;
+		   4 * (double) dense;
 }
 
 /* Memory for a matrix whose rows, columns and entries are set. */
 static bool
 matrix_allocate(Reader *reader, Matrix *matrix, const char *path)
 {
-	matrix->sparse = prefer_sparse(matrix->rows, matrix->columns,
-								   matrix->entries);
+	matrix->sparse =
+		prefer_sparse(matrix->rows, matrix->columns, matrix->entries);
 	if (!matrix->sparse)
 	{
 		matrix->entries = matrix->rows * matrix->columns;
-		matrix->values = reader_allocate(reader, matrix->entries,
-										 sizeof(double), path);
+		matrix->values =
+			reader_allocate(reader, matrix->entries, sizeof(double), path);
 		return matrix->values != NULL;
 	}
-	matrix->starts = reader_allocate(reader, matrix->columns + 1,
-									 sizeof(int64_t), path);
+	matrix->starts =
+		reader_allocate(reader, matrix->columns + 1, sizeof(int64_t), path);
 	if (matrix->starts == NULL)
 		return false;
-	matrix->indices = reader_allocate(reader, matrix->entries,
-									  sizeof(int32_t), path);
+	matrix->indices =
+		reader_allocate(reader, matrix->entries, sizeof(int32_t), path);
 	if (matrix->indices == NULL)
 		return false;
-	matrix->values = reader_allocate(reader, matrix->entries, sizeof(double),
-									 path);
+	matrix->values =
+		reader_allocate(reader, matrix->entries, sizeof(double), path);
 	return matrix->values != NULL;
 }
 
@@ -91,7 +91,7 @@ dense_entries(Reader *reader, const double *dense, int64_t count,
 	for (int64_t i = 0; i < count; i++)
 	{
 		if (dense[i] != 0)
-			entries->items[entries->count++] = (Entry) {i, dense[i]};
+			entries->items[entries->count++] = (Entry){i, dense[i]};
 	}
 	return true;
 }
@@ -101,8 +101,8 @@ static bool
 matrix_from_dense(Reader *reader, Matrix *matrix, double *dense,
 				  const char *path)
 {
-	int64_t		count = matrix->rows * matrix->columns;
-	Entries		entries;
+	int64_t count = matrix->rows * matrix->columns;
+	Entries entries;
 
 	matrix->entries = 0;
 	for (int64_t i = 0; i < count; i++)
@@ -123,8 +123,8 @@ matrix_from_dense(Reader *reader, Matrix *matrix, double *dense,
 static double *
 read_dense(Reader *reader, const Tensor *tensor)
 {
-	double	   *dense = reader_allocate(reader, tensor->layout.elements,
-										sizeof(double), tensor->place.path);
+	double *dense = reader_allocate(reader, tensor->layout.elements,
+									sizeof(double), tensor->place.path);
 
 	if (dense == NULL || !tensor_dense(reader, tensor, dense))
 		return NULL;
@@ -185,7 +185,7 @@ matrix_read(Reader *reader, const Tensor *tensor, Matrix *matrix)
 static void
 column_print(char *buffer, size_t size, const Layout *layout, int64_t column)
 {
-	int64_t		position = column * layout->sizes[0];
+	int64_t position = column * layout->sizes[0];
 
 	text_print(buffer, size, "(");
 	for (int32_t axis = 1; axis < layout->rank; axis++)
@@ -198,9 +198,9 @@ column_print(char *buffer, size_t size, const Layout *layout, int64_t column)
 static double
 column_sum(const Matrix *matrix, int64_t column)
 {
-	int64_t		from = column * matrix->rows;
-	int64_t		to = from + matrix->rows;
-	double		sum = 0;
+	int64_t from = column * matrix->rows;
+	int64_t to = from + matrix->rows;
+	double	sum = 0;
 
 	if (matrix->sparse)
 	{
@@ -215,10 +215,10 @@ column_sum(const Matrix *matrix, int64_t column)
 bool
 matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
 {
-	int64_t		bad = 0;
-	int64_t		first = 0;
-	char		column[120];
-	char		detail[TEXT_SIZE] = "";
+	int64_t bad = 0;
+	int64_t first = 0;
+	char	column[120];
+	char	detail[TEXT_SIZE] = "";
 
 	for (int64_t i = 0; i < matrix->columns; i++)
 	{
@@ -231,13 +231,15 @@ matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
 		return true;
 	column_print(column, sizeof(column), &tensor->layout, first);
 	if (bad > 1)
-		text_print(detail, sizeof(detail), "So it is in %lld of its %lld "
-				   "columns.", (long long) bad, (long long) matrix->columns);
-	kernel_problem(reader->problems, KERNEL_INVALID, tensor->place.path,
-				   detail, "A column holds the probabilities of all values on "
+		text_print(detail, sizeof(detail),
+				   "So it is in %lld of its %lld "
+				   "columns.",
+				   (long long) bad, (long long) matrix->columns);
+	kernel_problem(reader->problems, KERNEL_INVALID, tensor->place.path, detail,
+				   "A column holds the probabilities of all values on "
 				   "the first axis.",
-				   "%s: column %s sums to %.10g, not to 1",
-				   tensor->place.shown, column, column_sum(matrix, first));
+				   "%s: column %s sums to %.10g, not to 1", tensor->place.shown,
+				   column, column_sum(matrix, first));
 	return false;
 }
 
@@ -245,12 +247,12 @@ matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
 bool
 matrix_are_counts(Reader *reader, const Tensor *tensor, const double *counts)
 {
-	int64_t		rows = tensor->layout.sizes[0];
-	char		column[120];
+	int64_t rows = tensor->layout.sizes[0];
+	char	column[120];
 
 	for (int64_t i = 0; i < tensor->layout.elements / rows; i++)
 	{
-		double		sum = 0;
+		double sum = 0;
 
 		for (int64_t j = 0; j < rows; j++)
 			sum += counts[i * rows + j];
@@ -258,8 +260,10 @@ matrix_are_counts(Reader *reader, const Tensor *tensor, const double *counts)
 			continue;
 		column_print(column, sizeof(column), &tensor->layout, i);
 		kernel_problem(reader->problems, KERNEL_INVALID, tensor->place.path,
-					   NULL, "Each column of counts needs a positive, finite "
-					   "sum.", "%s: the counts of column %s sum to %.10g",
+					   NULL,
+					   "Each column of counts needs a positive, finite "
+					   "sum.",
+					   "%s: the counts of column %s sum to %.10g",
 					   tensor->place.shown, column, sum);
 		return false;
 	}
@@ -275,15 +279,16 @@ matrix_are_counts(Reader *reader, const Tensor *tensor, const double *counts)
 bool
 matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 {
-	double		lowest = kernel_log(0);
-	int64_t    *next;
+	double	 lowest = kernel_log(0);
+	int64_t *next;
 
 	memset(log_A, 0, sizeof(Matrix));
 	log_A->rows = (int32_t) A->columns;
 	log_A->columns = A->rows;
 	for (int64_t i = 0; i < A->entries; i++)
 		log_A->entries += A->values[i] > KERNEL_LOG_FLOOR;
-	next = reader_allocate(reader, (int64_t) A->rows + 1, sizeof(int64_t), path);
+	next =
+		reader_allocate(reader, (int64_t) A->rows + 1, sizeof(int64_t), path);
 	if (next == NULL || !matrix_allocate(reader, log_A, path))
 		return false;
 
@@ -302,12 +307,12 @@ matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 
 	for (int64_t p = 0; p < A->columns; p++)
 	{
-		int64_t		from = A->sparse ? A->starts[p] : p * A->rows;
-		int64_t		to = A->sparse ? A->starts[p + 1] : from + A->rows;
+		int64_t from = A->sparse ? A->starts[p] : p * A->rows;
+		int64_t to = A->sparse ? A->starts[p + 1] : from + A->rows;
 
 		for (int64_t i = from; i < to; i++)
 		{
-			int64_t		o = A->sparse ? A->indices[i] : i - from;
+			int64_t o = A->sparse ? A->indices[i] : i - from;
 
 			if (!(A->values[i] > KERNEL_LOG_FLOOR))
 				continue;
@@ -325,14 +330,14 @@ matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 double *
 matrix_ambiguity(Reader *reader, const Matrix *A, const char *path)
 {
-	double	   *ambiguity = reader_allocate(reader, A->columns, sizeof(double),
-											path);
+	double *ambiguity =
+		reader_allocate(reader, A->columns, sizeof(double), path);
 
 	for (int64_t p = 0; ambiguity != NULL && p < A->columns; p++)
 	{
-		int64_t		from = A->sparse ? A->starts[p] : p * A->rows;
-		int64_t		to = A->sparse ? A->starts[p + 1] : from + A->rows;
-		double		sum = 0;
+		int64_t from = A->sparse ? A->starts[p] : p * A->rows;
+		int64_t to = A->sparse ? A->starts[p + 1] : from + A->rows;
+		double	sum = 0;
 
 		for (int64_t i = from; i < to; i++)
 		{
@@ -346,11 +351,11 @@ matrix_ambiguity(Reader *reader, const Matrix *A, const char *path)
 
 /* W of all columns of counts [columns][rows]. */
 double *
-matrix_gain(Reader *reader, const double *counts, int32_t rows,
-			int64_t columns, const char *path)
+matrix_gain(Reader *reader, const double *counts, int32_t rows, int64_t columns,
+			const char *path)
 {
-	double	   *gain = reader_allocate(reader, columns * rows, sizeof(double),
-									   path);
+	double *gain =
+		reader_allocate(reader, columns * rows, sizeof(double), path);
 
 	for (int64_t i = 0; gain != NULL && i < columns; i++)
 	{
@@ -370,9 +375,8 @@ double *
 matrix_inductive(Reader *reader, const Matrix *B, const double *H,
 				 double threshold, int32_t depth, const char *path)
 {
-	int64_t		states = B->rows;
-	double	   *I = reader_allocate(reader, depth * states, sizeof(double),
-									path);
+	int64_t states = B->rows;
+	double *I = reader_allocate(reader, depth * states, sizeof(double), path);
 
 	if (I == NULL)
 		return NULL;
@@ -380,17 +384,17 @@ matrix_inductive(Reader *reader, const Matrix *B, const double *H,
 	for (int32_t d = 1; d < depth; d++)
 	{
 		const double *before = I + (d - 1) * states;
-		double	   *now = I + d * states;
+		double		 *now = I + d * states;
 
 		reader_poll(reader);
 		for (int64_t c = 0; c < B->columns; c++)
 		{
-			int64_t		from = B->sparse ? B->starts[c] : c * states;
-			int64_t		to = B->sparse ? B->starts[c + 1] : from + states;
+			int64_t from = B->sparse ? B->starts[c] : c * states;
+			int64_t to = B->sparse ? B->starts[c + 1] : from + states;
 
 			for (int64_t i = from; i < to; i++)
 			{
-				int64_t		row = B->sparse ? B->indices[i] : i - from;
+				int64_t row = B->sparse ? B->indices[i] : i - from;
 
 				if (B->values[i] > threshold && before[row] > 0)
 					now[c % states] = 1;

@@ -74,7 +74,7 @@ names_find(const Names *names, const char *name)
 
 /* ---------- the nearest name ---------- */
 
-#define NEAR_LENGTH 40			/* longer names are not compared */
+#define NEAR_LENGTH 40 /* longer names are not compared */
 
 static char
 lower(char c)
@@ -96,9 +96,9 @@ least(int a, int b)
 static int
 name_distance(const char *from, const char *to)
 {
-	int table[3][NEAR_LENGTH + 1];
+	int	 table[3][NEAR_LENGTH + 1];
 	int *rows[3] = {table[0], table[1], table[2]};
-	int length = (int) strlen(to);
+	int	 length = (int) strlen(to);
 
 	for (int j = 0; j <= length; j++)
 		rows[0][j] = 2 * j;
@@ -130,9 +130,9 @@ name_distance(const char *from, const char *to)
 const char *
 names_nearest(const char *const *list, int32_t count, const char *name)
 {
-	size_t length = strlen(name);
+	size_t		length = strlen(name);
 	const char *nearest = NULL;
-	int nearest_distance;
+	int			nearest_distance;
 
 	if (length > NEAR_LENGTH)
 		return NULL;
@@ -161,7 +161,7 @@ names_hint(char *buffer, size_t size, const char *const *list, int32_t count,
 		   const char *name)
 {
 	const char *nearest;
-	char quoted[80];
+	char		quoted[80];
 
 	buffer[0] = '\0';
 	nearest = names_nearest(list, count < 1000 ? count : 1000, name);
@@ -202,8 +202,8 @@ names_check_keys(Reader *reader, const char *path, const JsonValue *object,
 {
 	int32_t first = reader->problems->count;
 	int32_t count = 0;
-	char hint[TEXT_SIZE];
-	char quoted[80];
+	char	hint[TEXT_SIZE];
+	char	quoted[80];
 
 	while (known[count] != NULL)
 		count++;

@@ -2,7 +2,6 @@
  * option.c
  *		The switches and numbers of a spec: pymdp's own names and defaults.
  */
-#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -13,8 +12,8 @@ const char *const option_keys[] = {
 	/* arrays */
 	"A", "B", "C", "D", "E", "H", "I", "pA", "pB", "policies",
 	/* what depends on what */
-	"A_dependencies", "B_dependencies", "B_action_dependencies",
-	"num_controls", "control_fac_idx",
+	"A_dependencies", "B_dependencies", "B_action_dependencies", "num_controls",
+	"control_fac_idx",
 	/* the same for people, and pymdp's compile_model configuration */
 	"factors", "modalities", "controls", "observations", "states",
 	/* numbers and switches */
@@ -24,8 +23,7 @@ const char *const option_keys[] = {
 	"action_selection", "sampling_mode", "inference_algo", "inference_horizon",
 	"num_iter", "learning_mode", "learn_A", "learn_B", "learn_C", "learn_D",
 	"learn_E", "lr_pA", "lr_pB", "lr_pC", "lr_pD", "lr_pE", "search",
-	"window_prior", "batch_size", "preprocess_fn", NULL
-};
+	"window_prior", "batch_size", "preprocess_fn", NULL};
 
 /* The member, unless it is absent or null, which says the same. */
 const JsonValue *
@@ -43,13 +41,13 @@ typedef struct Range
 	const char *key;
 	double		low;
 	double		high;
-	bool		above;			/* low itself is not in the range */
+	bool		above; /* low itself is not in the range */
 	const char *text;
 } Range;
 
 static const Range numbers[] = {
-	{"gamma", 0, HUGE_VAL, false, "a number that is not negative"},
-	{"alpha", 0, HUGE_VAL, false, "a number that is not negative"},
+	{"gamma", 0, MAX_NUMBER, false, "a number from 0 to 1e100"},
+	{"alpha", 0, MAX_NUMBER, false, "a number from 0 to 1e100"},
 	{"inductive_threshold", 0, 1, false, "a probability, from 0 to 1"},
 	{"inductive_epsilon", 0, 1, true, "above 0 and at most 1"},
 };
@@ -65,12 +63,12 @@ read_range(Reader *reader, const JsonValue *object, const Range *range,
 		   double *out)
 {
 	const JsonValue *value = option_member(object, range->key);
-	char		text[80];
+	char			 text[80];
 
 	if (value == NULL)
 		return true;
-	if (value->kind == JSON_NUMBER && isfinite(value->as.number) &&
-		value->as.number >= range->low && value->as.number <= range->high &&
+	if (value->kind == JSON_NUMBER && value->as.number >= range->low &&
+		value->as.number <= range->high &&
 		!(range->above && value->as.number == range->low))
 	{
 		*out = value->as.number + 0.0;
@@ -100,7 +98,7 @@ static void
 option_integer(Reader *reader, const JsonValue *object, const char *key,
 			   int32_t *out)
 {
-	double		number = *out;
+	double			 number = *out;
 	const JsonValue *value = option_member(object, key);
 
 	for (int32_t i = 0; i < lengthof(integers); i++)
@@ -124,7 +122,7 @@ option_switch(Reader *reader, const JsonValue *object, const char *key,
 			  bool *out)
 {
 	const JsonValue *value = option_member(object, key);
-	char		text[80];
+	char			 text[80];
 
 	if (value == NULL)
 		return;
@@ -142,8 +140,8 @@ option_word(Reader *reader, const JsonValue *object, const char *key,
 			const char *const *words, int32_t count, int32_t *out)
 {
 	const JsonValue *value = option_member(object, key);
-	char		hint[TEXT_SIZE] = "";
-	char		text[80];
+	char			 hint[TEXT_SIZE] = "";
+	char			 text[80];
 
 	if (value == NULL)
 		return;
@@ -166,8 +164,7 @@ option_word(Reader *reader, const JsonValue *object, const char *key,
 /* ---------- what pymdp has and this does not ---------- */
 
 static void
-unsupported(Reader *reader, const char *key, const char *hint,
-			const char *what)
+unsupported(Reader *reader, const char *key, const char *hint, const char *what)
 {
 	kernel_problem(reader->problems, KERNEL_UNSUPPORTED, key, NULL, hint,
 				   "%s is not supported", what);
@@ -177,16 +174,16 @@ static void
 check_algorithm(Reader *reader, const JsonValue *spec)
 {
 	static const char *const algorithms[] = {"fpi", "vmp", "mmp", "ovf",
-		"exact"};
+											 "exact"};
 	static const char *const modes[] = {"online", "offline"};
-	const JsonValue *said = option_member(spec, "inference_algo");
-	int32_t		algorithm = 0;
-	int32_t		mode = 0;
-	char		what[80];
+	const JsonValue			*said = option_member(spec, "inference_algo");
+	int32_t					 algorithm = 0;
+	int32_t					 mode = 0;
+	char					 what[80];
 
 	if (said != NULL && said->kind == JSON_STRING &&
 		strcmp(said->as.string, "FPI") == 0)
-		return;					/* pymdp takes capitals too */
+		return; /* pymdp takes capitals too */
 	option_word(reader, spec, "inference_algo", algorithms,
 				lengthof(algorithms), &algorithm);
 	if (algorithm != 0)
@@ -208,18 +205,21 @@ static void
 check_unsupported(Reader *reader, const JsonValue *spec)
 {
 	static const char *const switches[] = {"learn_C", "learn_D", "learn_E",
-		"categorical_obs"};
-	static const char *const arguments[] = {"lr_pC", "lr_pD", "lr_pE",
-		"inference_horizon", "window_prior", "search"};
-	bool		on;
+										   "categorical_obs"};
+	static const char *const arguments[] = {"lr_pC",		"lr_pD",
+											"lr_pE",		"inference_horizon",
+											"window_prior", "search"};
+	bool					 on;
 
 	for (int32_t i = 0; i < lengthof(switches); i++)
 	{
 		on = false;
 		option_switch(reader, spec, switches[i], &on);
 		if (on)
-			unsupported(reader, switches[i], "Leave it out, or set it to "
-						"false.", switches[i]);
+			unsupported(reader, switches[i],
+						"Leave it out, or set it to "
+						"false.",
+						switches[i]);
 	}
 	for (int32_t i = 0; i < lengthof(arguments); i++)
 	{
@@ -242,13 +242,18 @@ option_read(Reader *reader, const JsonValue *spec, Options *options)
 {
 	static const char *const samplings[] = {"full", "marginal"};
 	static const char *const selections[] = {"deterministic", "stochastic"};
-	int32_t		sampling = KERNEL_FULL;
-	int32_t		selection = KERNEL_DETERMINISTIC;
+	int32_t					 sampling = KERNEL_FULL;
+	int32_t					 selection = KERNEL_DETERMINISTIC;
 
-	*options = (Options) {.gamma = 1, .alpha = 1, .inductive_threshold = 0.1,
-		.inductive_epsilon = 1e-3, .policy_length = 1, .iterations = 16,
-		.inductive_depth = 1, .use_utility = true,
-		.use_states_info_gain = true};
+	*options = (Options){.gamma = 1,
+						 .alpha = 1,
+						 .inductive_threshold = 0.1,
+						 .inductive_epsilon = 1e-3,
+						 .policy_length = 1,
+						 .iterations = 16,
+						 .inductive_depth = 1,
+						 .use_utility = true,
+						 .use_states_info_gain = true};
 
 	(void) option_number(reader, spec, "gamma", &options->gamma);
 	(void) option_number(reader, spec, "alpha", &options->alpha);

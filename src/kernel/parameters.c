@@ -7,8 +7,8 @@
 
 #include "compile.h"
 
-static const char *const own_keys[] = {"gamma", "alpha", "inductive_epsilon",
-	"C", "D", "E", "lr_pA", "lr_pB"};
+static const char *const own_keys[] = {
+	"gamma", "alpha", "inductive_epsilon", "C", "D", "E", "lr_pA", "lr_pB"};
 
 /* Doubles before the first part: the mask and three numbers. */
 #define PACKED_HEAD 4
@@ -18,7 +18,7 @@ static const char *const own_keys[] = {"gamma", "alpha", "inductive_epsilon",
 static bool
 factors_of(Reader *reader, const KernelModel *model, Group *group)
 {
-	*group = (Group) {.noun = "factor", .plural = "factors"};
+	*group = (Group){.noun = "factor", .plural = "factors"};
 	if (!group_begin(reader, group, model->factor_count))
 		return false;
 	for (int32_t f = 0; f < model->factor_count; f++)
@@ -35,7 +35,7 @@ factors_of(Reader *reader, const KernelModel *model, Group *group)
 static bool
 modalities_of(Reader *reader, const KernelModel *model, Group *group)
 {
-	*group = (Group) {.noun = "modality", .plural = "modalities"};
+	*group = (Group){.noun = "modality", .plural = "modalities"};
 	if (!group_begin(reader, group, model->modality_count))
 		return false;
 	for (int32_t m = 0; m < model->modality_count; m++)
@@ -55,8 +55,8 @@ find_labels(Reader *reader, const KernelModel *model, KernelOffset labels,
 			const JsonValue *value, Variable *variable)
 {
 	const KernelOffset *offsets = KERNEL_AT(model, KernelOffset, labels);
-	const char **list;
-	int32_t		repeated;
+	const char		  **list;
+	int32_t				repeated;
 
 	if (value->kind == JSON_ARRAY && value->count > 0)
 		value = &value->as.elements[0];
@@ -79,10 +79,10 @@ static bool
 read_beliefs(Reader *reader, const KernelModel *model, const char *key,
 			 const JsonValue *value, double *belief)
 {
-	int32_t		first = reader->problems->count;
+	int32_t			  first = reader->problems->count;
 	const JsonValue **items;
-	Group		factors;
-	Place		place;
+	Group			  factors;
+	Place			  place;
 
 	memcpy(belief, KERNEL_AT(model, double, model->D),
 		   (size_t) model->belief_size * sizeof(double));
@@ -92,7 +92,7 @@ read_beliefs(Reader *reader, const KernelModel *model, const char *key,
 	for (int32_t f = 0; items != NULL && f < model->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(model, f);
-		Variable   *states = &factors.variables[f];
+		Variable		   *states = &factors.variables[f];
 
 		if (items[f] == NULL)
 			continue;
@@ -110,8 +110,8 @@ kernel_belief_parse(const KernelHost *host, const KernelModel *model,
 					const JsonValue *value, const char *path, double *belief,
 					KernelProblems *problems)
 {
-	Reader		reader = {host, problems, false};
-	int32_t		first = problems->count;
+	Reader	reader = {host, problems, false};
+	int32_t first = problems->count;
 
 	(void) read_beliefs(&reader, model, path, value, belief);
 	return reader_status(&reader, first);
@@ -124,10 +124,10 @@ static bool
 read_preferences(Reader *reader, const KernelModel *model,
 				 const JsonValue *value, double *C)
 {
-	int32_t		first = reader->problems->count;
+	int32_t			  first = reader->problems->count;
 	const JsonValue **items;
-	Group		modalities;
-	Place		place;
+	Group			  modalities;
+	Place			  place;
 
 	if (!modalities_of(reader, model, &modalities))
 		return false;
@@ -135,8 +135,8 @@ read_preferences(Reader *reader, const KernelModel *model,
 	for (int32_t m = 0; items != NULL && m < model->modality_count; m++)
 	{
 		const KernelModality *modality = kernel_modality(model, m);
-		int64_t		count = (int64_t) model->policy_length * modality->outcomes;
-		Variable   *outcomes = &modalities.variables[m];
+		int64_t	  count = (int64_t) model->policy_length * modality->outcomes;
+		Variable *outcomes = &modalities.variables[m];
 
 		memcpy(C, KERNEL_AT(model, double, modality->C),
 			   (size_t) count * sizeof(double));
@@ -158,34 +158,39 @@ static bool
 read_rates_A(Reader *reader, const KernelModel *model, const JsonValue *value,
 			 double *out)
 {
-	Group		group;
+	Group group;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 		out[m] = kernel_modality(model, m)->lr_pA;
 	return modalities_of(reader, model, &group) &&
-		vector_rates(reader, "lr_pA", value, &group, out);
+		   vector_rates(reader, "lr_pA", value, &group, out);
 }
 
 static bool
 read_rates_B(Reader *reader, const KernelModel *model, const JsonValue *value,
 			 double *out)
 {
-	Group		group;
+	Group group;
 
 	for (int32_t f = 0; f < model->factor_count; f++)
 		out[f] = kernel_factor(model, f)->lr_pB;
 	return factors_of(reader, model, &group) &&
-		vector_rates(reader, "lr_pB", value, &group, out);
+		   vector_rates(reader, "lr_pB", value, &group, out);
 }
 
 /* The parts, in the order of the packed form; the bit of part i is 1 << i. */
 enum
 {
-	PART_C, PART_D, PART_E, PART_LR_A, PART_LR_B, PART_COUNT
+	PART_C,
+	PART_D,
+	PART_E,
+	PART_LR_A,
+	PART_LR_B,
+	PART_COUNT
 };
 
 static const char *const part_keys[PART_COUNT] = {"C", "D", "E", "lr_pA",
-	"lr_pB"};
+												  "lr_pB"};
 
 static int64_t
 part_length(const KernelModel *model, int part)
@@ -239,10 +244,10 @@ static bool
 check_names(Reader *reader, const JsonValue *params,
 			const char *const *elsewhere)
 {
-	int32_t		first = reader->problems->count;
-	int32_t		count = 0;
+	int32_t		 first = reader->problems->count;
+	int32_t		 count = 0;
 	const char **known;
-	char		quoted[80];
+	char		 quoted[80];
 
 	while (elsewhere != NULL && elsewhere[count] != NULL)
 		count++;
@@ -275,7 +280,7 @@ check_names(Reader *reader, const JsonValue *params,
 static int64_t
 measure_parts(const KernelModel *model, const JsonValue *params, int *mask)
 {
-	int64_t		length = PACKED_HEAD;
+	int64_t length = PACKED_HEAD;
 
 	*mask = 0;
 	for (int part = 0; part < PART_COUNT; part++)
@@ -292,9 +297,9 @@ static void
 pack(Reader *reader, const KernelModel *model, const JsonValue *params,
 	 double **packed, int32_t *length)
 {
-	int			mask;
-	int64_t		size = measure_parts(model, params, &mask);
-	double	   *out;
+	int		mask;
+	int64_t size = measure_parts(model, params, &mask);
+	double *out;
 
 	if (mask == 0 && option_member(params, "gamma") == NULL &&
 		option_member(params, "alpha") == NULL &&
@@ -325,14 +330,14 @@ pack(Reader *reader, const KernelModel *model, const JsonValue *params,
 
 KernelStatus
 kernel_parameters_pack(const KernelHost *host, const KernelModel *model,
-					   const JsonValue *params,
+					   const JsonValue	 *params,
 					   const char *const *known_elsewhere, double **packed,
 					   int32_t *length, KernelProblems *problems)
 {
-	Reader		reader = {host, problems, false};
-	int32_t		first = problems->count;
+	Reader		 reader = {host, problems, false};
+	int32_t		 first = problems->count;
 	KernelStatus status;
-	char		text[80];
+	char		 text[80];
 
 	*packed = NULL;
 	*length = 0;
@@ -364,12 +369,15 @@ kernel_parameters_unpack(const KernelModel *model, const double *packed,
 						 int32_t length, KernelParameters *parameters)
 {
 	const double **parts[PART_COUNT] = {&parameters->C, &parameters->D,
-		&parameters->log_E, &parameters->lr_pA, &parameters->lr_pB};
-	int64_t		at = PACKED_HEAD;
-	int			mask;
+										&parameters->log_E, &parameters->lr_pA,
+										&parameters->lr_pB};
+	int64_t		   at = PACKED_HEAD;
+	int			   mask;
 
-	*parameters = (KernelParameters) {.gamma = model->gamma,
-		.alpha = model->alpha, .inductive_epsilon = model->inductive_epsilon};
+	*parameters =
+		(KernelParameters){.gamma = model->gamma,
+						   .alpha = model->alpha,
+						   .inductive_epsilon = model->inductive_epsilon};
 	if (packed == NULL)
 		return true;
 	if (length < PACKED_HEAD || !(packed[0] >= 0) ||

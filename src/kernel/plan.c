@@ -12,18 +12,18 @@
 
 typedef struct Tuples
 {
-	int32_t		width;
-	int32_t		count;
-	int32_t    *items;			/* [room][width] */
-	int32_t    *slots;			/* of a hash over those of this step; -1: free */
-	uint32_t	mask;
+	int32_t	 width;
+	int32_t	 count;
+	int32_t *items; /* [room][width] */
+	int32_t *slots; /* of a hash over those of this step; -1: free */
+	uint32_t mask;
 } Tuples;
 
 /* Slots for so many tuples, twice as many and a power of two. */
 static uint32_t
 slots_for(int64_t count)
 {
-	uint32_t	slots = 16;
+	uint32_t slots = 16;
 
 	while (slots < 2 * (uint64_t) count)
 		slots *= 2;
@@ -42,10 +42,10 @@ tuples_next_step(Tuples *tuples, int64_t expected)
 static int32_t
 tuples_intern(Tuples *tuples)
 {
-	size_t		bytes = (size_t) tuples->width * sizeof(int32_t);
-	int32_t    *tuple = tuples->items + (int64_t) tuples->count * tuples->width;
-	uint64_t	hash = UINT64_C(0x9e3779b97f4a7c15);
-	uint32_t	slot;
+	size_t	 bytes = (size_t) tuples->width * sizeof(int32_t);
+	int32_t *tuple = tuples->items + (int64_t) tuples->count * tuples->width;
+	uint64_t hash = UINT64_C(0x9e3779b97f4a7c15);
+	uint32_t slot;
 
 	for (int32_t i = 0; i < tuples->width; i++)
 	{
@@ -55,7 +55,7 @@ tuples_intern(Tuples *tuples)
 	slot = (uint32_t) (hash >> 16) & tuples->mask;
 	while (tuples->slots[slot] >= 0)
 	{
-		int32_t		known = tuples->slots[slot];
+		int32_t known = tuples->slots[slot];
 
 		if (memcmp(tuples->items + (int64_t) known * tuples->width, tuple,
 				   bytes) == 0)
@@ -75,9 +75,9 @@ tuples_intern(Tuples *tuples)
 static bool
 make_branches(Spec *spec, Tuples *tuples)
 {
-	Plan	   *plan = &spec->plan;
-	int32_t		controls = spec->controls.count;
-	size_t		row = (size_t) controls * sizeof(int32_t);
+	Plan   *plan = &spec->plan;
+	int32_t controls = spec->controls.count;
+	size_t	row = (size_t) controls * sizeof(int32_t);
 
 	memset(plan->leaf_of_policy, -1,
 		   (size_t) plan->policy_count * sizeof(int32_t));
@@ -87,12 +87,13 @@ make_branches(Spec *spec, Tuples *tuples)
 		plan->branch_starts[t] = tuples->count;
 		for (int32_t p = 0; p < plan->policy_count; p++)
 		{
-			int32_t    *tuple = tuples->items +
-				(int64_t) tuples->count * tuples->width;
+			int32_t *tuple =
+				tuples->items + (int64_t) tuples->count * tuples->width;
 
 			tuple[0] = plan->leaf_of_policy[p];
-			memcpy(tuple + 1, plan->policies +
-				   ((int64_t) p * plan->length + t) * controls, row);
+			memcpy(tuple + 1,
+				   plan->policies + ((int64_t) p * plan->length + t) * controls,
+				   row);
 			plan->leaf_of_policy[p] = tuples_intern(tuples);
 		}
 		reader_poll(&spec->reader);
@@ -106,14 +107,13 @@ make_branches(Spec *spec, Tuples *tuples)
 static bool
 keep_branches(Spec *spec, const Tuples *tuples)
 {
-	Plan	   *plan = &spec->plan;
-	int32_t		controls = spec->controls.count;
-	int32_t    *actions;
+	Plan	*plan = &spec->plan;
+	int32_t	 controls = spec->controls.count;
+	int32_t *actions;
 
 	plan->branch_parent = reader_allocate(&spec->reader, tuples->count,
 										  sizeof(int32_t), "policies");
-	actions = reader_allocate(&spec->reader,
-							  (int64_t) tuples->count * controls,
+	actions = reader_allocate(&spec->reader, (int64_t) tuples->count * controls,
 							  sizeof(int32_t), "policies");
 	if (plan->branch_parent == NULL || actions == NULL)
 		return false;
@@ -132,13 +132,14 @@ keep_branches(Spec *spec, const Tuples *tuples)
 static bool
 plan_branches(Spec *spec)
 {
-	Plan	   *plan = &spec->plan;
-	Reader	   *reader = &spec->reader;
-	Tuples		tuples = {.width = 1 + spec->controls.count};
-	int64_t		most;
+	Plan   *plan = &spec->plan;
+	Reader *reader = &spec->reader;
+	Tuples	tuples = {.width = 1 + spec->controls.count};
+	int64_t most;
 
 	if (__builtin_mul_overflow((int64_t) plan->policy_count, plan->length,
-							   &most) || most >= INT32_MAX)
+							   &most) ||
+		most >= INT32_MAX)
 	{
 		kernel_problem(reader->problems, KERNEL_LIMIT, "policies", NULL, NULL,
 					   "%d policies of %d steps are too many",
@@ -151,11 +152,11 @@ plan_branches(Spec *spec)
 								   sizeof(int32_t), "policies");
 	plan->leaf_of_policy = reader_allocate(reader, plan->policy_count,
 										   sizeof(int32_t), "policies");
-	plan->branch_starts = reader_allocate(reader, plan->length + 1,
-										  sizeof(int32_t), "policies");
+	plan->branch_starts =
+		reader_allocate(reader, plan->length + 1, sizeof(int32_t), "policies");
 	return tuples.items != NULL && tuples.slots != NULL &&
-		plan->leaf_of_policy != NULL && plan->branch_starts != NULL &&
-		make_branches(spec, &tuples) && keep_branches(spec, &tuples);
+		   plan->leaf_of_policy != NULL && plan->branch_starts != NULL &&
+		   make_branches(spec, &tuples) && keep_branches(spec, &tuples);
 }
 
 /* ---------- moves and views ---------- */
@@ -165,13 +166,13 @@ static int32_t
 flat_action(const Spec *spec, int32_t f, int32_t branch)
 {
 	const IndexList *controls = &spec->factor[f].controls;
-	const int32_t *actions = spec->plan.branch_actions +
-		(int64_t) branch * spec->controls.count;
-	int32_t		u = 0;
+	const int32_t	*actions =
+		spec->plan.branch_actions + (int64_t) branch * spec->controls.count;
+	int32_t u = 0;
 
 	for (int32_t k = 0; k < controls->count; k++)
 	{
-		int32_t		c = controls->items[k];
+		int32_t c = controls->items[k];
 
 		u = u * spec->controls.variables[c].size + actions[c];
 	}
@@ -186,12 +187,13 @@ static void
 move_tuple(const Spec *spec, int32_t f, int32_t branch, int32_t *tuple)
 {
 	const IndexList *parents = &spec->factor[f].parents;
-	int32_t		before = spec->plan.branch_parent[branch];
+	int32_t			 before = spec->plan.branch_parent[branch];
 
 	*tuple++ = flat_action(spec, f, branch);
 	for (int32_t k = 0; k < parents->count; k++)
-		*tuple++ = before < 0 ? -1 :
-			spec->plan.moves[parents->items[k]].of_branch[before];
+		*tuple++ = before < 0 ?
+					   -1 :
+					   spec->plan.moves[parents->items[k]].of_branch[before];
 }
 
 /* The tuple of a modality's view: the moves of its parents in this branch. */
@@ -208,9 +210,9 @@ view_tuple(const Spec *spec, int32_t m, int32_t branch, int32_t *tuple)
 static int32_t *
 copy_items(Reader *reader, const Tuples *tuples, int32_t from, int32_t to)
 {
-	int32_t		width = to - from;
-	int32_t    *copy = reader_allocate(reader, (int64_t) tuples->count * width,
-									   sizeof(int32_t), "policies");
+	int32_t	 width = to - from;
+	int32_t *copy = reader_allocate(reader, (int64_t) tuples->count * width,
+									sizeof(int32_t), "policies");
 
 	for (int32_t i = 0; copy != NULL && i < tuples->count; i++)
 		memcpy(copy + (int64_t) i * width,
@@ -242,8 +244,8 @@ nodes_step(Spec *spec, PlanNodes *nodes, Tuples *tuples, int32_t t, int32_t i,
 	nodes->starts[t] = tuples->count;
 	for (int32_t b = starts[t]; b < starts[t + 1]; b++)
 	{
-		int32_t    *tuple = tuples->items +
-			(int64_t) tuples->count * tuples->width;
+		int32_t *tuple =
+			tuples->items + (int64_t) tuples->count * tuples->width;
 
 		if (moves)
 			move_tuple(spec, i, b, tuple);
@@ -261,9 +263,9 @@ tuples_begin(Spec *spec, Tuples *tuples, int32_t width, int32_t *slots)
 {
 	tuples->width = width;
 	tuples->slots = slots;
-	tuples->items = reader_allocate(&spec->reader,
-									((int64_t) spec->plan.branch_count + 1) *
-									width, sizeof(int32_t), "policies");
+	tuples->items = reader_allocate(
+		&spec->reader, ((int64_t) spec->plan.branch_count + 1) * width,
+		sizeof(int32_t), "policies");
 	return tuples->items != NULL;
 }
 
@@ -274,16 +276,16 @@ tuples_begin(Spec *spec, Tuples *tuples, int32_t width, int32_t *slots)
 static bool
 plan_moves(Spec *spec, int32_t *slots)
 {
-	Plan	   *plan = &spec->plan;
-	int32_t		factors = spec->factors.count;
-	Tuples	   *tuples = reader_allocate(&spec->reader, factors,
-										 sizeof(Tuples), "policies");
+	Plan   *plan = &spec->plan;
+	int32_t factors = spec->factors.count;
+	Tuples *tuples =
+		reader_allocate(&spec->reader, factors, sizeof(Tuples), "policies");
 
 	for (int32_t f = 0; f < factors; f++)
 	{
 		if (tuples == NULL || !nodes_begin(spec, &plan->moves[f]) ||
-			!tuples_begin(spec, &tuples[f],
-						  1 + spec->factor[f].parents.count, slots))
+			!tuples_begin(spec, &tuples[f], 1 + spec->factor[f].parents.count,
+						  slots))
 			return false;
 	}
 	for (int32_t t = 0; t < plan->length; t++)
@@ -293,12 +295,12 @@ plan_moves(Spec *spec, int32_t *slots)
 	}
 	for (int32_t f = 0; f < factors; f++)
 	{
-		PlanNodes  *moves = &plan->moves[f];
+		PlanNodes *moves = &plan->moves[f];
 
 		moves->count = tuples[f].count;
 		moves->actions = copy_items(&spec->reader, &tuples[f], 0, 1);
-		moves->parents = copy_items(&spec->reader, &tuples[f], 1,
-									tuples[f].width);
+		moves->parents =
+			copy_items(&spec->reader, &tuples[f], 1, tuples[f].width);
 		if (moves->actions == NULL || moves->parents == NULL)
 			return false;
 	}
@@ -308,12 +310,12 @@ plan_moves(Spec *spec, int32_t *slots)
 static bool
 plan_views(Spec *spec, int32_t *slots)
 {
-	Plan	   *plan = &spec->plan;
+	Plan *plan = &spec->plan;
 
 	for (int32_t m = 0; m < spec->modalities.count; m++)
 	{
-		PlanNodes  *views = &plan->views[m];
-		Tuples		tuples = {0};
+		PlanNodes *views = &plan->views[m];
+		Tuples	   tuples = {0};
 
 		if (!nodes_begin(spec, views) ||
 			!tuples_begin(spec, &tuples, spec->modality[m].parents.count,
@@ -333,8 +335,8 @@ plan_views(Spec *spec, int32_t *slots)
 bool
 plan_make(Spec *spec)
 {
-	Plan	   *plan = &spec->plan;
-	int32_t    *slots;
+	Plan	*plan = &spec->plan;
+	int32_t *slots;
 
 	plan->moves = reader_allocate(&spec->reader, spec->factors.count,
 								  sizeof(PlanNodes), "policies");
@@ -343,6 +345,6 @@ plan_make(Spec *spec)
 	slots = reader_allocate(&spec->reader, slots_for(plan->policy_count),
 							sizeof(int32_t), "policies");
 	return plan->moves != NULL && plan->views != NULL && slots != NULL &&
-		plan_branches(spec) && plan_moves(spec, slots) &&
-		plan_views(spec, slots);
+		   plan_branches(spec) && plan_moves(spec, slots) &&
+		   plan_views(spec, slots);
 }

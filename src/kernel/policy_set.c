@@ -14,7 +14,7 @@
 static bool
 too_many(Spec *spec, double count)
 {
-	char		detail[TEXT_SIZE];
+	char detail[TEXT_SIZE];
 
 	text_print(detail, sizeof(detail), "fa_agents.max_policies is %lld.",
 			   (long long) spec->reader.host->max_policies);
@@ -29,8 +29,8 @@ too_many(Spec *spec, double count)
 static bool
 allocate_policies(Spec *spec, int64_t count, int32_t length)
 {
-	Plan	   *plan = &spec->plan;
-	int64_t		row;
+	Plan   *plan = &spec->plan;
+	int64_t row;
 
 	if (count > spec->reader.host->max_policies || count > INT32_MAX)
 		return too_many(spec, (double) count);
@@ -39,8 +39,8 @@ allocate_policies(Spec *spec, int64_t count, int32_t length)
 	row = (int64_t) length * spec->controls.count;
 	if (__builtin_mul_overflow(count, row, &count))
 		count = INT64_MAX;
-	plan->policies = reader_allocate(&spec->reader, count, sizeof(int32_t),
-									 "policies");
+	plan->policies =
+		reader_allocate(&spec->reader, count, sizeof(int32_t), "policies");
 	return plan->policies != NULL;
 }
 
@@ -54,15 +54,15 @@ static bool
 enumerate(Spec *spec)
 {
 	const Group *controls = &spec->controls;
-	int32_t		length = spec->options.policy_length;
-	int32_t		digits = length * controls->count;
-	int64_t		count = 1;
-	double		approximate = 1;
-	bool		over = false;
+	int32_t		 length = spec->options.policy_length;
+	int32_t		 digits = length * controls->count;
+	int64_t		 count = 1;
+	double		 approximate = 1;
+	bool		 over = false;
 
 	for (int32_t i = 0; i < digits; i++)
 	{
-		int32_t		size = controls->variables[i % controls->count].size;
+		int32_t size = controls->variables[i % controls->count].size;
 
 		approximate *= size;
 		over |= __builtin_mul_overflow(count, (int64_t) size, &count);
@@ -73,12 +73,12 @@ enumerate(Spec *spec)
 		return false;
 	for (int64_t p = 0; p < count; p++)
 	{
-		int32_t    *policy = spec->plan.policies + p * digits;
-		int64_t		rest = p;
+		int32_t *policy = spec->plan.policies + p * digits;
+		int64_t	 rest = p;
 
 		for (int32_t i = digits; i-- > 0;)
 		{
-			int32_t		size = controls->variables[i % controls->count].size;
+			int32_t size = controls->variables[i % controls->count].size;
 
 			policy[i] = (int32_t) (rest % size);
 			rest /= size;
@@ -93,14 +93,14 @@ enumerate(Spec *spec)
 
 /* The action of policies[p][t][c], as an index or a label. */
 static bool
-read_action(Spec *spec, const JsonValue *value, int32_t p, int32_t t,
-			int32_t c, int32_t *action)
+read_action(Spec *spec, const JsonValue *value, int32_t p, int32_t t, int32_t c,
+			int32_t *action)
 {
 	const Variable *control = &spec->controls.variables[c];
-	char		hint[TEXT_SIZE] = "";
-	char		path[96];
-	char		text[80];
-	char		quoted[80];
+	char			hint[TEXT_SIZE] = "";
+	char			path[96];
+	char			text[80];
+	char			quoted[80];
 
 	*action = variable_value(control, value);
 	if (*action >= 0)
@@ -111,8 +111,10 @@ read_action(Spec *spec, const JsonValue *value, int32_t p, int32_t t,
 	text_print(path, sizeof(path), "policies[%d][%d][%d]", p, t, c);
 	kernel_problem(spec->reader.problems,
 				   value->kind == JSON_NUMBER ? KERNEL_RANGE : KERNEL_INVALID,
-				   path, NULL, hint, "%s is %s, but control %s has "
-				   "actions 0 to %d", path, text_value(text, value),
+				   path, NULL, hint,
+				   "%s is %s, but control %s has "
+				   "actions 0 to %d",
+				   path, text_value(text, value),
 				   text_quote(quoted, control->name), control->size - 1);
 	return false;
 }
@@ -122,19 +124,20 @@ static bool
 read_step(Spec *spec, const JsonValue *step, int32_t p, int32_t t,
 		  int32_t *actions)
 {
-	int32_t		count = spec->controls.count;
-	char		text[80];
-	bool		good = true;
+	int32_t count = spec->controls.count;
+	char	text[80];
+	bool	good = true;
 
 	if (step->kind != JSON_ARRAY || step->count != count)
 	{
 		text_print(text, sizeof(text), "an array of length %d", step->count);
-		kernel_problem(spec->reader.problems, KERNEL_INVALID, "policies",
-					   "The axes are the policy, its steps, the controls.",
-					   NULL, "policies[%d][%d] must be an array of length %d, "
-					   "an action for each control, not %s", p, t, count,
-					   step->kind == JSON_ARRAY ? text :
-					   text_value(text, step));
+		kernel_problem(
+			spec->reader.problems, KERNEL_INVALID, "policies",
+			"The axes are the policy, its steps, the controls.", NULL,
+			"policies[%d][%d] must be an array of length %d, "
+			"an action for each control, not %s",
+			p, t, count,
+			step->kind == JSON_ARRAY ? text : text_value(text, step));
 		return false;
 	}
 	for (int32_t c = 0; c < count; c++)
@@ -145,9 +148,9 @@ read_step(Spec *spec, const JsonValue *step, int32_t p, int32_t t,
 static bool
 read_policies(Spec *spec, const JsonValue *value)
 {
-	Plan	   *plan = &spec->plan;
-	int32_t		first = spec->reader.problems->count;
-	int32_t		controls = spec->controls.count;
+	Plan   *plan = &spec->plan;
+	int32_t first = spec->reader.problems->count;
+	int32_t controls = spec->controls.count;
 
 	for (int32_t p = 0; p < plan->policy_count; p++)
 	{
@@ -160,16 +163,19 @@ read_policies(Spec *spec, const JsonValue *value)
 		if (policy->kind != JSON_ARRAY || policy->count != plan->length)
 		{
 			kernel_problem(spec->reader.problems, KERNEL_INVALID, "policies",
-						   NULL, "All policies of a model have the same "
-						   "length.", "policies[%d] is not an array of as many "
-						   "steps as policies[0] has, %d", p, plan->length);
+						   NULL,
+						   "All policies of a model have the same "
+						   "length.",
+						   "policies[%d] is not an array of as many "
+						   "steps as policies[0] has, %d",
+						   p, plan->length);
 			continue;
 		}
 		for (int32_t t = 0; t < plan->length; t++)
 		{
 			if (!read_step(spec, &policy->as.elements[t], p, t,
 						   plan->policies +
-						   ((int64_t) p * plan->length + t) * controls))
+							   ((int64_t) p * plan->length + t) * controls))
 				break;
 		}
 	}
@@ -180,8 +186,8 @@ read_policies(Spec *spec, const JsonValue *value)
 static bool
 read_sparse_policies(Spec *spec, Tensor *tensor)
 {
-	int32_t		controls = spec->controls.count;
-	double	   *numbers;
+	int32_t controls = spec->controls.count;
+	double *numbers;
 
 	numbers = reader_allocate(&spec->reader, tensor->layout.elements,
 							  sizeof(double), "policies");
@@ -189,7 +195,7 @@ read_sparse_policies(Spec *spec, Tensor *tensor)
 		return false;
 	for (int64_t i = 0; i < tensor->layout.elements; i++)
 	{
-		JsonValue	value = {.kind = JSON_NUMBER, .as.number = numbers[i]};
+		JsonValue value = {.kind = JSON_NUMBER, .as.number = numbers[i]};
 
 		if (!read_action(spec, &value,
 						 (int32_t) (i / controls / spec->plan.length),
@@ -211,8 +217,8 @@ wrong_rank(Spec *spec, const JsonValue *value)
 		value = &value->as.elements[0];
 	if (rank == 2)
 		hint = "Write a policy of one step as [[action, ...]].";
-	text_print(text, sizeof(text), rank == 0 ? "is empty or no array" :
-			   "has %d axes", rank);
+	text_print(text, sizeof(text),
+			   rank == 0 ? "is empty or no array" : "has %d axes", rank);
 	kernel_problem(spec->reader.problems, KERNEL_INVALID, "policies",
 				   "The axes are the policy, its steps, the controls.", hint,
 				   "policies %s, expected 3 axes", text);
@@ -222,10 +228,12 @@ wrong_rank(Spec *spec, const JsonValue *value)
 static bool
 given_policies(Spec *spec, const JsonValue *value)
 {
-	Tensor		tensor = {.place = {"policies", "policies"}, .value = value,
-		.nonnegative = true,
-		.axes = "The axes are the policy, its steps, the controls."};
-	int32_t		controls = spec->controls.count;
+	Tensor	tensor = {.place = {"policies", "policies"},
+					  .value = value,
+					  .nonnegative = true,
+					  .axes =
+						  "The axes are the policy, its steps, the controls."};
+	int32_t controls = spec->controls.count;
 
 	if (tensor_is_sparse(value) && controls > 0)
 	{
@@ -234,22 +242,22 @@ given_policies(Spec *spec, const JsonValue *value)
 			return false;
 		for (int32_t i = 0; i < 2; i++)
 			(void) layout_add_axis(&tensor.layout, tensor.shape.rank == 3 ?
-								   tensor.shape.sizes[i] : 0);
+													   tensor.shape.sizes[i] :
+													   0);
 		(void) layout_add_axis(&tensor.layout, controls);
 		layout_row_major(&tensor.layout);
 		return tensor_fits(&spec->reader, &tensor) &&
-			allocate_policies(spec, tensor.layout.sizes[0],
-							  (int32_t) tensor.layout.sizes[1]) &&
-			read_sparse_policies(spec, &tensor);
+			   allocate_policies(spec, tensor.layout.sizes[0],
+								 (int32_t) tensor.layout.sizes[1]) &&
+			   read_sparse_policies(spec, &tensor);
 	}
 	if (value->kind != JSON_ARRAY || value->count == 0 ||
 		value->as.elements[0].kind != JSON_ARRAY ||
 		value->as.elements[0].count == 0 ||
 		value->as.elements[0].as.elements[0].kind != JSON_ARRAY)
 		return wrong_rank(spec, value);
-	return allocate_policies(spec, value->count,
-							 value->as.elements[0].count) &&
-		read_policies(spec, value);
+	return allocate_policies(spec, value->count, value->as.elements[0].count) &&
+		   read_policies(spec, value);
 }
 
 /* pymdp checks this list and then enumerates all policies all the same. */
@@ -257,33 +265,36 @@ static void
 check_control_fac_idx(Spec *spec)
 {
 	const JsonValue *value = spec_member(spec, "control_fac_idx");
-	char		text[80];
+	char			 text[80];
 
 	if (value == NULL)
 		return;
 	if (value->kind != JSON_ARRAY)
 	{
-		kernel_problem(spec->reader.problems, KERNEL_INVALID,
-					   "control_fac_idx", NULL, NULL,
+		kernel_problem(spec->reader.problems, KERNEL_INVALID, "control_fac_idx",
+					   NULL, NULL,
 					   "control_fac_idx must be an array of factors, not %s",
 					   text_value(text, value));
 		return;
 	}
 	for (int32_t i = 0; i < value->count; i++)
 	{
-		Variable	factors = {.size = spec->factors.count,
-			.labels = &spec->factors.names};
-		int32_t		f = variable_value(&factors, &value->as.elements[i]);
+		Variable factors = {.size = spec->factors.count,
+							.labels = &spec->factors.names};
+		int32_t	 f = variable_value(&factors, &value->as.elements[i]);
 
 		if (f >= 0 && (!spec->factor[f].fits || spec->factor[f].actions > 1))
 			continue;
 		text_value(text, &value->as.elements[i]);
 		kernel_problem(spec->reader.problems, KERNEL_RANGE, "control_fac_idx",
-					   NULL, "It may list only factors that have more than one "
+					   NULL,
+					   "It may list only factors that have more than one "
 					   "action; leaving it out does the same.",
 					   f < 0 ? "control_fac_idx has an element that is no "
-					   "factor" : "control_fac_idx names factor %d, which has "
-					   "one action", f);
+							   "factor" :
+							   "control_fac_idx names factor %d, which has "
+							   "one action",
+					   f);
 		return;
 	}
 }
@@ -296,7 +307,7 @@ bool
 policies_make(Spec *spec)
 {
 	const JsonValue *value = spec_member(spec, "policies");
-	Group	   *controls = &spec->controls;
+	Group			*controls = &spec->controls;
 
 	check_control_fac_idx(spec);
 	if (spec->controls_bad)
@@ -317,7 +328,7 @@ policies_make(Spec *spec)
 					   "not known");
 		return true;
 	}
-	spec->plan.given = value != NULL ? given_policies(spec, value) :
-		enumerate(spec);
+	spec->plan.given =
+		value != NULL ? given_policies(spec, value) : enumerate(spec);
 	return !spec->reader.failed;
 }

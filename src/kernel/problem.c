@@ -17,9 +17,9 @@
 static void
 text_mend(char *text)
 {
-	size_t length = strlen(text);
-	size_t start = length;
-	size_t wanted = 1;
+	size_t		  length = strlen(text);
+	size_t		  start = length;
+	size_t		  wanted = 1;
 	unsigned char lead;
 
 	while (start > 0 && length - start < 3 && (text[start - 1] & 0xc0) == 0x80)
@@ -53,7 +53,7 @@ text_print(char *buffer, size_t size, const char *format, ...)
 void
 text_add(char *buffer, size_t size, const char *format, ...)
 {
-	size_t length = strlen(buffer);
+	size_t	length = strlen(buffer);
 	va_list args;
 
 	va_start(args, format);
@@ -118,7 +118,7 @@ kernel_problem(KernelProblems *problems, KernelStatus status, const char *path,
 			   const char *detail, const char *hint, const char *format, ...)
 {
 	KernelProblem *problem;
-	va_list args;
+	va_list		   args;
 
 	if (problems->count < INT_MAX)
 		problems->count++;
@@ -147,8 +147,8 @@ void *
 reader_allocate(Reader *reader, int64_t count, size_t size, const char *path)
 {
 	int64_t bytes;
-	char detail[TEXT_SIZE];
-	void *memory;
+	char	detail[TEXT_SIZE];
+	void   *memory;
 
 	if (__builtin_mul_overflow(count, (int64_t) size, &bytes))
 		bytes = INT64_MAX;
@@ -157,8 +157,7 @@ reader_allocate(Reader *reader, int64_t count, size_t size, const char *path)
 		text_print(detail, sizeof(detail),
 				   "It would take %lld bytes; fa_agents.max_model_size is "
 				   "%lld bytes.",
-				   (long long) bytes,
-				   (long long) reader->host->max_model_size);
+				   (long long) bytes, (long long) reader->host->max_model_size);
 		kernel_problem(reader->problems, KERNEL_LIMIT, path, detail,
 					   "Give arrays that are mostly zero in the sparse form "
 					   "{\"shape\", \"default\", \"entries\"}, use fewer "

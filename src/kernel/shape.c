@@ -61,8 +61,8 @@ shape_of_sparse(Reader *reader, const Place *place, const JsonValue *value,
 				Shape *shape)
 {
 	static const char *const keys[] = {"shape", "default", "entries", NULL};
-	const JsonValue *sizes = json_member(value, "shape");
-	char		text[80];
+	const JsonValue			*sizes = json_member(value, "shape");
+	char					 text[80];
 
 	if (!names_check_keys(reader, place->path, value, keys, NULL))
 		return false;
@@ -101,8 +101,8 @@ tensor_shape(Reader *reader, const Place *place, const JsonValue *value,
 			 bool next_allowed, Shape *shape)
 {
 	static const char *const next_keys[] = {"next", NULL};
-	const JsonValue *next = json_member(value, "next");
-	char		text[80];
+	const JsonValue			*next = json_member(value, "next");
+	char					 text[80];
 
 	memset(shape, 0, sizeof(Shape));
 	if (value->kind == JSON_ARRAY)
@@ -111,7 +111,7 @@ tensor_shape(Reader *reader, const Place *place, const JsonValue *value,
 	{
 		shape->form = FORM_NEXT;
 		return names_check_keys(reader, place->path, value, next_keys, NULL) &&
-			shape_of_nested(reader, place, next, 1, shape);
+			   shape_of_nested(reader, place, next, 1, shape);
 	}
 	shape->form = FORM_SPARSE;
 	if (value->kind == JSON_OBJECT)
@@ -139,7 +139,7 @@ layout_add_axis(Layout *layout, int64_t size)
 void
 layout_row_major(Layout *layout)
 {
-	int64_t		stride = 1;
+	int64_t stride = 1;
 
 	for (int32_t i = layout->rank; i-- > 0;)
 	{
@@ -157,8 +157,8 @@ layout_fits(const Layout *layout, const Shape *shape)
 		return false;
 	for (int32_t i = 0; i < shape->rank; i++)
 	{
-		if (shape->sizes[i] != layout->sizes[i] &&
-			shape->sizes[i] != 0 && layout->sizes[i] != 0)
+		if (shape->sizes[i] != layout->sizes[i] && shape->sizes[i] != 0 &&
+			layout->sizes[i] != 0)
 			return false;
 	}
 	return true;
@@ -195,7 +195,7 @@ tensor_fits(Reader *reader, const Tensor *tensor)
 				tensor->layout.rank - skip);
 	if (has_batch_axis(&tensor->layout, &tensor->shape))
 		hint = "Arrays of a pymdp Agent begin with an axis for its batch: "
-			"leave that axis out.";
+			   "leave that axis out.";
 	kernel_problem(reader->problems, KERNEL_INVALID, tensor->place.path,
 				   tensor->axes, hint, "%s%s has shape %s, expected %s",
 				   skip ? "\"next\" of " : "", tensor->place.shown, found,

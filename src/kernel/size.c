@@ -31,14 +31,14 @@ bool
 layout_of_A(const Spec *spec, int32_t m, Layout *layout)
 {
 	const IndexList *parents = &spec->modality[m].parents;
-	int32_t		count = parents->given ? parents->count : spec->factors.count;
+	int32_t count = parents->given ? parents->count : spec->factors.count;
 
 	memset(layout, 0, sizeof(Layout));
 	if (!layout_add_axis(layout, spec->modalities.variables[m].size))
 		return false;
 	for (int32_t k = 0; k < count; k++)
 	{
-		int32_t		parent = parents->given ? parents->items[k] : k;
+		int32_t parent = parents->given ? parents->items[k] : k;
 
 		if (!layout_add_axis(layout, spec->factors.variables[parent].size))
 			return false;
@@ -52,9 +52,9 @@ bool
 layout_of_B(const Spec *spec, int32_t f, Layout *layout)
 {
 	const SpecFactor *factor = &spec->factor[f];
-	int32_t		parents = factor->parents.given ? factor->parents.count : 1;
-	int32_t		controls = factor->controls.given ? factor->controls.count : 1;
-	int64_t		stride;
+	int32_t parents = factor->parents.given ? factor->parents.count : 1;
+	int32_t controls = factor->controls.given ? factor->controls.count : 1;
+	int64_t stride;
 
 	memset(layout, 0, sizeof(Layout));
 	layout->optional = controls;
@@ -62,16 +62,17 @@ layout_of_B(const Spec *spec, int32_t f, Layout *layout)
 		return false;
 	for (int32_t k = 0; k < parents; k++)
 	{
-		int32_t		parent = factor->parents.given ?
-			factor->parents.items[k] : f;
+		int32_t parent = factor->parents.given ? factor->parents.items[k] : f;
 
 		if (!layout_add_axis(layout, spec->factors.variables[parent].size))
 			return false;
 	}
 	for (int32_t k = 0; k < controls; k++)
 	{
-		int64_t		size = factor->controls.given ?
-			spec->controls.variables[factor->controls.items[k]].size : 0;
+		int64_t size =
+			factor->controls.given ?
+				spec->controls.variables[factor->controls.items[k]].size :
+				0;
 
 		if (!layout_add_axis(layout, size))
 			return false;
@@ -155,21 +156,21 @@ own_axis(const SpecFactor *factor, int32_t f)
 static bool
 has_rank(const SpecFactor *factor, int32_t rank)
 {
-	int32_t		states = 1 + factor->parents.count;
+	int32_t states = 1 + factor->parents.count;
 
 	return factor->controls.bad || rank == states ||
-		rank == states + factor->controls.count ||
-		(factor->controls.count == 0 && rank == states + 1);
+		   rank == states + factor->controls.count ||
+		   (factor->controls.count == 0 && rank == states + 1);
 }
 
 /* The number of states that B shows, where nobody has given it. */
 static void
 measure_states(Spec *spec, int32_t f)
 {
-	SpecFactor *factor = &spec->factor[f];
-	Variable   *states = &spec->factors.variables[f];
+	SpecFactor	*factor = &spec->factor[f];
+	Variable	*states = &spec->factors.variables[f];
 	const Shape *shape = &factor->tensor.shape;
-	int64_t		own = own_axis(factor, f);
+	int64_t		 own = own_axis(factor, f);
 
 	if (states->size != 0 || factor->parents.bad ||
 		!has_rank(factor, shape->rank))
@@ -182,7 +183,8 @@ measure_states(Spec *spec, int32_t f)
 	kernel_problem(spec->reader.problems, KERNEL_INVALID,
 				   factor->tensor.place.path,
 				   "The first axis of B is the next state; those after it are "
-				   "the states of the factors that it depends on.", NULL,
+				   "the states of the factors that it depends on.",
+				   NULL,
 				   "the first axis of %s has size %lld, but that of the same "
 				   "states before has size %lld",
 				   factor->tensor.place.shown, (long long) shape->sizes[0],
@@ -193,15 +195,15 @@ measure_states(Spec *spec, int32_t f)
 static void
 measure_B(Spec *spec)
 {
-	const JsonValue **items = group_items(&spec->reader, &spec->factors, "B",
-										  spec_member(spec, "B"));
+	const JsonValue **items =
+		group_items(&spec->reader, &spec->factors, "B", spec_member(spec, "B"));
 
 	for (int32_t f = 0; items != NULL && f < spec->factors.count; f++)
 	{
 		SpecFactor *factor = &spec->factor[f];
 
-		factor->shaped = measure(spec, &spec->factors, f, "B", items[f],
-								 &factor->tensor);
+		factor->shaped =
+			measure(spec, &spec->factors, f, "B", items[f], &factor->tensor);
 		factor->tensor.rows = &spec->factors.variables[f];
 		if (factor->shaped)
 			measure_states(spec, f);
@@ -215,15 +217,15 @@ measure_controls(Spec *spec)
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
 		const SpecFactor *factor = &spec->factor[f];
-		const IndexList *controls = &factor->controls;
-		const Shape *shape = &factor->tensor.shape;
-		int32_t		first = 1 + factor->parents.count;
+		const IndexList	 *controls = &factor->controls;
+		const Shape		 *shape = &factor->tensor.shape;
+		int32_t			  first = 1 + factor->parents.count;
 
 		if (!factor->shaped || factor->parents.bad || controls->bad)
 			continue;
 		for (int32_t k = 0; k < controls->count; k++)
 		{
-			Variable   *control = &spec->controls.variables[controls->items[k]];
+			Variable *control = &spec->controls.variables[controls->items[k]];
 
 			if (shape->rank == first + controls->count)
 				learn_size(control, shape->sizes[first + k]);
@@ -234,7 +236,7 @@ measure_controls(Spec *spec)
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
 		const SpecFactor *factor = &spec->factor[f];
-		const IndexList *controls = &factor->controls;
+		const IndexList	 *controls = &factor->controls;
 
 		if (!factor->shaped || factor->parents.bad || controls->bad ||
 			factor->tensor.shape.rank != 1 + factor->parents.count)
@@ -250,8 +252,8 @@ static void
 describe_axes(Tensor *tensor, const Spec *spec, const char *first,
 			  const IndexList *parents, const IndexList *controls)
 {
-	size_t		size = sizeof(tensor->axes);
-	char		quoted[80];
+	size_t size = sizeof(tensor->axes);
+	char   quoted[80];
 
 	text_print(tensor->axes, size, "The axes are %s", first);
 	for (int32_t k = 0; k < parents->count; k++)
@@ -272,10 +274,10 @@ check_layout(Spec *spec, Tensor *tensor, bool laid_out)
 	if (!laid_out)
 	{
 		kernel_problem(spec->reader.problems, KERNEL_LIMIT, tensor->place.path,
-					   tensor->axes, "Name the dependencies: without them A "
+					   tensor->axes,
+					   "Name the dependencies: without them A "
 					   "depends on all factors.",
-					   "%s has too many axes or elements",
-					   tensor->place.shown);
+					   "%s has too many axes or elements", tensor->place.shown);
 		return false;
 	}
 	return tensor_fits(&spec->reader, tensor) && tensor->layout.elements > 0;
@@ -285,23 +287,23 @@ static void
 check_A(Spec *spec, int32_t m)
 {
 	SpecModality *modality = &spec->modality[m];
-	Tensor	   *tensor = &modality->tensor;
+	Tensor		 *tensor = &modality->tensor;
 
 	if (!modality->shaped || modality->parents.bad)
 		return;
 	describe_axes(tensor, spec, "the outcome", &modality->parents, NULL);
 	if (!check_layout(spec, tensor, layout_of_A(spec, m, &tensor->layout)))
 		return;
-	modality->parent_states = tensor->layout.elements /
-		tensor->layout.sizes[0];
+	modality->parent_states = tensor->layout.elements / tensor->layout.sizes[0];
 	modality->fits = modality->parent_states <= INT32_MAX;
 	if (!modality->fits)
 		kernel_problem(spec->reader.problems, KERNEL_LIMIT, tensor->place.path,
-					   tensor->axes, "Name the dependencies: without them A "
+					   tensor->axes,
+					   "Name the dependencies: without them A "
 					   "depends on all factors.",
 					   "%s has %lld columns, more than the limit of %d",
-					   tensor->place.shown,
-					   (long long) modality->parent_states, INT32_MAX);
+					   tensor->place.shown, (long long) modality->parent_states,
+					   INT32_MAX);
 }
 
 static void
@@ -318,45 +320,47 @@ check_B(Spec *spec, int32_t f)
 	{
 		if (tensor->shape.form == FORM_NEXT &&
 			spec->factors.variables[f].size == 0)
-			kernel_problem(spec->reader.problems, KERNEL_INVALID,
-						   tensor->place.path, "\"next\" shows it only where "
-						   "the factor depends on itself.",
-						   "Give the factor its \"states\".",
-						   "the number of states of %s is not known",
-						   tensor->place.shown);
+			kernel_problem(
+				spec->reader.problems, KERNEL_INVALID, tensor->place.path,
+				"\"next\" shows it only where "
+				"the factor depends on itself.",
+				"Give the factor its \"states\".",
+				"the number of states of %s is not known", tensor->place.shown);
 		return;
 	}
 	factor->actions = 1;
 	for (int32_t axis = 1 + factor->parents.count; axis < tensor->layout.rank;
 		 axis++)
 		factor->actions *= tensor->layout.sizes[axis];
-	factor->parent_states = tensor->layout.elements /
-		tensor->layout.sizes[0] / factor->actions;
+	factor->parent_states =
+		tensor->layout.elements / tensor->layout.sizes[0] / factor->actions;
 	factor->fits = factor->actions <= INT32_MAX;
 	if (!factor->fits)
 		kernel_problem(spec->reader.problems, KERNEL_LIMIT, tensor->place.path,
-					   tensor->axes, NULL, "%s has %lld joint actions, more "
-					   "than the limit of %d", tensor->place.shown,
-					   (long long) factor->actions, INT32_MAX);
+					   tensor->axes, NULL,
+					   "%s has %lld joint actions, more "
+					   "than the limit of %d",
+					   tensor->place.shown, (long long) factor->actions,
+					   INT32_MAX);
 }
 
 /* A control that drives nothing has no array to show its size. */
 static void
 check_controls(Spec *spec)
 {
-	bool		blamed = false;
-	char		quoted[80];
+	bool blamed = false;
+	char quoted[80];
 
 	for (int32_t f = 0; f < spec->factors.count; f++)
 		blamed |= !spec->factor[f].fits;
 	for (int32_t c = 0; !blamed && c < spec->controls.count; c++)
 	{
 		if (spec->controls.variables[c].size == 0)
-			kernel_problem(spec->reader.problems, KERNEL_INVALID, "controls",
-						   NULL, NULL, "control %s drives no factor and has no "
-						   "number of actions",
-						   text_quote(quoted,
-									  spec->controls.variables[c].name));
+			kernel_problem(
+				spec->reader.problems, KERNEL_INVALID, "controls", NULL, NULL,
+				"control %s drives no factor and has no "
+				"number of actions",
+				text_quote(quoted, spec->controls.variables[c].name));
 	}
 }
 

@@ -7,7 +7,7 @@
 
 #include "compile.h"
 
-#define MAX_NAME 255			/* bytes of a name or label */
+#define MAX_NAME 255 /* bytes of a name or label */
 
 const JsonValue *
 spec_member(const Spec *spec, const char *key)
@@ -21,8 +21,8 @@ spec_member(const Spec *spec, const char *key)
 static const char *
 read_label(Spec *spec, const JsonValue *value, const char *path)
 {
-	char	   *text;
-	char		shown[80];
+	char *text;
+	char  shown[80];
 
 	if (value->kind == JSON_STRING && value->as.string[0] != '\0' &&
 		strlen(value->as.string) <= MAX_NAME)
@@ -46,10 +46,10 @@ static bool
 read_labels(Spec *spec, Variable *variable, const char *path,
 			const JsonValue *value)
 {
-	Reader	   *reader = &spec->reader;
+	Reader		*reader = &spec->reader;
 	const char **list;
-	int32_t		repeated;
-	char		quoted[80];
+	int32_t		 repeated;
+	char		 quoted[80];
 
 	list = reader_allocate(reader, value->count, sizeof(char *), path);
 	variable->labels = reader_allocate(reader, 1, sizeof(Names), path);
@@ -75,10 +75,10 @@ void
 variable_set_size(Spec *spec, Variable *variable, const char *path,
 				  const JsonValue *value)
 {
-	int32_t		size = 0;
-	char		text[80];
-	bool		good = true;
-	Names	   *labels = variable->labels;
+	int32_t size = 0;
+	char	text[80];
+	bool	good = true;
+	Names  *labels = variable->labels;
 
 	if (value->kind == JSON_NUMBER && value->as.number >= 1 &&
 		value->as.number <= MAX_COUNT &&
@@ -94,9 +94,10 @@ variable_set_size(Spec *spec, Variable *variable, const char *path,
 	{
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, path, NULL, NULL,
 					   "%s must be a number from 1 to %d or an array of "
-					   "labels, not %s", path, MAX_COUNT,
+					   "labels, not %s",
+					   path, MAX_COUNT,
 					   value->kind == JSON_ARRAY ? "an empty array" :
-					   text_value(text, value));
+												   text_value(text, value));
 		return;
 	}
 	if (variable->size != 0 && variable->size != size)
@@ -117,28 +118,35 @@ variable_set_size(Spec *spec, Variable *variable, const char *path,
 /* The words of one kind of group, in our lists and in pymdp's objects. */
 typedef struct GroupWords
 {
-	const char *list;			/* our key */
-	const char *size;			/* the key of the number of values or labels */
-	const char *object;			/* pymdp's key */
+	const char *list;	/* our key */
+	const char *size;	/* the key of the number of values or labels */
+	const char *object; /* pymdp's key */
 	const char *list_keys[6];
 	const char *object_keys[5];
 } GroupWords;
 
 static const GroupWords words[] = {
-	{"factors", "states", "states",
-		{"name", "states", "depends_on", "controlled_by", "actions", NULL},
-		{"size", "elements", "depends_on", "controlled_by", NULL}},
-	{"modalities", "outcomes", "observations",
-		{"name", "outcomes", "depends_on", NULL},
-		{"size", "elements", "depends_on", NULL}},
-	{"controls", "actions", "controls",
-		{"name", "actions", NULL}, {"size", "elements", NULL}},
+	{"factors",
+	 "states",
+	 "states",
+	 {"name", "states", "depends_on", "controlled_by", "actions", NULL},
+	 {"size", "elements", "depends_on", "controlled_by", NULL}},
+	{"modalities",
+	 "outcomes",
+	 "observations",
+	 {"name", "outcomes", "depends_on", NULL},
+	 {"size", "elements", "depends_on", NULL}},
+	{"controls",
+	 "actions",
+	 "controls",
+	 {"name", "actions", NULL},
+	 {"size", "elements", NULL}},
 };
 
 static const GroupWords *
 words_of(const Group *group)
 {
-	int32_t		i = 0;
+	int32_t i = 0;
 
 	while (strcmp(words[i].list, group->plural) != 0)
 		i++;
@@ -150,7 +158,7 @@ static const char *
 read_name(Spec *spec, const Variable *variable, const JsonValue *object)
 {
 	const JsonValue *name = option_member(object, "name");
-	char		text[80];
+	char			 text[80];
 
 	if (name == NULL)
 		return NULL;
@@ -158,8 +166,10 @@ read_name(Spec *spec, const Variable *variable, const JsonValue *object)
 		strlen(name->as.string) <= MAX_NAME)
 		return name->as.string;
 	kernel_problem(spec->reader.problems, KERNEL_INVALID, variable->path, NULL,
-				   NULL, "the name in %s must be a string of 1 to %d bytes, "
-				   "not %s", variable->path, MAX_NAME, text_value(text, name));
+				   NULL,
+				   "the name in %s must be a string of 1 to %d bytes, "
+				   "not %s",
+				   variable->path, MAX_NAME, text_value(text, name));
 	return NULL;
 }
 
@@ -168,20 +178,21 @@ static bool
 describe_element(Spec *spec, Group *group, const JsonValue *object)
 {
 	const GroupWords *of = words_of(group);
-	Variable   *variable = &group->variables[group->count];
-	const JsonValue *size;
-	const char *name;
-	char		path[96];
-	char		text[80];
+	Variable		 *variable = &group->variables[group->count];
+	const JsonValue	 *size;
+	const char		 *name;
+	char			  path[96];
+	char			  text[80];
 
 	if (!group_add(&spec->reader, group, NULL))
 		return false;
 	if (object->kind != JSON_OBJECT)
 	{
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, variable->path,
-					   NULL, NULL, "%s must be an object {\"name\": ..., "
-					   "\"%s\": ...}, not %s", variable->path, of->size,
-					   text_value(text, object));
+					   NULL, NULL,
+					   "%s must be an object {\"name\": ..., "
+					   "\"%s\": ...}, not %s",
+					   variable->path, of->size, text_value(text, object));
 		return true;
 	}
 	(void) names_check_keys(&spec->reader, variable->path, object,
@@ -205,11 +216,11 @@ static bool
 describe_member(Spec *spec, Group *group, const JsonMember *member)
 {
 	static const char *const keys[] = {"size", "elements"};
-	const GroupWords *of = words_of(group);
-	Variable   *variable = &group->variables[group->count];
-	const JsonValue *size;
-	char		path[96];
-	char		text[80];
+	const GroupWords		*of = words_of(group);
+	Variable				*variable = &group->variables[group->count];
+	const JsonValue			*size;
+	char					 path[96];
+	char					 text[80];
 
 	if (!group_add(&spec->reader, group, member->name))
 		return false;
@@ -218,9 +229,10 @@ describe_member(Spec *spec, Group *group, const JsonMember *member)
 	if (member->value.kind != JSON_OBJECT || strlen(member->name) > MAX_NAME)
 	{
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, variable->path,
-					   NULL, NULL, "%s must be an object {\"size\": ...} or "
-					   "{\"elements\": [...]}, not %s", variable->path,
-					   text_value(text, &member->value));
+					   NULL, NULL,
+					   "%s must be an object {\"size\": ...} or "
+					   "{\"elements\": [...]}, not %s",
+					   variable->path, text_value(text, &member->value));
 		return true;
 	}
 	(void) names_check_keys(&spec->reader, variable->path, &member->value,
@@ -241,21 +253,19 @@ bool
 group_describe(Spec *spec, Group *group, const char *key)
 {
 	const GroupWords *of = words_of(group);
-	const JsonValue *value = spec_member(spec, key);
-	bool		list = strcmp(key, of->list) == 0 && value->kind == JSON_ARRAY;
-	bool		object = strcmp(key, of->object) == 0 &&
-		value->kind == JSON_OBJECT;
-	int32_t		room;
-	char		text[80];
+	const JsonValue	 *value = spec_member(spec, key);
+	bool	list = strcmp(key, of->list) == 0 && value->kind == JSON_ARRAY;
+	bool	object = strcmp(key, of->object) == 0 && value->kind == JSON_OBJECT;
+	int32_t room;
+	char	text[80];
 
-	if ((!list && !object) ||
-		(value->count == 0 && group != &spec->controls))
+	if ((!list && !object) || (value->count == 0 && group != &spec->controls))
 	{
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, key, NULL, NULL,
 					   "%s must be %s, not %s", key,
 					   strcmp(key, of->list) == 0 ? "an array of objects" :
-					   "an object of objects", list || object ? "empty" :
-					   text_value(text, value));
+													"an object of objects",
+					   list || object ? "empty" : text_value(text, value));
 		return false;
 	}
 
@@ -268,9 +278,8 @@ group_describe(Spec *spec, Group *group, const char *key)
 	group->unordered = object && value->count > 1;
 	for (int32_t i = 0; i < value->count; i++)
 	{
-		if (!(object ?
-			  describe_member(spec, group, &value->as.members[i]) :
-			  describe_element(spec, group, &value->as.elements[i])))
+		if (!(object ? describe_member(spec, group, &value->as.members[i]) :
+					   describe_element(spec, group, &value->as.elements[i])))
 			return false;
 	}
 	return group_hash(&spec->reader, group);
@@ -281,17 +290,19 @@ static bool
 group_from_arrays(Spec *spec, Group *group, const char *key)
 {
 	const JsonValue *arrays = spec_member(spec, key);
-	char		hint[TEXT_SIZE];
+	char			 hint[TEXT_SIZE];
 
 	if (arrays == NULL)
-		return false;			/* that it is missing is said elsewhere */
+		return false; /* that it is missing is said elsewhere */
 	if (arrays->kind == JSON_OBJECT)
 	{
-		text_print(hint, sizeof(hint), "List them in order: \"%s\": "
-				   "[{\"name\": ...}, ...].", group->plural);
+		text_print(hint, sizeof(hint),
+				   "List them in order: \"%s\": "
+				   "[{\"name\": ...}, ...].",
+				   group->plural);
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, key, NULL, hint,
-					   "%s is an object by name, but the %s have no names",
-					   key, group->plural);
+					   "%s is an object by name, but the %s have no names", key,
+					   group->plural);
 		return false;
 	}
 	if (arrays->kind != JSON_ARRAY || arrays->count == 0)
@@ -301,8 +312,9 @@ group_from_arrays(Spec *spec, Group *group, const char *key)
 					   group->noun);
 		return false;
 	}
-	if (!group_begin(&spec->reader, group, arrays->count <= MAX_VARIABLES ?
-					 arrays->count : 3 * MAX_VARIABLES))
+	if (!group_begin(&spec->reader, group,
+					 arrays->count <= MAX_VARIABLES ? arrays->count :
+													  3 * MAX_VARIABLES))
 		return false;
 	for (int32_t i = 0; i < arrays->count; i++)
 	{
@@ -316,8 +328,8 @@ static bool
 make_group(Spec *spec, Group *group, const char *arrays)
 {
 	const GroupWords *of = words_of(group);
-	bool		list = spec_member(spec, of->list) != NULL;
-	bool		object = spec_member(spec, of->object) != NULL;
+	bool			  list = spec_member(spec, of->list) != NULL;
+	bool			  object = spec_member(spec, of->object) != NULL;
 
 	if (list && object)
 	{
@@ -336,11 +348,11 @@ bool
 spec_variables(Spec *spec)
 {
 	static const char *const arrays[] = {"A", "B"};
-	bool		good = true;
+	bool					 good = true;
 
-	spec->factors = (Group) {.noun = "factor", .plural = "factors"};
-	spec->modalities = (Group) {.noun = "modality", .plural = "modalities"};
-	spec->controls = (Group) {.noun = "control", .plural = "controls"};
+	spec->factors = (Group){.noun = "factor", .plural = "factors"};
+	spec->modalities = (Group){.noun = "modality", .plural = "modalities"};
+	spec->controls = (Group){.noun = "control", .plural = "controls"};
 	for (int32_t i = 0; i < lengthof(arrays); i++)
 	{
 		if (spec_member(spec, arrays[i]) != NULL)

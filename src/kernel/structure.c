@@ -14,9 +14,9 @@ static int32_t
 read_index(Spec *spec, const char *path, int32_t at, const JsonValue *value,
 		   const Group *group)
 {
-	int32_t		index = -1;
-	char		hint[TEXT_SIZE] = "";
-	char		text[80];
+	int32_t index = -1;
+	char	hint[TEXT_SIZE] = "";
+	char	text[80];
 
 	if (value->kind == JSON_NUMBER && value->as.number >= 0 &&
 		value->as.number < group->count &&
@@ -30,8 +30,10 @@ read_index(Spec *spec, const char *path, int32_t at, const JsonValue *value,
 		names_hint(hint, sizeof(hint), group->names.names, group->count,
 				   value->as.string);
 	else
-		text_print(hint, sizeof(hint), "The number of %s is %d; they count "
-				   "from 0.", group->plural, group->count);
+		text_print(hint, sizeof(hint),
+				   "The number of %s is %d; they count "
+				   "from 0.",
+				   group->plural, group->count);
 	kernel_problem(spec->reader.problems,
 				   value->kind == JSON_NUMBER ? KERNEL_RANGE : KERNEL_INVALID,
 				   path, NULL, hint, "%s[%d] is %s, which is no %s", path, at,
@@ -44,26 +46,26 @@ static void
 index_list_read(Spec *spec, const char *path, const JsonValue *value,
 				const Group *group, IndexList *list)
 {
-	bool	   *seen;
-	char		text[80];
+	bool *seen;
+	char  text[80];
 
 	list->given = list->bad = true;
 	if (value->kind != JSON_ARRAY)
 	{
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, path, NULL, NULL,
-					   "%s must be an array of %s, not %s", path,
-					   group->plural, text_value(text, value));
+					   "%s must be an array of %s, not %s", path, group->plural,
+					   text_value(text, value));
 		return;
 	}
-	list->items = reader_allocate(&spec->reader, group->count,
-								  sizeof(int32_t), path);
+	list->items =
+		reader_allocate(&spec->reader, group->count, sizeof(int32_t), path);
 	seen = reader_allocate(&spec->reader, group->count, sizeof(bool), path);
 	if (list->items == NULL || seen == NULL)
 		return;
 	for (int32_t i = 0; i < value->count; i++)
 	{
-		int32_t		index = read_index(spec, path, i, &value->as.elements[i],
-									   group);
+		int32_t index =
+			read_index(spec, path, i, &value->as.elements[i], group);
 
 		if (index < 0)
 			return;
@@ -97,7 +99,7 @@ read_said(Spec *spec, const Variable *variable, const char *key,
 		  const Group *group, IndexList *list)
 {
 	const JsonValue *value = option_member(variable->said, key);
-	char		path[96];
+	char			 path[96];
 
 	if (value == NULL)
 		return;
@@ -115,11 +117,11 @@ static void
 read_by_index(Spec *spec, const char *key, const Group *of, int32_t i,
 			  const JsonValue *value, const Group *group, IndexList *list)
 {
-	IndexList	indices = {0};
-	Place		place;
-	char		detail[TEXT_SIZE];
-	char		one[100];
-	char		other[100];
+	IndexList indices = {0};
+	Place	  place;
+	char	  detail[TEXT_SIZE];
+	char	  one[100];
+	char	  other[100];
 
 	place_of(&place, key, of, i);
 	index_list_read(spec, place.path, value, group, &indices);
@@ -137,12 +139,15 @@ read_by_index(Spec *spec, const char *key, const Group *of, int32_t i,
 		return;
 	text_list(one, sizeof(one), list->items, list->count);
 	text_list(other, sizeof(other), indices.items, indices.count);
-	text_print(detail, sizeof(detail), "The one says %s, the other %s, as "
-			   "indices.", one, other);
+	text_print(detail, sizeof(detail),
+			   "The one says %s, the other %s, as "
+			   "indices.",
+			   one, other);
 	kernel_problem(spec->reader.problems, KERNEL_INVALID, place.path, detail,
 				   "Leave out one of them.", "%s.%s and %s disagree",
-				   of->variables[i].path, group == &spec->factors ?
-				   "depends_on" : "controlled_by", place.shown);
+				   of->variables[i].path,
+				   group == &spec->factors ? "depends_on" : "controlled_by",
+				   place.shown);
 	list->bad = true;
 }
 
@@ -150,13 +155,13 @@ static void
 structure_by_index(Spec *spec)
 {
 	const char *const keys[] = {"A_dependencies", "B_dependencies",
-		"B_action_dependencies"};
+								"B_action_dependencies"};
 	const Group *of[] = {&spec->modalities, &spec->factors, &spec->factors};
 	const Group *to[] = {&spec->factors, &spec->factors, &spec->controls};
 
 	for (int32_t k = 0; k < lengthof(keys); k++)
 	{
-		const JsonValue *value = spec_member(spec, keys[k]);
+		const JsonValue	 *value = spec_member(spec, keys[k]);
 		const JsonValue **items;
 
 		if (value == NULL || (k == 2 && spec->controls_bad))
@@ -164,8 +169,9 @@ structure_by_index(Spec *spec)
 		items = group_items(&spec->reader, of[k], keys[k], value);
 		for (int32_t i = 0; i < of[k]->count; i++)
 		{
-			IndexList  *list = k == 0 ? &spec->modality[i].parents :
-				k == 1 ? &spec->factor[i].parents : &spec->factor[i].controls;
+			IndexList *list = k == 0 ? &spec->modality[i].parents :
+							  k == 1 ? &spec->factor[i].parents :
+									   &spec->factor[i].controls;
 
 			if (items == NULL)
 				list->given = list->bad = true;
@@ -183,7 +189,7 @@ controls_by_index(const Spec *spec)
 {
 	const JsonValue *lists = spec_member(spec, "B_action_dependencies");
 	const JsonValue *sizes = spec_member(spec, "num_controls");
-	int32_t		count = 0;
+	int32_t			 count = 0;
 
 	if (lists == NULL)
 		return 0;
@@ -212,7 +218,7 @@ add_mentioned(Spec *spec, const JsonValue *list, int32_t room)
 	for (int32_t i = 0; list->kind == JSON_ARRAY && i < list->count; i++)
 	{
 		const JsonValue *name = &list->as.elements[i];
-		int32_t		j = 0;
+		int32_t			 j = 0;
 
 		if (name->kind != JSON_STRING)
 			continue;
@@ -235,8 +241,8 @@ static bool
 controls_by_mention(Spec *spec)
 {
 	const JsonValue *lists = spec_member(spec, "B_action_dependencies");
-	int32_t		by_index = controls_by_index(spec);
-	int64_t		room = by_index + (int64_t) spec->factors.count;
+	int32_t			 by_index = controls_by_index(spec);
+	int64_t			 room = by_index + (int64_t) spec->factors.count;
 
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
@@ -251,17 +257,17 @@ controls_by_mention(Spec *spec)
 		return false;
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
-		const Variable *factor = &spec->factors.variables[f];
+		const Variable	*factor = &spec->factors.variables[f];
 		const JsonValue *list = option_member(factor->said, "controlled_by");
-		const JsonValue own = {.kind = JSON_STRING, .as.string = factor->name};
-		const JsonValue itself = {.kind = JSON_ARRAY, .count = 1,
-			.as.elements = &own};
+		const JsonValue	 own = {.kind = JSON_STRING, .as.string = factor->name};
+		const JsonValue	 itself = {
+			 .kind = JSON_ARRAY, .count = 1, .as.elements = &own};
 
 		if (list == NULL && lists != NULL)
 			list = lists->kind == JSON_ARRAY && f < lists->count ?
-				&lists->as.elements[f] : lists;
-		if (!add_mentioned(spec, list != NULL ? list : &itself,
-						   (int32_t) room))
+					   &lists->as.elements[f] :
+					   lists;
+		if (!add_mentioned(spec, list != NULL ? list : &itself, (int32_t) room))
 			return false;
 	}
 
@@ -295,9 +301,9 @@ any_controlled_by(const Spec *spec)
 static bool
 own_controls(Spec *spec)
 {
-	Group	   *controls = &spec->controls;
-	bool		by_place = !any_controlled_by(spec) &&
-		controls->count == spec->factors.count;
+	Group *controls = &spec->controls;
+	bool   by_place =
+		!any_controlled_by(spec) && controls->count == spec->factors.count;
 
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
@@ -334,9 +340,9 @@ own_controls(Spec *spec)
 static bool
 name_controls(Spec *spec)
 {
-	Group	   *controls = &spec->controls;
-	int32_t    *drives = reader_allocate(&spec->reader, controls->count,
-										 sizeof(int32_t), "controls");
+	Group	*controls = &spec->controls;
+	int32_t *drives = reader_allocate(&spec->reader, controls->count,
+									  sizeof(int32_t), "controls");
 
 	if (drives == NULL)
 		return false;
@@ -350,7 +356,7 @@ name_controls(Spec *spec)
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
 		const IndexList *list = &spec->factor[f].controls;
-		const Variable *factor = &spec->factors.variables[f];
+		const Variable	*factor = &spec->factors.variables[f];
 
 		if (list->count == 1 && drives[list->items[0]] == 1 &&
 			!controls->variables[list->items[0]].named &&
@@ -369,10 +375,10 @@ name_controls(Spec *spec)
 static void
 read_factor_actions(Spec *spec, int32_t f)
 {
-	const Variable *factor = &spec->factors.variables[f];
+	const Variable	*factor = &spec->factors.variables[f];
 	const IndexList *controls = &spec->factor[f].controls;
 	const JsonValue *actions = option_member(factor->said, "actions");
-	char		path[96];
+	char			 path[96];
 
 	if (actions == NULL || controls->bad)
 		return;
@@ -391,15 +397,15 @@ read_factor_actions(Spec *spec, int32_t f)
 static void
 read_control_sizes(Spec *spec)
 {
-	const JsonValue *sizes = spec_member(spec, "num_controls");
+	const JsonValue	 *sizes = spec_member(spec, "num_controls");
 	const JsonValue **items = NULL;
-	Place		place;
+	Place			  place;
 
 	for (int32_t f = 0; f < spec->factors.count; f++)
 		read_factor_actions(spec, f);
 	if (sizes != NULL)
-		items = group_items(&spec->reader, &spec->controls, "num_controls",
-							sizes);
+		items =
+			group_items(&spec->reader, &spec->controls, "num_controls", sizes);
 	for (int32_t c = 0; items != NULL && c < spec->controls.count; c++)
 	{
 		place_of(&place, "num_controls", &spec->controls, c);
@@ -417,9 +423,10 @@ default_parents(Spec *spec)
 {
 	for (int32_t i = 0; i < spec->factors.count + spec->modalities.count; i++)
 	{
-		bool		factor = i < spec->factors.count;
-		IndexList  *list = factor ? &spec->factor[i].parents :
-			&spec->modality[i - spec->factors.count].parents;
+		bool	   factor = i < spec->factors.count;
+		IndexList *list = factor ?
+							  &spec->factor[i].parents :
+							  &spec->modality[i - spec->factors.count].parents;
 
 		if (list->given)
 			continue;
@@ -446,7 +453,7 @@ read_all_said(Spec *spec)
 		read_said(spec, &spec->factors.variables[f], "depends_on",
 				  &spec->factors, &spec->factor[f].parents);
 		if (spec->controls_bad)
-			spec->factor[f].controls = (IndexList) {true, true, 0, NULL};
+			spec->factor[f].controls = (IndexList){true, true, 0, NULL};
 		else
 			read_said(spec, &spec->factors.variables[f], "controlled_by",
 					  &spec->controls, &spec->factor[f].controls);

@@ -11,27 +11,27 @@
 
 #include "compile.h"
 
-#define MAX_COMPLAINTS 3		/* problems reported for one array */
+#define MAX_COMPLAINTS 3 /* problems reported for one array */
 
 /* ---------- walking over nested lists ---------- */
 
 typedef enum WalkGoal
 {
-	WALK_COUNT,					/* count the numbers that are not zero */
-	WALK_ENTRIES,				/* and list them */
-	WALK_DENSE					/* put all numbers in their places */
+	WALK_COUNT,	  /* count the numbers that are not zero */
+	WALK_ENTRIES, /* and list them */
+	WALK_DENSE	  /* put all numbers in their places */
 } WalkGoal;
 
 typedef struct Walk
 {
-	Reader	   *reader;
+	Reader		 *reader;
 	const Tensor *tensor;
-	WalkGoal	goal;
-	int32_t		complaints;
-	int32_t		indices[MAX_RANK];	/* where it stands */
-	int64_t		count;
-	Entry	   *entries;
-	double	   *dense;
+	WalkGoal	  goal;
+	int32_t		  complaints;
+	int32_t		  indices[MAX_RANK]; /* where it stands */
+	int64_t		  count;
+	Entry		 *entries;
+	double		 *dense;
 } Walk;
 
 /* Adds a problem at the first so many indices of where the walk stands. */
@@ -40,8 +40,8 @@ walk_complain(Walk *walk, KernelStatus status, int32_t indices,
 			  const char *what)
 {
 	const Tensor *tensor = walk->tensor;
-	int32_t		first = tensor->shape.form == FORM_NEXT ? 1 : 0;
-	char		path[160];
+	int32_t		  first = tensor->shape.form == FORM_NEXT ? 1 : 0;
+	char		  path[160];
 
 	text_print(path, sizeof(path), "%s%s", tensor->place.path,
 			   first ? ".next" : "");
@@ -57,7 +57,7 @@ static const char *
 number_fault(const Tensor *tensor, const JsonValue *value, char buffer[160],
 			 KernelStatus *status)
 {
-	char		text[80];
+	char text[80];
 
 	*status = KERNEL_INVALID;
 	if (value->kind != JSON_NUMBER)
@@ -66,9 +66,9 @@ number_fault(const Tensor *tensor, const JsonValue *value, char buffer[160],
 	else
 	{
 		*status = KERNEL_RANGE;
-		if (!isfinite(value->as.number))
-			text_print(buffer, 160, "is too large for a double precision "
-					   "number");
+		if (!(fabs(value->as.number) <= MAX_NUMBER))
+			text_print(buffer, 160, "is too large: numbers may be up to %g",
+					   MAX_NUMBER);
 		else if (tensor->nonnegative && value->as.number < 0)
 			text_print(buffer, 160, "is %.10g, but must not be negative",
 					   value->as.number);
@@ -82,8 +82,8 @@ static void
 walk_number(Walk *walk, const JsonValue *value, int64_t position)
 {
 	KernelStatus status;
-	char		buffer[160];
-	const char *fault = number_fault(walk->tensor, value, buffer, &status);
+	char		 buffer[160];
+	const char	*fault = number_fault(walk->tensor, value, buffer, &status);
 
 	if (fault != NULL)
 	{
@@ -95,8 +95,7 @@ walk_number(Walk *walk, const JsonValue *value, int64_t position)
 	else if (value->as.number != 0)
 	{
 		if (walk->goal == WALK_ENTRIES)
-			walk->entries[walk->count] =
-				(Entry) {position, value->as.number};
+			walk->entries[walk->count] = (Entry){position, value->as.number};
 		walk->count++;
 	}
 }
@@ -106,15 +105,17 @@ static void
 walk_next(Walk *walk, const JsonValue *value, int64_t position)
 {
 	const Tensor *tensor = walk->tensor;
-	int32_t		row = variable_value(tensor->rows, value);
-	char		what[240];
-	char		text[80];
-	char		quoted[80];
+	int32_t		  row = variable_value(tensor->rows, value);
+	char		  what[240];
+	char		  text[80];
+	char		  quoted[80];
 
 	if (row < 0)
 	{
-		text_print(what, sizeof(what), "is %s, but the states of %s are 0 "
-				   "to %d", text_value(text, value),
+		text_print(what, sizeof(what),
+				   "is %s, but the states of %s are 0 "
+				   "to %d",
+				   text_value(text, value),
 				   text_quote(quoted, tensor->rows->name),
 				   tensor->rows->size - 1);
 		walk_complain(walk, KERNEL_RANGE, tensor->shape.rank, what);
@@ -122,7 +123,7 @@ walk_next(Walk *walk, const JsonValue *value, int64_t position)
 	}
 	position += row * tensor->layout.strides[0];
 	if (walk->goal == WALK_ENTRIES)
-		walk->entries[walk->count] = (Entry) {position, 1.0};
+		walk->entries[walk->count] = (Entry){position, 1.0};
 	walk->count++;
 }
 
@@ -130,18 +131,22 @@ static void
 walk_axis(Walk *walk, const JsonValue *value, int32_t axis, int64_t position)
 {
 	const Tensor *tensor = walk->tensor;
-	int64_t		size = tensor->shape.sizes[axis];
-	char		what[160];
-	char		text[80];
+	int64_t		  size = tensor->shape.sizes[axis];
+	char		  what[160];
+	char		  text[80];
 
 	if (value->kind != JSON_ARRAY || value->count != size)
 	{
 		if (value->kind == JSON_ARRAY)
-			text_print(what, sizeof(what), "has length %d, but its neighbours "
-					   "have length %lld", value->count, (long long) size);
+			text_print(what, sizeof(what),
+					   "has length %d, but its neighbours "
+					   "have length %lld",
+					   value->count, (long long) size);
 		else
-			text_print(what, sizeof(what), "must be an array of length %lld, "
-					   "not %s", (long long) size, text_value(text, value));
+			text_print(what, sizeof(what),
+					   "must be an array of length %lld, "
+					   "not %s",
+					   (long long) size, text_value(text, value));
 		walk_complain(walk, KERNEL_INVALID, axis, what);
 		return;
 	}
@@ -177,8 +182,7 @@ walk_all(Walk *walk)
 bool
 tensor_count(Reader *reader, const Tensor *tensor, int64_t *nonzero)
 {
-	Walk		walk = {.reader = reader, .tensor = tensor,
-		.goal = WALK_COUNT};
+	Walk walk = {.reader = reader, .tensor = tensor, .goal = WALK_COUNT};
 
 	if (!walk_all(&walk))
 		return false;
@@ -196,16 +200,15 @@ static bool
 entries_sort(Reader *reader, Entries *entries, int64_t positions,
 			 const char *path)
 {
-	Entry	   *from = entries->items;
-	Entry	   *to = reader_allocate(reader, entries->count, sizeof(Entry),
-									 path);
-	Entry	   *last;
+	Entry *from = entries->items;
+	Entry *to = reader_allocate(reader, entries->count, sizeof(Entry), path);
+	Entry *last;
 
 	if (to == NULL)
 		return false;
 	for (int shift = 0; shift < 63 && (positions - 1) >> shift > 0; shift += 8)
 	{
-		int64_t		starts[257] = {0};
+		int64_t starts[257] = {0};
 
 		for (int64_t i = 0; i < entries->count; i++)
 			starts[(from[i].position >> shift & 0xff) + 1]++;
@@ -230,17 +233,19 @@ static void
 read_entry(Walk *walk, const JsonValue *entry, int32_t number)
 {
 	const Tensor *tensor = walk->tensor;
-	int32_t		rank = tensor->shape.rank;
-	int64_t		position = 0;
-	char		what[200];
-	char		text[160];
-	KernelStatus status;
-	const char *fault;
+	int32_t		  rank = tensor->shape.rank;
+	int64_t		  position = 0;
+	char		  what[200];
+	char		  text[160];
+	KernelStatus  status;
+	const char	 *fault;
 
 	if (entry->kind != JSON_ARRAY || entry->count != rank + 1)
 	{
-		text_print(what, sizeof(what), "entry %d of %s must be an array of %d "
-				   "indices and a value", number, tensor->place.path, rank);
+		text_print(what, sizeof(what),
+				   "entry %d of %s must be an array of %d "
+				   "indices and a value",
+				   number, tensor->place.path, rank);
 		kernel_problem(walk->reader->problems, KERNEL_INVALID,
 					   tensor->place.path, NULL, NULL, "%s", what);
 		walk->complaints++;
@@ -257,9 +262,9 @@ read_entry(Walk *walk, const JsonValue *entry, int32_t number)
 			kernel_problem(walk->reader->problems, KERNEL_RANGE,
 						   tensor->place.path, NULL, NULL,
 						   "entry %d of %s has %s as index %d, which counts "
-						   "from 0 to %lld", number, tensor->place.path,
-						   text_value(text, index), i,
-						   (long long) tensor->shape.sizes[i] - 1);
+						   "from 0 to %lld",
+						   number, tensor->place.path, text_value(text, index),
+						   i, (long long) tensor->shape.sizes[i] - 1);
 			walk->complaints++;
 			return;
 		}
@@ -268,14 +273,14 @@ read_entry(Walk *walk, const JsonValue *entry, int32_t number)
 	fault = number_fault(tensor, &entry->as.elements[rank], text, &status);
 	if (fault != NULL)
 	{
-		kernel_problem(walk->reader->problems, status, tensor->place.path,
-					   NULL, NULL, "the value of entry %d of %s %s", number,
+		kernel_problem(walk->reader->problems, status, tensor->place.path, NULL,
+					   NULL, "the value of entry %d of %s %s", number,
 					   tensor->place.path, fault);
 		walk->complaints++;
 		return;
 	}
 	walk->entries[walk->count++] =
-		(Entry) {position, entry->as.elements[rank].as.number};
+		(Entry){position, entry->as.elements[rank].as.number};
 }
 
 /* Two entries of one place say two things. */
@@ -283,11 +288,11 @@ static bool
 entries_differ(Reader *reader, const Tensor *tensor, const Entries *entries)
 {
 	const Layout *layout = &tensor->layout;
-	char		place[160];
+	char		  place[160];
 
 	for (int64_t i = 1; i < entries->count; i++)
 	{
-		int64_t		position = entries->items[i].position;
+		int64_t position = entries->items[i].position;
 
 		if (position != entries->items[i - 1].position)
 			continue;
@@ -310,10 +315,10 @@ read_sparse(Reader *reader, const Tensor *tensor, Walk *walk, Entries *entries)
 {
 	const JsonValue *rest = json_member(tensor->value, "default");
 	const JsonValue *list = json_member(tensor->value, "entries");
-	const char *path = tensor->place.path;
-	KernelStatus status;
-	char		text[160];
-	const char *fault;
+	const char		*path = tensor->place.path;
+	KernelStatus	 status;
+	char			 text[160];
+	const char		*fault;
 
 	fault = rest != NULL ? number_fault(tensor, rest, text, &status) : NULL;
 	if (fault != NULL)
@@ -354,8 +359,7 @@ bool
 tensor_entries(Reader *reader, const Tensor *tensor, int64_t room,
 			   Entries *entries)
 {
-	Walk		walk = {.reader = reader, .tensor = tensor,
-		.goal = WALK_ENTRIES};
+	Walk walk = {.reader = reader, .tensor = tensor, .goal = WALK_ENTRIES};
 	const char *path = tensor->place.path;
 	int64_t		kept = 0;
 	bool		good;
@@ -390,9 +394,9 @@ tensor_entries(Reader *reader, const Tensor *tensor, int64_t room,
 bool
 tensor_dense(Reader *reader, const Tensor *tensor, double *out)
 {
-	Walk		walk = {.reader = reader, .tensor = tensor,
-		.goal = WALK_DENSE, .dense = out};
-	Entries		entries;
+	Walk walk = {
+		.reader = reader, .tensor = tensor, .goal = WALK_DENSE, .dense = out};
+	Entries entries;
 
 	if (tensor->shape.form == FORM_NESTED)
 		return walk_all(&walk);

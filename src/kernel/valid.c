@@ -14,14 +14,14 @@ static bool
 within(const KernelModel *model, KernelOffset offset, int64_t count,
 	   size_t size)
 {
-	int64_t		bytes;
-	int64_t		end;
+	int64_t bytes;
+	int64_t end;
 
-	return count >= 0 && offset >= sizeof(KernelModel) &&
-		offset <= INT64_MAX && offset % 8 == 0 &&
-		!__builtin_mul_overflow(count, (int64_t) size, &bytes) &&
-		!__builtin_add_overflow((int64_t) offset, bytes, &end) &&
-		end <= model->size;
+	return count >= 0 && offset >= sizeof(KernelModel) && offset <= INT64_MAX &&
+		   offset % 8 == 0 &&
+		   !__builtin_mul_overflow(count, (int64_t) size, &bytes) &&
+		   !__builtin_add_overflow((int64_t) offset, bytes, &end) &&
+		   end <= model->size;
 }
 
 /* Likewise, or absent. */
@@ -36,9 +36,9 @@ static bool
 string_valid(const KernelModel *model, KernelOffset offset)
 {
 	return offset >= sizeof(KernelModel) &&
-		offset < (KernelOffset) model->size &&
-		memchr(KERNEL_AT(model, char, offset), '\0',
-			   (size_t) model->size - offset) != NULL;
+		   offset < (KernelOffset) model->size &&
+		   memchr(KERNEL_AT(model, char, offset), '\0',
+				  (size_t) model->size - offset) != NULL;
 }
 
 static bool
@@ -57,10 +57,10 @@ labels_valid(const KernelModel *model, KernelOffset labels, int64_t count)
 }
 
 static bool
-matrix_valid(const KernelModel *model, const KernelMatrix *matrix,
-			 int64_t rows, int64_t columns)
+matrix_valid(const KernelModel *model, const KernelMatrix *matrix, int64_t rows,
+			 int64_t columns)
 {
-	int64_t		entries;
+	int64_t entries;
 
 	if (matrix->rows != rows || matrix->columns != columns || rows < 1 ||
 		columns < 1 || __builtin_mul_overflow(rows, columns, &entries))
@@ -85,7 +85,7 @@ indices_valid(const KernelModel *model, KernelOffset list, int32_t count,
 		return false;
 	for (int32_t i = 0; i < count; i++)
 	{
-		int32_t		index = KERNEL_AT(model, int32_t, list)[i];
+		int32_t index = KERNEL_AT(model, int32_t, list)[i];
 
 		if (index < 0 || index >= limit)
 			return false;
@@ -96,73 +96,70 @@ indices_valid(const KernelModel *model, KernelOffset list, int32_t count,
 static bool
 modality_valid(const KernelModel *model, const KernelModality *modality)
 {
-	int64_t		states = modality->parent_states;
-	int64_t		count;
+	int64_t states = modality->parent_states;
+	int64_t count;
 
-	return modality->outcomes > 0 &&
-		string_valid(model, modality->name) &&
-		labels_valid(model, modality->labels, modality->outcomes) &&
-		indices_valid(model, modality->parents, modality->parent_count,
-					  model->factor_count) &&
-		matrix_valid(model, &modality->A, modality->outcomes, states) &&
-		matrix_valid(model, &modality->log_A, states, modality->outcomes) &&
-		!__builtin_mul_overflow(states, (int64_t) modality->outcomes,
-								&count) &&
-		within(model, modality->ambiguity, states, sizeof(double)) &&
-		within(model, modality->C,
-			   (int64_t) model->policy_length * modality->outcomes,
-			   sizeof(double)) &&
-		within_or_none(model, modality->pA, count, sizeof(double)) &&
-		within_or_none(model, modality->gain_A, count, sizeof(double));
+	return modality->outcomes > 0 && string_valid(model, modality->name) &&
+		   labels_valid(model, modality->labels, modality->outcomes) &&
+		   indices_valid(model, modality->parents, modality->parent_count,
+						 model->factor_count) &&
+		   matrix_valid(model, &modality->A, modality->outcomes, states) &&
+		   matrix_valid(model, &modality->log_A, states, modality->outcomes) &&
+		   !__builtin_mul_overflow(states, (int64_t) modality->outcomes,
+								   &count) &&
+		   within(model, modality->ambiguity, states, sizeof(double)) &&
+		   within(model, modality->C,
+				  (int64_t) model->policy_length * modality->outcomes,
+				  sizeof(double)) &&
+		   within_or_none(model, modality->pA, count, sizeof(double)) &&
+		   within_or_none(model, modality->gain_A, count, sizeof(double));
 }
 
 static bool
 factor_valid(const KernelModel *model, const KernelFactor *factor)
 {
-	int64_t		columns;
-	int64_t		count;
+	int64_t columns;
+	int64_t count;
 
 	return factor->states > 0 && string_valid(model, factor->name) &&
-		labels_valid(model, factor->labels, factor->states) &&
-		indices_valid(model, factor->parents, factor->parent_count,
-					  model->factor_count) &&
-		indices_valid(model, factor->controls, factor->control_count,
-					  model->control_count) &&
-		!__builtin_mul_overflow(factor->actions, factor->parent_states,
-								&columns) &&
-		matrix_valid(model, &factor->B, factor->states, columns) &&
-		!__builtin_mul_overflow(columns, (int64_t) factor->states, &count) &&
-		within_or_none(model, factor->H, factor->states, sizeof(double)) &&
-		within_or_none(model, factor->I,
-					   (int64_t) model->inductive_depth * factor->states,
-					   sizeof(double)) &&
-		within_or_none(model, factor->pB, count, sizeof(double)) &&
-		within_or_none(model, factor->gain_B, count, sizeof(double));
+		   labels_valid(model, factor->labels, factor->states) &&
+		   indices_valid(model, factor->parents, factor->parent_count,
+						 model->factor_count) &&
+		   indices_valid(model, factor->controls, factor->control_count,
+						 model->control_count) &&
+		   !__builtin_mul_overflow(factor->actions, factor->parent_states,
+								   &columns) &&
+		   matrix_valid(model, &factor->B, factor->states, columns) &&
+		   !__builtin_mul_overflow(columns, (int64_t) factor->states, &count) &&
+		   within_or_none(model, factor->H, factor->states, sizeof(double)) &&
+		   within_or_none(model, factor->I,
+						  (int64_t) model->inductive_depth * factor->states,
+						  sizeof(double)) &&
+		   within_or_none(model, factor->pB, count, sizeof(double)) &&
+		   within_or_none(model, factor->gain_B, count, sizeof(double));
 }
 
 static bool
-moves_valid(const KernelModel *model, const KernelMoves *moves,
-			int32_t parents)
+moves_valid(const KernelModel *model, const KernelMoves *moves, int32_t parents)
 {
 	return within(model, moves->starts, (int64_t) model->policy_length + 1,
 				  sizeof(int32_t)) &&
-		within(model, moves->actions, moves->count, sizeof(int32_t)) &&
-		within(model, moves->parents, (int64_t) moves->count * parents,
-			   sizeof(int32_t)) &&
-		indices_valid(model, moves->of_branch, model->branch_count,
-					  moves->count);
+		   within(model, moves->actions, moves->count, sizeof(int32_t)) &&
+		   within(model, moves->parents, (int64_t) moves->count * parents,
+				  sizeof(int32_t)) &&
+		   indices_valid(model, moves->of_branch, model->branch_count,
+						 moves->count);
 }
 
 static bool
-views_valid(const KernelModel *model, const KernelViews *views,
-			int32_t parents)
+views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
 {
 	return within(model, views->starts, (int64_t) model->policy_length + 1,
 				  sizeof(int32_t)) &&
-		within(model, views->moves, (int64_t) views->count * parents,
-			   sizeof(int32_t)) &&
-		indices_valid(model, views->of_branch, model->branch_count,
-					  views->count);
+		   within(model, views->moves, (int64_t) views->count * parents,
+				  sizeof(int32_t)) &&
+		   indices_valid(model, views->of_branch, model->branch_count,
+						 views->count);
 }
 
 static bool
@@ -201,7 +198,7 @@ bool
 kernel_model_valid(const void *block, size_t size)
 {
 	const KernelModel *model = block;
-	int64_t		steps;
+	int64_t			   steps;
 
 	if (size < sizeof(KernelModel) || (uintptr_t) block % 8 != 0 ||
 		model->magic != KERNEL_MAGIC || model->layout != KERNEL_LAYOUT ||
@@ -214,23 +211,23 @@ kernel_model_valid(const void *block, size_t size)
 	steps = (int64_t) model->policy_length + 1;
 	return within(model, model->factors, model->factor_count,
 				  sizeof(KernelFactor)) &&
-		within(model, model->modalities, model->modality_count,
-			   sizeof(KernelModality)) &&
-		within(model, model->controls, model->control_count,
-			   sizeof(KernelControl)) &&
-		within(model, model->moves, model->factor_count,
-			   sizeof(KernelMoves)) &&
-		within(model, model->views, model->modality_count,
-			   sizeof(KernelViews)) &&
-		within(model, model->D, model->belief_size, sizeof(double)) &&
-		within(model, model->log_E, model->policy_count, sizeof(double)) &&
-		within(model, model->policies,
-			   (int64_t) model->policy_count * model->policy_length,
-			   (size_t) model->control_count * sizeof(int32_t)) &&
-		indices_valid(model, model->leaf_of_policy, model->policy_count,
-					  model->branch_count) &&
-		within(model, model->branch_starts, steps, sizeof(int32_t)) &&
-		within(model, model->branch_parent, model->branch_count,
-			   sizeof(int32_t)) &&
-		variables_valid(model);
+		   within(model, model->modalities, model->modality_count,
+				  sizeof(KernelModality)) &&
+		   within(model, model->controls, model->control_count,
+				  sizeof(KernelControl)) &&
+		   within(model, model->moves, model->factor_count,
+				  sizeof(KernelMoves)) &&
+		   within(model, model->views, model->modality_count,
+				  sizeof(KernelViews)) &&
+		   within(model, model->D, model->belief_size, sizeof(double)) &&
+		   within(model, model->log_E, model->policy_count, sizeof(double)) &&
+		   within(model, model->policies,
+				  (int64_t) model->policy_count * model->policy_length,
+				  (size_t) model->control_count * sizeof(int32_t)) &&
+		   indices_valid(model, model->leaf_of_policy, model->policy_count,
+						 model->branch_count) &&
+		   within(model, model->branch_starts, steps, sizeof(int32_t)) &&
+		   within(model, model->branch_parent, model->branch_count,
+				  sizeof(int32_t)) &&
+		   variables_valid(model);
 }

@@ -16,12 +16,12 @@ read_labelled(Reader *reader, const Place *place, const JsonMember *member,
 			  const Variable *variable, bool nonnegative, double *out,
 			  bool *seen)
 {
-	JsonValue	label = {.kind = JSON_STRING, .as.string = member->name};
-	int32_t		index = variable_value(variable, &label);
+	JsonValue		 label = {.kind = JSON_STRING, .as.string = member->name};
+	int32_t			 index = variable_value(variable, &label);
 	const JsonValue *value = &member->value;
-	char		hint[TEXT_SIZE] = "";
-	char		quoted[80];
-	char		text[80];
+	char			 hint[TEXT_SIZE] = "";
+	char			 quoted[80];
+	char			 text[80];
 
 	text_quote(quoted, member->name);
 	if (index < 0)
@@ -30,8 +30,10 @@ read_labelled(Reader *reader, const Place *place, const JsonMember *member,
 			names_hint(hint, sizeof(hint), variable->labels->names,
 					   variable->size, member->name);
 		kernel_problem(reader->problems, KERNEL_INVALID, place->path, NULL,
-					   hint, "%s names %s, which is not among the values of "
-					   "\"%s\"", place->shown, quoted, variable->name);
+					   hint,
+					   "%s names %s, which is not among the values of "
+					   "\"%s\"",
+					   place->shown, quoted, variable->name);
 	}
 	else if (seen[index])
 		kernel_problem(reader->problems, KERNEL_INVALID, place->path, NULL,
@@ -40,10 +42,10 @@ read_labelled(Reader *reader, const Place *place, const JsonMember *member,
 		kernel_problem(reader->problems, KERNEL_INVALID, place->path, NULL,
 					   NULL, "%s: %s must be a number, not %s", place->shown,
 					   quoted, text_value(text, value));
-	else if (!isfinite(value->as.number))
+	else if (!(fabs(value->as.number) <= MAX_NUMBER))
 		kernel_problem(reader->problems, KERNEL_RANGE, place->path, NULL, NULL,
-					   "%s: %s is too large for a double precision number",
-					   place->shown, quoted);
+					   "%s: %s is too large: numbers may be up to %g",
+					   place->shown, quoted, MAX_NUMBER);
 	else if (nonnegative && value->as.number < 0)
 		kernel_problem(reader->problems, KERNEL_RANGE, place->path, NULL, NULL,
 					   "%s: %s is %.10g, but must not be negative",
@@ -62,9 +64,9 @@ static bool
 read_labels(Reader *reader, const Place *place, const JsonValue *value,
 			const Variable *variable, bool nonnegative, double *out)
 {
-	bool	   *seen = reader_allocate(reader, variable->size, sizeof(bool),
-									   place->path);
-	int32_t		first = reader->problems->count;
+	bool *seen =
+		reader_allocate(reader, variable->size, sizeof(bool), place->path);
+	int32_t first = reader->problems->count;
 
 	if (seen == NULL)
 		return false;
@@ -84,8 +86,8 @@ static bool
 vector_read(Reader *reader, const Place *place, const JsonValue *value,
 			const Variable *variable, bool nonnegative, double *out)
 {
-	Tensor		tensor = {.place = *place, .value = value,
-		.nonnegative = nonnegative};
+	Tensor tensor = {
+		.place = *place, .value = value, .nonnegative = nonnegative};
 
 	if (value->kind == JSON_OBJECT && !tensor_is_sparse(value))
 		return read_labels(reader, place, value, variable, nonnegative, out);
@@ -93,8 +95,8 @@ vector_read(Reader *reader, const Place *place, const JsonValue *value,
 		return false;
 	(void) layout_add_axis(&tensor.layout, variable->size);
 	layout_row_major(&tensor.layout);
-	text_print(tensor.axes, sizeof(tensor.axes),
-			   "\"%s\" has %d values.", variable->name, variable->size);
+	text_print(tensor.axes, sizeof(tensor.axes), "\"%s\" has %d values.",
+			   variable->name, variable->size);
 	return tensor_fits(reader, &tensor) && tensor_dense(reader, &tensor, out);
 }
 
@@ -103,8 +105,8 @@ static double *
 read_sparse_rows(Reader *reader, const Place *place, const JsonValue *value,
 				 const Variable *outcomes, int32_t *rows)
 {
-	Tensor		tensor = {.place = *place, .value = value};
-	double	   *out;
+	Tensor	tensor = {.place = *place, .value = value};
+	double *out;
 
 	if (!tensor_shape(reader, place, value, false, &tensor.shape))
 		return NULL;
@@ -126,10 +128,10 @@ static double *
 read_rows(Reader *reader, const Place *place, const JsonValue *value,
 		  const Variable *outcomes)
 {
-	Place		row;
-	double	   *out = reader_allocate(reader,
-									  (int64_t) value->count * outcomes->size,
-									  sizeof(double), place->path);
+	Place	row;
+	double *out =
+		reader_allocate(reader, (int64_t) value->count * outcomes->size,
+						sizeof(double), place->path);
 
 	for (int32_t i = 0; out != NULL && i < value->count; i++)
 	{
@@ -152,9 +154,9 @@ vector_C(Reader *reader, const Place *place, const JsonValue *value,
 		 const Variable *outcomes, int32_t steps, double *out)
 {
 	const JsonValue *shape = json_member(value, "shape");
-	size_t		row_bytes = (size_t) outcomes->size * sizeof(double);
-	int32_t		rows = 1;
-	const double *all = out;
+	size_t			 row_bytes = (size_t) outcomes->size * sizeof(double);
+	int32_t			 rows = 1;
+	const double	*all = out;
 
 	if (value->kind == JSON_ARRAY && value->count > 0 &&
 		(value->as.elements[0].kind == JSON_ARRAY ||
@@ -180,7 +182,7 @@ bool
 vector_D(Reader *reader, const Place *place, const JsonValue *value,
 		 const Variable *states, double *out)
 {
-	double		sum = 0;
+	double sum = 0;
 
 	if (!vector_read(reader, place, value, states, true, out))
 		return false;
@@ -204,7 +206,8 @@ all_binary(Reader *reader, const Place *place, const double *values,
 		kernel_problem(reader->problems, KERNEL_RANGE, place->path, NULL,
 					   "1 marks a state that is a goal, 0 one that is not.",
 					   "%s has an element %.10g, but its elements must be 0 "
-					   "or 1", place->shown, values[i]);
+					   "or 1",
+					   place->shown, values[i]);
 		return false;
 	}
 	return true;
@@ -216,7 +219,7 @@ vector_H(Reader *reader, const Place *place, const JsonValue *value,
 		 const Variable *states, double *out)
 {
 	return vector_read(reader, place, value, states, false, out) &&
-		all_binary(reader, place, out, states->size);
+		   all_binary(reader, place, out, states->size);
 }
 
 /* The reachability matrix of a factor as pymdp makes it, [depth][S]. */
@@ -224,7 +227,7 @@ bool
 vector_I(Reader *reader, const Place *place, const JsonValue *value,
 		 int32_t states, int32_t *depth, double **out)
 {
-	Tensor		tensor = {.place = *place, .value = value};
+	Tensor tensor = {.place = *place, .value = value};
 
 	if (!tensor_shape(reader, place, value, false, &tensor.shape))
 		return false;
@@ -239,7 +242,7 @@ vector_I(Reader *reader, const Place *place, const JsonValue *value,
 	*out = reader_allocate(reader, tensor.layout.elements, sizeof(double),
 						   place->path);
 	return *out != NULL && tensor_dense(reader, &tensor, *out) &&
-		all_binary(reader, place, *out, tensor.layout.elements);
+		   all_binary(reader, place, *out, tensor.layout.elements);
 }
 
 /* The weights of the policies, as their logarithms. */
@@ -247,9 +250,8 @@ bool
 vector_E(Reader *reader, const JsonValue *value, int32_t policies,
 		 double *log_E)
 {
-	Tensor		tensor = {.place = {"E", "E"}, .value = value,
-		.nonnegative = true};
-	bool		positive = false;
+	Tensor tensor = {.place = {"E", "E"}, .value = value, .nonnegative = true};
+	bool   positive = false;
 
 	if (!tensor_shape(reader, &tensor.place, value, false, &tensor.shape))
 		return false;
@@ -279,8 +281,8 @@ vector_rates(Reader *reader, const char *key, const JsonValue *value,
 			 const Group *group, double *out)
 {
 	const JsonValue **items;
-	int32_t		first = reader->problems->count;
-	char		text[80];
+	int32_t			  first = reader->problems->count;
+	char			  text[80];
 
 	items = reader_allocate(reader, group->count, sizeof(JsonValue *), key);
 	if (items == NULL)
@@ -294,16 +296,18 @@ vector_rates(Reader *reader, const char *key, const JsonValue *value,
 		if (items[i] == NULL)
 			continue;
 		if (items[i]->kind == JSON_NUMBER && items[i]->as.number >= 0 &&
-			isfinite(items[i]->as.number))
+			items[i]->as.number <= MAX_NUMBER)
 		{
 			out[i] = items[i]->as.number + 0.0;
 			continue;
 		}
-		kernel_problem(reader->problems, items[i]->kind == JSON_NUMBER ?
-					   KERNEL_RANGE : KERNEL_INVALID, key, NULL, NULL,
+		kernel_problem(reader->problems,
+					   items[i]->kind == JSON_NUMBER ? KERNEL_RANGE :
+													   KERNEL_INVALID,
+					   key, NULL, NULL,
 					   "%s has a rate that is %s, but a rate must be a number "
-					   "that is not negative", key,
-					   text_value(text, items[i]));
+					   "from 0 to %g",
+					   key, text_value(text, items[i]), MAX_NUMBER);
 		break;
 	}
 	return items != NULL && reader->problems->count == first;

@@ -9,7 +9,7 @@
 #include "support.h"
 #include "tap.h"
 
-static KernelHost host;
+static KernelHost	  host;
 static KernelProblems problems;
 
 /* Counts what the parser asks for. */
@@ -32,40 +32,43 @@ parse(const char *text, JsonValue *value)
 static void
 is_number(const char *text, double expected)
 {
-	JsonValue	value;
+	JsonValue value;
 
 	ok(parse(text, &value) == KERNEL_OK && value.kind == JSON_NUMBER &&
-	   value.as.number == expected &&
-	   signbit(value.as.number) == signbit(expected), "number %.40s", text);
+		   value.as.number == expected &&
+		   signbit(value.as.number) == signbit(expected),
+	   "number %.40s", text);
 }
 
 static void
 is_string(const char *text, const char *expected)
 {
-	JsonValue	value;
+	JsonValue value;
 
 	ok(parse(text, &value) == KERNEL_OK && value.kind == JSON_STRING &&
-	   strcmp(value.as.string, expected) == 0, "string %.40s", text);
+		   strcmp(value.as.string, expected) == 0,
+	   "string %.40s", text);
 }
 
 /* The text may hold line ends, which have no place in a test's name. */
 static void
 is_refused(const char *text, const char *part)
 {
-	static int	number = 0;
-	JsonValue	value;
+	static int number = 0;
+	JsonValue  value;
 
 	number++;
 	if (!ok(parse(text, &value) == KERNEL_INVALID && problems.count == 1 &&
-			strstr(problems.items[0].message, part) != NULL,
-			"refused %d: %s", number, part) && problems.count > 0)
+				strstr(problems.items[0].message, part) != NULL,
+			"refused %d: %s", number, part) &&
+		problems.count > 0)
 		printf("# %s\n", problems.items[0].message);
 }
 
 static void
 test_numbers(void)
 {
-	char		text[64];
+	char text[64];
 
 	is_number("0", 0);
 	is_number("-0", -0.0);
@@ -82,17 +85,16 @@ test_numbers(void)
 	is_number("1.7976931348623157e308", DBL_MAX);
 	is_number("1e999", HUGE_VAL);
 	is_number("-1e999", -HUGE_VAL);
-	is_number("0.000000000000000000000000000000000000000000000000001",
-			  1e-51);
+	is_number("0.000000000000000000000000000000000000000000000000001", 1e-51);
 
 	/* the quick way must round as strtod does */
 	srand(1);
 	for (int i = 0; i < 2000; i++)
 	{
-		JsonValue	value;
+		JsonValue value;
 
-		snprintf(text, sizeof(text), "%d.%0*d ", rand() % 1000,
-				 1 + rand() % 9, rand() % 1000000);
+		snprintf(text, sizeof(text), "%d.%0*d ", rand() % 1000, 1 + rand() % 9,
+				 rand() % 1000000);
 		if (parse(text, &value) != KERNEL_OK ||
 			value.as.number != strtod(text, NULL))
 		{
@@ -125,17 +127,19 @@ test_strings(void)
 static void
 test_values(void)
 {
-	JsonValue	value;
+	JsonValue		 value;
 	const JsonValue *member;
 
 	ok(parse(" { \"a\" : [ 1 , true , false , null ] , \"b\" : {} } ",
-			 &value) == KERNEL_OK, "an object");
+			 &value) == KERNEL_OK,
+	   "an object");
 	member = json_member(&value, "a");
 	ok(member != NULL && member->kind == JSON_ARRAY && member->count == 4 &&
-	   member->as.elements[0].as.number == 1 &&
-	   member->as.elements[1].kind == JSON_TRUE &&
-	   member->as.elements[2].kind == JSON_FALSE &&
-	   member->as.elements[3].kind == JSON_NULL, "its array");
+		   member->as.elements[0].as.number == 1 &&
+		   member->as.elements[1].kind == JSON_TRUE &&
+		   member->as.elements[2].kind == JSON_FALSE &&
+		   member->as.elements[3].kind == JSON_NULL,
+	   "its array");
 	member = json_member(&value, "b");
 	ok(member != NULL && member->kind == JSON_OBJECT && member->count == 0,
 	   "its empty object");
@@ -143,17 +147,19 @@ test_values(void)
 	ok(json_member(member, "a") == NULL, "no member of an empty object");
 	ok(parse("[]", &value) == KERNEL_OK && value.count == 0, "empty array");
 	ok(parse("[[1],[2,[3]]]", &value) == KERNEL_OK &&
-	   value.as.elements[1].as.elements[1].as.elements[0].as.number == 3,
+		   value.as.elements[1].as.elements[1].as.elements[0].as.number == 3,
 	   "nested arrays");
 }
 
 static void
 test_refused(void)
 {
-	static const char *const texts[] = {"", " ", "x", "tru", "nul", "[", "[1",
-		"[1,]", "[,1]", "[1 2]", "{", "{1:2}", "{\"a\"}", "{\"a\":}",
-		"{\"a\":1,}", "01", "1.", ".5", "-", "+1", "1e", "0x10", "NaN",
-		"Infinity", "-Infinity", "'a'", "[1]]", "1 1", "\"a\" b"};
+	static const char *const texts[] = {
+		"",			 " ",		 "x",		   "tru",	"nul",	  "[",
+		"[1",		 "[1,]",	 "[,1]",	   "[1 2]", "{",	  "{1:2}",
+		"{\"a\"}",	 "{\"a\":}", "{\"a\":1,}", "01",	"1.",	  ".5",
+		"-",		 "+1",		 "1e",		   "0x10",	"NaN",	  "Infinity",
+		"-Infinity", "'a'",		 "[1]]",	   "1 1",	"\"a\" b"};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		is_refused(texts[i], "invalid JSON at byte");
@@ -163,9 +169,9 @@ test_refused(void)
 static void
 test_limits(void)
 {
-	char		deep[2 * JSON_MAX_DEPTH + 8];
-	JsonValue	value;
-	char	   *large;
+	char	  deep[2 * JSON_MAX_DEPTH + 8];
+	JsonValue value;
+	char	 *large;
 
 	for (int depth = JSON_MAX_DEPTH; depth <= JSON_MAX_DEPTH + 1; depth++)
 	{
@@ -173,7 +179,7 @@ test_limits(void)
 		memset(deep + depth, ']', (size_t) depth);
 		deep[2 * depth] = '\0';
 		ok(parse(deep, &value) ==
-		   (depth <= JSON_MAX_DEPTH ? KERNEL_OK : KERNEL_LIMIT),
+			   (depth <= JSON_MAX_DEPTH ? KERNEL_OK : KERNEL_LIMIT),
 		   "%d levels", depth);
 	}
 	ok(strstr(problems.items[0].message, "too deep") != NULL,
@@ -183,8 +189,10 @@ test_limits(void)
 	large = malloc(JSON_MAX_BYTES + 1);
 	memset(large, ' ', JSON_MAX_BYTES + 1);
 	ok(json_parse(&host, large, JSON_MAX_BYTES + 1, &value, &problems) ==
-	   KERNEL_LIMIT && strstr(problems.items[0].message, "67108865") != NULL &&
-	   strstr(problems.items[0].hint, "sparse") != NULL, "one byte too many");
+			   KERNEL_LIMIT &&
+		   strstr(problems.items[0].message, "67108865") != NULL &&
+		   strstr(problems.items[0].hint, "sparse") != NULL,
+	   "one byte too many");
 	free(large);
 }
 
@@ -192,10 +200,10 @@ test_limits(void)
 static void
 test_memory(void)
 {
-	int			count = 1000000;
-	char	   *text = malloc(2 * (size_t) count + 2);
-	KernelHost	counting = host;
-	JsonValue	value;
+	int		   count = 1000000;
+	char	  *text = malloc(2 * (size_t) count + 2);
+	KernelHost counting = host;
+	JsonValue  value;
 
 	for (int i = 0; i < count; i++)
 		memcpy(text + 2 * i, i == 0 ? "[1" : ",1", 2);
@@ -203,8 +211,9 @@ test_memory(void)
 	counting.allocate = counting_allocate;
 	asked = 0;
 	problems.count = 0;
-	ok(json_parse(&counting, text, 2 * (size_t) count + 1, &value,
-				  &problems) == KERNEL_OK && value.count == count,
+	ok(json_parse(&counting, text, 2 * (size_t) count + 1, &value, &problems) ==
+			   KERNEL_OK &&
+		   value.count == count,
 	   "a million numbers");
 	ok(asked <= 33 * (size_t) count, "in 32 bytes each");
 	free(text);
@@ -221,7 +230,7 @@ no_memory(void *context, size_t size)
 int
 main(void)
 {
-	JsonValue	value;
+	JsonValue value;
 
 	test_host(&host);
 	test_numbers();

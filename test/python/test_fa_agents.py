@@ -288,6 +288,25 @@ def test_steps_as_pymdp(conn, name):
             np.testing.assert_allclose(got, step[column], rtol=0, atol=1e-9)
 
 
+@needs_pymdp
+def test_agent_of_pymdp(conn):
+    """An Agent and what load() made of it take the same steps, as near as single precision lets the Agent."""
+    given = several_controls()
+    arrays = {k: [jnp.asarray(x) for x in given.pop(k)] for k in ("A", "B")}
+    agent = Agent(**arrays, **given, C=[jnp.array([0., 1.]), jnp.array([1., 0.])], policy_len=2, gamma=2.0)
+    agent_id = fa_agents.load(conn, agent, params={"history": ["belief", "q_pi"]})
+    prior, got = agent.D, []
+    for observation in ([0, 1], [1, 1], [1, 0]):
+        belief = agent.infer_states([jnp.array([[o]]) for o in observation], prior)
+        q_pi, _ = agent.infer_policies(belief)
+        action, = conn.execute("SELECT action FROM \"Fa test\".fa_step(%s, %s)", (agent_id, observation)).fetchone()
+        prior = agent.update_empirical_prior(agent.encode_multi_actions(jnp.array([action])), belief)
+        got.append((np.concatenate([np.asarray(b)[0, -1] for b in belief]), np.asarray(q_pi[0])))
+    for (belief, q_pi), row in zip(got, fa_agents.history(conn, agent_id).itertuples()):
+        np.testing.assert_allclose(row.belief, belief, atol=1e-5)
+        np.testing.assert_allclose(row.q_pi, q_pi, atol=1e-5)
+
+
 def test_load_names_and_versions(conn):
     made = fa_agents.spec(kept(**two_factors()))
     first, second = fa_agents.load(conn, made), fa_agents.load(conn, made)

@@ -74,6 +74,26 @@ SELECT jsonb_array_length(s#>'{factors,0,states}') AS states,
 	jsonb_array_length(s#>'{B,0,next}') AS rows
 FROM fa_spec_grid(100, 1000) s;
 
+-- the compiler takes all of them, up to the largest
+SELECT count(problem) AS problems
+FROM unnest(ARRAY[
+		fa_spec_grid(1, 1, stay => false),
+		fa_spec_grid(4, 6, walls => '{5,9}', noise => 0.1, success => 0.8),
+		fa_spec_grid(2, 2, success => 0),
+		fa_spec_grid(100, 1000),
+		fa_spec_tmaze(),
+		fa_spec_tmaze(reward_condition => 1, dependent_outcomes => true),
+		fa_spec_cue_chain(),
+		fa_spec_cue_chain(1, cue2_state => 2, reward_condition => 1),
+		fa_spec_graph(7, '{{0,1},{0,2},{0,3},{3,4},{3,5},{3,6}}'),
+		fa_spec_graph(2, '{}', object => 2),
+		fa_spec_graph(1000, '{{0,999}}', policy_len => 1)]) AS spec,
+	fa_model_check(spec) AS problem;
+-- what is changed with || stays a spec
+SELECT count(problem) AS problems
+FROM fa_model_check(fa_spec_grid(5, 5) || '{"use_inductive": true,
+	"inductive_depth": 9, "H": [{"r4c4": 1}], "gamma": 4}') AS problem;
+
 -- they are immutable, parallel workers may call them, and nulls come through
 SELECT proname, provolatile, proparallel, proisstrict
 FROM pg_proc WHERE proname LIKE 'fa\_spec\_%' ORDER BY proname;
