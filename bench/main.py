@@ -79,7 +79,7 @@ def run_scenario(conn: psycopg.Connection, name: str, quick: bool, results: list
     try:
         module.run(bench)
         return True
-    except (psycopg.Error, RuntimeError):
+    except Exception:
         traceback.print_exc()
         return False
     finally:
@@ -107,6 +107,8 @@ def main() -> int:
     failed = []
     with psycopg.connect(autocommit=True) as conn:
         machine = describe_machine(conn, quick)
+        if machine["settings"]["checkpoint_timeout"] != "1d":
+            sys.exit("bench: the server does not have the settings of bench/postgresql.conf; start by make bench")
         print(f"{machine['cpu']}, {machine['value']} cores, PostgreSQL {machine['postgresql']}", flush=True)
         if machine["load_at_start"] > 0.5:
             print(f"The machine is busy (load {machine['load_at_start']}): the figures will be noisy.", flush=True)

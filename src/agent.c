@@ -33,74 +33,94 @@ PG_FUNCTION_INFO_V1(fa_agent_set_model);
 PG_FUNCTION_INFO_V1(fa_agent_fork);
 
 /* Members of params that are ours; all others are numbers of the model. */
-static const char *const own_params[] = {"seed", "world", "belief", "history", NULL};
+static const char *const own_params[] = {"seed", "world", "belief", "history",
+										 NULL};
 
 /* What params say, ready to be stored. */
 typedef struct AgentParams
 {
-	Jsonb	   *params;
-	double	   *packed;			/* overridden numbers, or NULL */
-	int32		packed_length;
-	double	   *belief;			/* [belief_size]: the initial belief */
-	int16		history;		/* HISTORY_* bits */
-	bool		has_seed;
-	int64		seed;
-	ModelRow	world;			/* id 0: none named */
+	Jsonb	*params;
+	double	*packed; /* overridden numbers, or NULL */
+	int32	 packed_length;
+	double	*belief;  /* [belief_size]: the initial belief */
+	int16	 history; /* HISTORY_* bits */
+	bool	 has_seed;
+	int64	 seed;
+	ModelRow world; /* id 0: none named */
 } AgentParams;
 
 enum
 {
-	NEW_AGENT_ID, NEW_NAME, NEW_MODEL_ID, NEW_WORLD_ID, NEW_OWNER, NEW_PARAMS,
-	NEW_SEED, NEW_HISTORY, NEW_MODEL_DIGEST, NEW_WORLD_DIGEST, NEW_PARAMETERS,
-	NEW_BELIEF, NEW_COLUMNS
+	NEW_AGENT_ID,
+	NEW_NAME,
+	NEW_MODEL_ID,
+	NEW_WORLD_ID,
+	NEW_OWNER,
+	NEW_PARAMS,
+	NEW_SEED,
+	NEW_HISTORY,
+	NEW_MODEL_DIGEST,
+	NEW_WORLD_DIGEST,
+	NEW_PARAMETERS,
+	NEW_BELIEF,
+	NEW_COLUMNS
 };
 
 static const struct
 {
 	const char *name;
 	Oid			type;
-}			new_columns[NEW_COLUMNS] = {
-	{"agent_id", INT8OID}, {"name", TEXTOID}, {"model_id", INT8OID},
-	{"world_id", INT8OID}, {"owner", REGROLEOID}, {"params", JSONBOID},
-	{"seed", INT8OID}, {"history", INT2OID}, {"model_digest", BYTEAOID},
-	{"world_digest", BYTEAOID}, {"parameters", FLOAT8ARRAYOID},
+} new_columns[NEW_COLUMNS] = {
+	{"agent_id", INT8OID},
+	{"name", TEXTOID},
+	{"model_id", INT8OID},
+	{"world_id", INT8OID},
+	{"owner", REGROLEOID},
+	{"params", JSONBOID},
+	{"seed", INT8OID},
+	{"history", INT2OID},
+	{"model_digest", BYTEAOID},
+	{"world_digest", BYTEAOID},
+	{"parameters", FLOAT8ARRAYOID},
 	{"belief", FLOAT8ARRAYOID},
 };
 
 static Statement insert_agent_statement = {
 	"INSERT INTO @.fa_agent (agent_id, name, model_id, world_id, owner, params)"
 	" SELECT agent_id, name, model_id, world_id, owner, params FROM new_agents",
-	0, {0}
-};
+	0,
+	{0}};
 static Statement insert_belief_statement = {
 	"INSERT INTO @.fa_belief (agent_id, model_id, world_id, seed, owner, history,"
 	" paused, model_digest, world_digest, parameters, trial, step, belief)"
 	" SELECT agent_id, model_id, world_id, seed, owner, history, false,"
 	" model_digest, world_digest, parameters, 0, 0, belief FROM new_agents",
-	0, {0}
-};
+	0,
+	{0}};
 static Statement name_statement = {
-	"SELECT 1 FROM @.fa_agent WHERE name" EQ "$1", 1, {TEXTOID}
-};
+	"SELECT 1 FROM @.fa_agent WHERE name" EQ "$1", 1, {TEXTOID}};
 static Statement pause_statement = {
 	"UPDATE @.fa_belief SET paused = $2 WHERE agent_id" EQ "ANY ($1)"
-	" AND paused OPERATOR(pg_catalog.<>) $2", 2, {INT8ARRAYOID, BOOLOID}
-};
+	" AND paused OPERATOR(pg_catalog.<>) $2",
+	2,
+	{INT8ARRAYOID, BOOLOID}};
 static Statement set_model_belief_statement = {
 	"UPDATE @.fa_belief SET model_id = $2, model_digest = $3, parameters = $4"
-	" WHERE agent_id" EQ "$1", 4, {INT8OID, INT8OID, BYTEAOID, FLOAT8ARRAYOID}
-};
+	" WHERE agent_id" EQ "$1",
+	4,
+	{INT8OID, INT8OID, BYTEAOID, FLOAT8ARRAYOID}};
 static Statement set_model_agent_statement = {
-	"UPDATE @.fa_agent SET model_id = $2 WHERE agent_id" EQ "$1", 2, {INT8OID, INT8OID}
-};
+	"UPDATE @.fa_agent SET model_id = $2 WHERE agent_id" EQ "$1",
+	2,
+	{INT8OID, INT8OID}};
 static Statement params_statement = {
-	"SELECT params FROM @.fa_agent WHERE agent_id" EQ "$1", 1, {INT8OID}
-};
+	"SELECT params FROM @.fa_agent WHERE agent_id" EQ "$1", 1, {INT8OID}};
 static Statement fork_agent_statement = {
 	"INSERT INTO @.fa_agent (agent_id, model_id, world_id, owner, params, forked_from)"
 	" SELECT $2, model_id, world_id, $3, $4, agent_id FROM @.fa_agent"
-	" WHERE agent_id" EQ "$1", 4, {INT8OID, INT8OID, REGROLEOID, JSONBOID}
-};
+	" WHERE agent_id" EQ "$1",
+	4,
+	{INT8OID, INT8OID, REGROLEOID, JSONBOID}};
 static Statement fork_belief_statement = {
 	"INSERT INTO @.fa_belief (agent_id, model_id, world_id, seed, owner, history,"
 	" paused, model_digest, world_digest, parameters, trial, step, vfe, action,"
@@ -108,21 +128,24 @@ static Statement fork_belief_statement = {
 	" SELECT $2, model_id, world_id, COALESCE($4, seed), $3, $5, paused,"
 	" model_digest, world_digest, $6, trial, step, vfe, action, world_state,"
 	" observation, did, before, belief FROM @.fa_belief WHERE agent_id" EQ "$1",
-	6, {INT8OID, INT8OID, REGROLEOID, INT8OID, INT2OID, FLOAT8ARRAYOID}
-};
+	6,
+	{INT8OID, INT8OID, REGROLEOID, INT8OID, INT2OID, FLOAT8ARRAYOID}};
 static Statement fork_learned_statement = {
 	"INSERT INTO @.fa_learned (agent_id, part, counts)"
 	" SELECT $2, part, counts FROM @.fa_learned WHERE agent_id" EQ "$1",
-	2, {INT8OID, INT8OID}
-};
+	2,
+	{INT8OID, INT8OID}};
 static Statement merge_statement = {
-	"SELECT $1 OPERATOR(pg_catalog.||) $2", 2, {JSONBOID, JSONBOID}
-};
+	"SELECT $1 OPERATOR(pg_catalog.||) $2", 2, {JSONBOID, JSONBOID}};
 static Statement drop_statements[] = {
 	{"DELETE FROM @.fa_belief WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
 	{"DELETE FROM @.fa_agent WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
-	{"DELETE FROM @.fa_learned WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
-	{"DELETE FROM @.fa_observation WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
+	{"DELETE FROM @.fa_learned WHERE agent_id" EQ "ANY ($1)",
+	 1,
+	 {INT8ARRAYOID}},
+	{"DELETE FROM @.fa_observation WHERE agent_id" EQ "ANY ($1)",
+	 1,
+	 {INT8ARRAYOID}},
 	{"DELETE FROM @.fa_key WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
 };
 
@@ -131,10 +154,12 @@ static Statement drop_statements[] = {
 void
 agent_unknown(int64 agent_id)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("agent " INT64_FORMAT " does not exist", agent_id),
-			 errhint("Create agents by fa_agent_create; table fa_agent lists yours.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNDEFINED_OBJECT),
+		 errmsg("agent " INT64_FORMAT " does not exist", agent_id),
+		 errhint(
+			 "Create agents by fa_agent_create; table fa_agent lists yours.")));
 	pg_unreachable();
 }
 
@@ -151,8 +176,8 @@ agent_require_owner(const Call *call, int64 agent_id, Oid owner)
 static int
 compare_int64(const void *a, const void *b)
 {
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
 
 	return x < y ? -1 : x > y ? 1 : 0;
 }
@@ -161,16 +186,19 @@ compare_int64(const void *a, const void *b)
 int64 *
 agent_ids_sorted(ArrayType *array, int *count)
 {
-	int64	   *ids = array_to_int64(array, count, "agent_ids");
+	int64 *ids = array_to_int64(array, count, "agent_ids");
 
 	qsort(ids, *count, sizeof(int64), compare_int64);
 	for (int i = 1; i < *count; i++)
 	{
 		if (ids[i] == ids[i - 1])
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("agent " INT64_FORMAT " is listed more than once", ids[i]),
-					 errhint("Give each agent id once; use SELECT DISTINCT where they come from a query.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("agent " INT64_FORMAT " is listed more than once",
+						ids[i]),
+				 errhint(
+					 "Give each agent id once; use SELECT DISTINCT where they come from a query.")));
 	}
 	return ids;
 }
@@ -180,28 +208,30 @@ agent_ids_sorted(ArrayType *array, int *count)
 static void
 invalid_param(const char *name, const char *expected)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for parameter \"%s\"", name),
-			 errdetail("Expected %s.", expected)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid value for parameter \"%s\"", name),
+					errdetail("Expected %s.", expected)));
 }
 
 /* HISTORY_* bits of true, false, or a list of what to keep besides. */
 static int16
 parse_history(const JsonValue *value)
 {
-	int16		bits = HISTORY_ON;
+	int16 bits = HISTORY_ON;
 
 	if (value == NULL || value->kind == JSON_FALSE)
 		return 0;
 	if (value->kind == JSON_TRUE)
 		return bits;
 	if (value->kind != JSON_ARRAY)
-		invalid_param("history", "true, false, or a list of \"belief\", \"q_pi\" and \"neg_efe\"");
+		invalid_param(
+			"history",
+			"true, false, or a list of \"belief\", \"q_pi\" and \"neg_efe\"");
 	for (int32 i = 0; i < value->count; i++)
 	{
 		const JsonValue *element = &value->as.elements[i];
-		const char *word = element->kind == JSON_STRING ? element->as.string : "";
+		const char		*word =
+			 element->kind == JSON_STRING ? element->as.string : "";
 
 		if (strcmp(word, "belief") == 0)
 			bits |= HISTORY_BELIEF;
@@ -210,7 +240,8 @@ parse_history(const JsonValue *value)
 		else if (strcmp(word, "neg_efe") == 0)
 			bits |= HISTORY_NEG_EFE;
 		else
-			invalid_param("history", "a list of \"belief\", \"q_pi\" and \"neg_efe\"");
+			invalid_param("history",
+						  "a list of \"belief\", \"q_pi\" and \"neg_efe\"");
 	}
 	return bits;
 }
@@ -220,7 +251,8 @@ parse_seed(const JsonValue *value, AgentParams *result)
 {
 	if (value == NULL)
 		return;
-	if (value->kind != JSON_NUMBER || value->as.number != rint(value->as.number) ||
+	if (value->kind != JSON_NUMBER ||
+		value->as.number != rint(value->as.number) ||
 		fabs(value->as.number) > 9007199254740992.0)
 		invalid_param("seed", "a whole number between -2^53 and 2^53");
 	result->has_seed = true;
@@ -229,20 +261,25 @@ parse_seed(const JsonValue *value, AgentParams *result)
 
 /* The agent's actions must be the world's, and the world's outcomes the agent's. */
 static void
-check_world(const KernelModel *model, const KernelModel *world, const char *name)
+check_world(const KernelModel *model, const KernelModel *world,
+			const char *name)
 {
-	bool		fits = model->control_count == world->control_count &&
-		model->modality_count == world->modality_count;
+	bool fits = model->control_count == world->control_count &&
+				model->modality_count == world->modality_count;
 
 	for (int32 c = 0; fits && c < model->control_count; c++)
-		fits = kernel_control(model, c)->actions == kernel_control(world, c)->actions;
+		fits = kernel_control(model, c)->actions ==
+			   kernel_control(world, c)->actions;
 	for (int32 m = 0; fits && m < model->modality_count; m++)
-		fits = kernel_modality(model, m)->outcomes == kernel_modality(world, m)->outcomes;
+		fits = kernel_modality(model, m)->outcomes ==
+			   kernel_modality(world, m)->outcomes;
 	if (!fits)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("world \"%s\" does not fit the agent's model", name),
-				 errdetail("The controls with their actions and the modalities with their outcomes must be the same, in the same order.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("world \"%s\" does not fit the agent's model", name),
+			 errdetail(
+				 "The controls with their actions and the modalities with their outcomes must be the same, in the same order.")));
 }
 
 static void
@@ -256,7 +293,8 @@ parse_world(const Call *call, const KernelModel *model, const JsonValue *value,
 	if (value->kind != JSON_STRING)
 		invalid_param("world", "the name of a world");
 	result->world = model_find_for_use(call, TABLE_WORLD, value->as.string);
-	world = cache_find(call, TABLE_WORLD, result->world.id, result->world.digest);
+	world =
+		cache_find(call, TABLE_WORLD, result->world.id, result->world.digest);
 	check_world(model, world->model, value->as.string);
 }
 
@@ -265,10 +303,11 @@ static void
 initial_belief(const KernelModel *model, AgentParams *result)
 {
 	KernelParameters parameters;
-	const double *D = KERNEL_AT(model, double, model->D);
+	const double	*D = KERNEL_AT(model, double, model->D);
 
 	if (result->packed != NULL &&
-		kernel_parameters_unpack(model, result->packed, result->packed_length, &parameters) &&
+		kernel_parameters_unpack(model, result->packed, result->packed_length,
+								 &parameters) &&
 		parameters.D != NULL)
 		D = parameters.D;
 	result->belief = palloc(sizeof(double) * model->belief_size);
@@ -279,10 +318,10 @@ initial_belief(const KernelModel *model, AgentParams *result)
 static AgentParams
 parse_params(const Call *call, const KernelModel *model, Jsonb *params)
 {
-	AgentParams result = {.params = params};
+	AgentParams		result = {.params = params};
 	KernelProblems *problems;
-	JsonValue  *value;
-	KernelHost	host;
+	JsonValue	   *value;
+	KernelHost		host;
 
 	if (JB_ROOT_COUNT(params) == 0 && JB_ROOT_IS_OBJECT(params))
 	{
@@ -294,13 +333,14 @@ parse_params(const Call *call, const KernelModel *model, Jsonb *params)
 	value = json_from_jsonb(&host, params, "params");
 	if (value->kind != JSON_OBJECT)
 		invalid_param("params", "a JSON object");
-	(void) kernel_parameters_pack(&host, model, value, own_params, &result.packed,
-								  &result.packed_length, problems);
+	(void) kernel_parameters_pack(&host, model, value, own_params,
+								  &result.packed, &result.packed_length,
+								  problems);
 	host_report(problems, "params");
 	initial_belief(model, &result);
 	if (json_member(value, "belief") != NULL)
-		(void) kernel_belief_parse(&host, model, json_member(value, "belief"), "belief",
-								   result.belief, problems);
+		(void) kernel_belief_parse(&host, model, json_member(value, "belief"),
+								   "belief", result.belief, problems);
 	host_report(problems, "params");
 	parse_seed(json_member(value, "seed"), &result);
 	parse_world(call, model, json_member(value, "world"), &result);
@@ -314,24 +354,22 @@ parse_params(const Call *call, const KernelModel *model, Jsonb *params)
 static void
 check_agent_name(const Call *call, const char *name)
 {
-	Datum		arguments[1] = {CStringGetTextDatum(name)};
+	Datum arguments[1] = {CStringGetTextDatum(name)};
 
 	if (name[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("agent name must not be empty"),
-				 errhint("Leave it null for an agent without a name.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
+						errmsg("agent name must not be empty"),
+						errhint("Leave it null for an agent without a name.")));
 	if (statement_run(call, &name_statement, arguments, NULL, 1) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("agent name \"%s\" is in use", name)));
+		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+						errmsg("agent name \"%s\" is in use", name)));
 }
 
 /* Seeds that are not given: ids scattered, so that neighbours differ in all bits. */
 static int64
 default_seed(int64 agent_id)
 {
-	uint64		z = (uint64) agent_id + UINT64CONST(0x9E3779B97F4A7C15);
+	uint64 z = (uint64) agent_id + UINT64CONST(0x9E3779B97F4A7C15);
 
 	z = (z ^ (z >> 30)) * UINT64CONST(0xBF58476D1CE4E5B9);
 	z = (z ^ (z >> 27)) * UINT64CONST(0x94D049BB133111EB);
@@ -340,8 +378,8 @@ default_seed(int64 agent_id)
 
 static void
 new_values(const Call *call, const ModelRow *model, const KernelModel *compiled,
-		   const AgentParams *params, int64 agent_id, int64 seed, const char *name,
-		   Datum *values, bool *nulls)
+		   const AgentParams *params, int64 agent_id, int64 seed,
+		   const char *name, Datum *values, bool *nulls)
 {
 	memset(nulls, 0, sizeof(bool) * NEW_COLUMNS);
 	values[NEW_AGENT_ID] = Int64GetDatum(agent_id);
@@ -357,9 +395,12 @@ new_values(const Call *call, const ModelRow *model, const KernelModel *compiled,
 	values[NEW_MODEL_DIGEST] = model->digest;
 	values[NEW_WORLD_DIGEST] = params->world.digest;
 	nulls[NEW_PARAMETERS] = params->packed == NULL;
-	values[NEW_PARAMETERS] = params->packed == NULL ? (Datum) 0 :
-		array_from_double(params->packed, params->packed_length);
-	values[NEW_BELIEF] = array_from_double(params->belief, compiled->belief_size);
+	values[NEW_PARAMETERS] =
+		params->packed == NULL ?
+			(Datum) 0 :
+			array_from_double(params->packed, params->packed_length);
+	values[NEW_BELIEF] =
+		array_from_double(params->belief, compiled->belief_size);
 }
 
 /*
@@ -370,19 +411,20 @@ static int64 *
 create_agents(const Call *call, const char *model_name, const char *name,
 			  Jsonb **params, int count, bool alike)
 {
-	ModelRow	model = model_find_for_use(call, TABLE_MODEL, model_name);
-	const KernelModel *compiled = cache_find(call, TABLE_MODEL, model.id, model.digest)->model;
-	Oid			sequence = call_relation(call, "fa_agent_id_seq");
-	TupleDesc	desc = CreateTemplateTupleDesc(NEW_COLUMNS);
+	ModelRow model = model_find_for_use(call, TABLE_MODEL, model_name);
+	const KernelModel *compiled =
+		cache_find(call, TABLE_MODEL, model.id, model.digest)->model;
+	Oid				 sequence = call_relation(call, "fa_agent_id_seq");
+	TupleDesc		 desc = CreateTemplateTupleDesc(NEW_COLUMNS);
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
-													  "fa_agents new agent",
-													  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext	 row_context = AllocSetContextCreate(
+		   CurrentMemoryContext, "fa_agents new agent", ALLOCSET_DEFAULT_SIZES);
 	int64	   *ids = palloc(sizeof(int64) * Max(count, 1));
 	AgentParams parsed = {0};
 
 	for (int i = 0; i < NEW_COLUMNS; i++)
-		TupleDescInitEntry(desc, i + 1, new_columns[i].name, new_columns[i].type, -1, 0);
+		TupleDescInitEntry(desc, i + 1, new_columns[i].name,
+						   new_columns[i].type, -1, 0);
 	if (name != NULL)
 		check_agent_name(call, name);
 	if (alike)
@@ -390,16 +432,18 @@ create_agents(const Call *call, const char *model_name, const char *name,
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(row_context);
-		Datum		values[NEW_COLUMNS];
-		bool		nulls[NEW_COLUMNS];
-		int64		seed;
+		Datum		  values[NEW_COLUMNS];
+		bool		  nulls[NEW_COLUMNS];
+		int64		  seed;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!alike)
 			parsed = parse_params(call, compiled, params[i]);
 		ids[i] = nextval_internal(sequence, false);
-		seed = parsed.has_seed ? parsed.seed + (alike ? i : 0) : default_seed(ids[i]);
-		new_values(call, &model, compiled, &parsed, ids[i], seed, name, values, nulls);
+		seed = parsed.has_seed ? parsed.seed + (alike ? i : 0) :
+								 default_seed(ids[i]);
+		new_values(call, &model, compiled, &parsed, ids[i], seed, name, values,
+				   nulls);
 		tuplestore_putvalues(store, desc, values, nulls);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row_context);
@@ -417,9 +461,8 @@ static char *
 required_text(FunctionCallInfo fcinfo, int argument, const char *what)
 {
 	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", what)));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("%s must not be null", what)));
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
@@ -430,10 +473,12 @@ Datum
 fa_agent_create(PG_FUNCTION_ARGS)
 {
 	const char *model = required_text(fcinfo, 0, "model");
-	const char *name = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	Jsonb	   *params = PG_ARGISNULL(2) ? jsonb_from_text("{}") : PG_GETARG_JSONB_P(2);
-	int64		agent_id;
-	Call		call;
+	const char *name =
+		PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	Jsonb *params =
+		PG_ARGISNULL(2) ? jsonb_from_text("{}") : PG_GETARG_JSONB_P(2);
+	int64 agent_id;
+	Call  call;
 
 	call_require_write("fa_agent_create");
 	call_begin(&call, fcinfo, false);
@@ -450,10 +495,11 @@ return_ids(FunctionCallInfo fcinfo, const int64 *ids, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		Datum		value = Int64GetDatum(ids[i]);
-		bool		isnull = false;
+		Datum value = Int64GetDatum(ids[i]);
+		bool  isnull = false;
 
-		tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
+		tuplestore_putvalues(result->setResult, result->setDesc, &value,
+							 &isnull);
 	}
 	return (Datum) 0;
 }
@@ -478,13 +524,12 @@ create_many(FunctionCallInfo fcinfo, Jsonb **params, int count, bool alike)
 Datum
 fa_agent_create_many_count(PG_FUNCTION_ARGS)
 {
-	int32		count = PG_GETARG_INT32(1);
-	Jsonb	   *params = PG_GETARG_JSONB_P(2);
+	int32  count = PG_GETARG_INT32(1);
+	Jsonb *params = PG_GETARG_JSONB_P(2);
 
 	if (count < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("count must not be negative")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("count must not be negative")));
 	return create_many(fcinfo, &params, count, true);
 }
 
@@ -492,16 +537,18 @@ fa_agent_create_many_count(PG_FUNCTION_ARGS)
 Datum
 fa_agent_create_many_array(PG_FUNCTION_ARGS)
 {
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(1);
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-	Jsonb	  **params;
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(1);
+	Datum	  *elements;
+	bool	  *nulls;
+	int		   count;
+	Jsonb	 **params;
 
-	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
+	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &elements,
+					  &nulls, &count);
 	params = palloc(sizeof(Jsonb *) * Max(count, 1));
 	for (int i = 0; i < count; i++)
-		params[i] = nulls[i] ? jsonb_from_text("{}") : DatumGetJsonbP(elements[i]);
+		params[i] =
+			nulls[i] ? jsonb_from_text("{}") : DatumGetJsonbP(elements[i]);
 	return create_many(fcinfo, params, count, false);
 }
 
@@ -510,11 +557,11 @@ fa_agent_create_many_array(PG_FUNCTION_ARGS)
 static Datum
 set_paused(FunctionCallInfo fcinfo, bool paused)
 {
-	int			count;
-	int64	   *ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &count);
-	Datum		arguments[2] = {array_from_int64(ids, count), BoolGetDatum(paused)};
-	int			changed;
-	Call		call;
+	int	   count;
+	int64 *ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &count);
+	Datum  arguments[2] = {array_from_int64(ids, count), BoolGetDatum(paused)};
+	int	   changed;
+	Call   call;
 
 	call_require_write(paused ? "fa_agent_pause" : "fa_agent_resume");
 	call_begin(&call, fcinfo, false);
@@ -542,10 +589,10 @@ fa_agent_resume(PG_FUNCTION_ARGS)
 Datum
 fa_agent_drop(PG_FUNCTION_ARGS)
 {
-	int			count;
-	int64	   *ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &count);
-	Datum		arguments[1] = {array_from_int64(ids, count)};
-	Call		call;
+	int	   count;
+	int64 *ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &count);
+	Datum  arguments[1] = {array_from_int64(ids, count)};
+	Call   call;
 
 	call_require_write("fa_agent_drop");
 	call_begin(&call, fcinfo, false);
@@ -560,9 +607,9 @@ fa_agent_drop(PG_FUNCTION_ARGS)
 void
 agent_reset(const Call *call, const int64 *ids, int count)
 {
-	AgentRow  **pointers = palloc(sizeof(AgentRow *) * Max(count, 1));
-	bool	   *written = palloc(sizeof(bool) * Max(count, 1));
-	AgentRow   *agents;
+	AgentRow **pointers = palloc(sizeof(AgentRow *) * Max(count, 1));
+	bool	  *written = palloc(sizeof(bool) * Max(count, 1));
+	AgentRow  *agents;
 
 	if (count == 0)
 		return;
@@ -581,9 +628,9 @@ agent_reset(const Call *call, const int64 *ids, int count)
 Datum
 fa_agent_reset(PG_FUNCTION_ARGS)
 {
-	int			count;
-	int64	   *ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &count);
-	Call		call;
+	int	   count;
+	int64 *ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &count);
+	Call   call;
 
 	call_require_write("fa_agent_reset");
 	call_begin(&call, fcinfo, false);
@@ -597,8 +644,8 @@ fa_agent_reset(PG_FUNCTION_ARGS)
 static Jsonb *
 stored_params(const Call *call, int64 agent_id)
 {
-	Datum		arguments[1] = {Int64GetDatum(agent_id)};
-	bool		isnull;
+	Datum arguments[1] = {Int64GetDatum(agent_id)};
+	bool  isnull;
 
 	if (statement_run(call, &params_statement, arguments, NULL, 1) != 1)
 		agent_unknown(agent_id);
@@ -611,18 +658,20 @@ set_model(const Call *call, AgentRow *agent, const ModelRow *model,
 {
 	AgentParams params;
 	AgentRow   *pointer = agent;
-	Datum		arguments[4] = {
-		Int64GetDatum(agent->agent_id), Int64GetDatum(model->id), model->digest, 0
-	};
+	Datum		arguments[4] = {Int64GetDatum(agent->agent_id),
+								Int64GetDatum(model->id), model->digest, 0};
 	bool		written;
 
 	if (compiled->shape != agent->model->model->shape)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("model \"%s\" has another shape than that of agent " INT64_FORMAT,
-						name, agent->agent_id),
-				 errdetail("Factors, modalities, controls, their sizes and dependencies, and what is learned, must be the same."),
-				 errhint("Create a new agent of that model.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "model \"%s\" has another shape than that of agent " INT64_FORMAT,
+				 name, agent->agent_id),
+			 errdetail(
+				 "Factors, modalities, controls, their sizes and dependencies, and what is learned, must be the same."),
+			 errhint("Create a new agent of that model.")));
 	/* what the old model's learning rates owe is settled under the old model */
 	belief_learn_owed(agent);
 	belief_write(call, &pointer, 1, &written);
@@ -640,13 +689,13 @@ set_model(const Call *call, AgentRow *agent, const ModelRow *model,
 Datum
 fa_agent_set_model(PG_FUNCTION_ARGS)
 {
-	int			count;
-	int64	   *ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &count);
-	const char *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	int				   count;
+	int64			  *ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &count);
+	const char		  *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const KernelModel *compiled;
-	ModelRow	model;
-	AgentRow   *agents;
-	Call		call;
+	ModelRow		   model;
+	AgentRow		  *agents;
+	Call			   call;
 
 	call_require_write("fa_agent_set_model");
 	call_begin(&call, fcinfo, false);
@@ -668,8 +717,8 @@ fa_agent_set_model(PG_FUNCTION_ARGS)
 static Jsonb *
 merge_params(const Call *call, Jsonb *old, Jsonb *added)
 {
-	Datum		arguments[2] = {JsonbPGetDatum(old), JsonbPGetDatum(added)};
-	bool		isnull;
+	Datum arguments[2] = {JsonbPGetDatum(old), JsonbPGetDatum(added)};
+	bool  isnull;
 
 	statement_run(call, &merge_statement, arguments, NULL, 1);
 	return DatumGetJsonbPCopy(result_datum(0, 1, &isnull));
@@ -684,7 +733,8 @@ check_fork_params(Jsonb *added)
 	for (int i = 0; i < (int) lengthof(kept); i++)
 	{
 		if (JB_ROOT_IS_OBJECT(added) &&
-			getKeyJsonValueFromContainer(&added->root, kept[i], strlen(kept[i]), NULL) != NULL)
+			getKeyJsonValueFromContainer(&added->root, kept[i], strlen(kept[i]),
+										 NULL) != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("a fork keeps the %s of its agent", kept[i]),
@@ -697,16 +747,15 @@ static void
 copy_agent(const Call *call, const AgentRow *agent, Jsonb *added, int64 fork_id)
 {
 	const KernelModel *model = agent->model->model;
-	Jsonb	   *merged = merge_params(call, stored_params(call, agent->agent_id), added);
+	Jsonb			  *merged =
+		merge_params(call, stored_params(call, agent->agent_id), added);
 	AgentParams own = parse_params(call, model, added);
 	AgentParams params = parse_params(call, model, merged);
-	Datum		hot[6] = {
-		Int64GetDatum(agent->agent_id), Int64GetDatum(fork_id),
-		ObjectIdGetDatum(call->user), Int64GetDatum(own.seed),
-		Int16GetDatum(params.history), 0
-	};
-	Datum		cold[4] = {hot[0], hot[1], hot[2], JsonbPGetDatum(merged)};
-	char		nulls[6] = {' ', ' ', ' ', ' ', ' ', ' '};
+	Datum hot[6] = {Int64GetDatum(agent->agent_id), Int64GetDatum(fork_id),
+					ObjectIdGetDatum(call->user),	Int64GetDatum(own.seed),
+					Int16GetDatum(params.history),	0};
+	Datum cold[4] = {hot[0], hot[1], hot[2], JsonbPGetDatum(merged)};
+	char  nulls[6] = {' ', ' ', ' ', ' ', ' ', ' '};
 
 	nulls[3] = own.has_seed ? ' ' : 'n';
 	nulls[5] = params.packed ? ' ' : 'n';
@@ -723,11 +772,11 @@ copy_agent(const Call *call, const AgentRow *agent, Jsonb *added, int64 fork_id)
 Datum
 fa_agent_fork(PG_FUNCTION_ARGS)
 {
-	int64		agent_id = PG_GETARG_INT64(0);
-	Jsonb	   *added = PG_GETARG_JSONB_P(1);
-	AgentRow   *agent;
-	int64		fork_id;
-	Call		call;
+	int64	  agent_id = PG_GETARG_INT64(0);
+	Jsonb	 *added = PG_GETARG_JSONB_P(1);
+	AgentRow *agent;
+	int64	  fork_id;
+	Call	  call;
 
 	call_require_write("fa_agent_fork");
 	check_fork_params(added);

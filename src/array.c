@@ -21,23 +21,21 @@ static void
 check_one_dimension(ArrayType *array, const char *what)
 {
 	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s must be a one-dimensional array", what),
-				 errdetail("It has %d dimensions.", ARR_NDIM(array))));
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("%s must be a one-dimensional array", what),
+						errdetail("It has %d dimensions.", ARR_NDIM(array))));
 }
 
 /* Ids from a bigint[]; a null among them is an error. */
 int64 *
 array_to_int64(ArrayType *array, int *count, const char *what)
 {
-	int64	   *result;
+	int64 *result;
 
 	check_one_dimension(array, what);
 	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not contain nulls", what)));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("%s must not contain nulls", what)));
 	*count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	result = palloc(sizeof(int64) * Max(*count, 1));
 	memcpy(result, ARR_DATA_PTR(array), sizeof(int64) * *count);
@@ -48,9 +46,9 @@ array_to_int64(ArrayType *array, int *count, const char *what)
 int32 *
 array_to_int32(ArrayType *array, int *count, const char *what, int32 for_null)
 {
-	Datum	   *elements;
-	bool	   *nulls;
-	int32	   *result;
+	Datum *elements;
+	bool  *nulls;
+	int32 *result;
 
 	check_one_dimension(array, what);
 	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT,
@@ -67,15 +65,16 @@ array_to_int32(ArrayType *array, int *count, const char *what, int32 for_null)
 static ArrayType *
 make_array(Oid type, Size element, int64 count)
 {
-	Size		size = ARR_OVERHEAD_NONULLS(1) + element * count;
-	ArrayType  *array;
+	Size	   size = ARR_OVERHEAD_NONULLS(1) + element * count;
+	ArrayType *array;
 
 	if (count == 0)
 		return construct_empty_array(type);
 	if (!AllocSizeIsValid(size))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("array of " INT64_FORMAT " elements is too large", count)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("array of " INT64_FORMAT " elements is too large", count)));
 	array = palloc0(size);
 	SET_VARSIZE(array, size);
 	array->ndim = 1;
@@ -88,7 +87,7 @@ make_array(Oid type, Size element, int64 count)
 Datum
 array_from_int32(const int32 *values, int count)
 {
-	ArrayType  *array = make_array(INT4OID, sizeof(int32), count);
+	ArrayType *array = make_array(INT4OID, sizeof(int32), count);
 
 	if (count > 0)
 		memcpy(ARR_DATA_PTR(array), values, sizeof(int32) * count);
@@ -98,7 +97,7 @@ array_from_int32(const int32 *values, int count)
 Datum
 array_from_double(const double *values, int64 count)
 {
-	ArrayType  *array = make_array(FLOAT8OID, sizeof(double), count);
+	ArrayType *array = make_array(FLOAT8OID, sizeof(double), count);
 
 	if (count > 0)
 		memcpy(ARR_DATA_PTR(array), values, sizeof(double) * count);
@@ -109,15 +108,16 @@ array_from_double(const double *values, int64 count)
 static void *
 stored_data(Datum datum, Oid type, int expected, const char *what)
 {
-	ArrayType  *array = DatumGetArrayTypeP(datum);
-	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	ArrayType *array = DatumGetArrayTypeP(datum);
+	int		   count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 
 	if (ARR_ELEMTYPE(array) != type || ARR_NDIM(array) > 1 ||
 		array_contains_nulls(array) || (expected >= 0 && count != expected))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stored %s does not fit the agent's model", what),
-				 errdetail("It has %d elements, expected %d.", count, expected)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("stored %s does not fit the agent's model", what),
+			 errdetail("It has %d elements, expected %d.", count, expected)));
 	return ARR_DATA_PTR(array);
 }
 
@@ -137,7 +137,7 @@ array_int32s(Datum array, int expected, const char *what)
 Datum
 array_from_int64(const int64 *values, int64 count)
 {
-	ArrayType  *array = make_array(INT8OID, sizeof(int64), count);
+	ArrayType *array = make_array(INT8OID, sizeof(int64), count);
 
 	if (count > 0)
 		memcpy(ARR_DATA_PTR(array), values, sizeof(int64) * count);

@@ -4,8 +4,8 @@
  *	  Hot rows: read, lock and write the state of agents.
  *
  * A batch is read by one plain SELECT and written by one UPDATE that goes
- * through only for rows that are as they were read (step, trial, model, pause).
- * Nothing else ever guards a row: a step does not lock before it computes.
+ * through only for row versions that are still the newest.  Nothing else ever
+ * guards a row: a step does not lock before it computes.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/typcache.h"
 
 #include "fa_agents.h"
 
@@ -28,71 +29,107 @@
 PG_FUNCTION_INFO_V1(fa_belief);
 PG_FUNCTION_INFO_V1(fa_action);
 
-/* Columns of read_statement, in order. */
+/* Columns of table fa_belief, in order; new ones are only ever added at the end. */
 enum
 {
-	READ_AGENT_ID, READ_MODEL_ID, READ_WORLD_ID, READ_SEED, READ_OWNER,
-	READ_HISTORY, READ_PAUSED, READ_MODEL_DIGEST, READ_WORLD_DIGEST,
-	READ_PARAMETERS, READ_TRIAL, READ_STEP, READ_VFE, READ_ACTION,
-	READ_WORLD_STATE, READ_OBSERVATION, READ_DID, READ_BEFORE, READ_BELIEF,
+	READ_AGENT_ID,
+	READ_MODEL_ID,
+	READ_WORLD_ID,
+	READ_SEED,
+	READ_OWNER,
+	READ_HISTORY,
+	READ_PAUSED,
+	READ_MODEL_DIGEST,
+	READ_WORLD_DIGEST,
+	READ_PARAMETERS,
+	READ_TRIAL,
+	READ_STEP,
+	READ_VFE,
+	READ_ACTION,
+	READ_WORLD_STATE,
+	READ_OBSERVATION,
+	READ_DID,
+	READ_BEFORE,
+	READ_BELIEF,
 	READ_COLUMNS
 };
 
-#define READ_LIST \
-	"SELECT agent_id, model_id, world_id, seed, owner, history, paused," \
-	" model_digest, world_digest, parameters, trial, step, vfe, action," \
-	" world_state, observation, did, before, belief FROM @.fa_belief"
-
+/*
+ * The row is read as one value: to begin a statement, the executor looks up the
+ * type of each column of its result, which for twenty of them costs as much as
+ * to find the row.
+ */
 static Statement read_one_statement = {
-	READ_LIST " WHERE agent_id" EQ "$1", 1, {INT8OID}
-};
+	"SELECT ctid, xmin, b FROM @.fa_belief b WHERE agent_id" EQ "$1",
+	1,
+	{INT8OID}};
 static Statement read_many_statement = {
-	READ_LIST " WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}
-};
+	"SELECT ctid, xmin, b FROM @.fa_belief b WHERE agent_id" EQ "ANY ($1)",
+	1,
+	{INT8ARRAYOID}};
 static Statement lock_statement = {
 	"SELECT agent_id, owner FROM @.fa_belief WHERE agent_id" EQ "ANY ($1)"
-	" ORDER BY agent_id FOR NO KEY UPDATE", 1, {INT8ARRAYOID}
-};
+	" ORDER BY agent_id FOR NO KEY UPDATE",
+	1,
+	{INT8ARRAYOID}};
 
-/* Columns of a written row; the first five say which row, and as it was read. */
+/* Columns of a written row; the first three say which version it replaces. */
 enum
 {
-	WRITE_AGENT_ID, WRITE_READ_STEP, WRITE_READ_TRIAL, WRITE_MODEL_ID,
-	WRITE_PAUSED, WRITE_TRIAL, WRITE_STEP, WRITE_VFE, WRITE_ACTION,
-	WRITE_WORLD_STATE, WRITE_OBSERVATION, WRITE_DID, WRITE_BEFORE,
-	WRITE_BELIEF, WRITE_COLUMNS
+	WRITE_AGENT_ID,
+	WRITE_CTID,
+	WRITE_XMIN,
+	WRITE_TRIAL,
+	WRITE_STEP,
+	WRITE_VFE,
+	WRITE_ACTION,
+	WRITE_WORLD_STATE,
+	WRITE_OBSERVATION,
+	WRITE_DID,
+	WRITE_BEFORE,
+	WRITE_BELIEF,
+	WRITE_COLUMNS
 };
 
 static const struct
 {
 	const char *name;
 	Oid			type;
-}			write_columns[WRITE_COLUMNS] = {
-	{"agent_id", INT8OID}, {"read_step", INT8OID}, {"read_trial", INT4OID},
-	{"model_id", INT8OID}, {"paused", BOOLOID}, {"trial", INT4OID},
-	{"step", INT8OID}, {"vfe", FLOAT8OID}, {"action", INT4ARRAYOID},
-	{"world_state", INT4ARRAYOID}, {"observation", INT4ARRAYOID},
-	{"did", INT4ARRAYOID}, {"before", FLOAT8ARRAYOID}, {"belief", FLOAT8ARRAYOID},
+} write_columns[WRITE_COLUMNS] = {
+	{"agent_id", INT8OID},
+	{"read_ctid", TIDOID},
+	{"read_xmin", XIDOID},
+	{"trial", INT4OID},
+	{"step", INT8OID},
+	{"vfe", FLOAT8OID},
+	{"action", INT4ARRAYOID},
+	{"world_state", INT4ARRAYOID},
+	{"observation", INT4ARRAYOID},
+	{"did", INT4ARRAYOID},
+	{"before", FLOAT8ARRAYOID},
+	{"belief", FLOAT8ARRAYOID},
 };
 
+/*
+ * A version that is no longer the newest is not found under a new snapshot; one
+ * that is replaced while we wait for it has another xmin when the condition is
+ * looked at again.  (ctid alone would not do: it is not looked at again.)
+ */
 static Statement write_one_statement = {
-	"UPDATE @.fa_belief SET trial = $6, step = $7, vfe = $8, action = $9,"
-	" world_state = $10, observation = $11, did = $12, before = $13, belief = $14"
-	" WHERE agent_id" EQ "$1 AND step" EQ "$2 AND trial" EQ "$3"
-	" AND model_id" EQ "$4 AND paused" EQ "$5",
+	"UPDATE @.fa_belief SET trial = $4, step = $5, vfe = $6, action = $7,"
+	" world_state = $8, observation = $9, did = $10, before = $11, belief = $12"
+	" WHERE ctid" EQ "$2 AND xmin" EQ "$3 AND agent_id" EQ "$1",
 	WRITE_COLUMNS,
-	{INT8OID, INT8OID, INT4OID, INT8OID, BOOLOID, INT4OID, INT8OID, FLOAT8OID,
-		INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, FLOAT8ARRAYOID,
-	FLOAT8ARRAYOID}
-};
+	{INT8OID, TIDOID, XIDOID, INT4OID, INT8OID, FLOAT8OID, INT4ARRAYOID,
+	 INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID}};
 static Statement write_many_statement = {
 	"UPDATE @.fa_belief b SET trial = r.trial, step = r.step, vfe = r.vfe,"
 	" action = r.action, world_state = r.world_state, observation = r.observation,"
 	" did = r.did, before = r.before, belief = r.belief FROM results r"
-	" WHERE b.agent_id" EQ "r.agent_id AND b.step" EQ "r.read_step"
-	" AND b.trial" EQ "r.read_trial AND b.model_id" EQ "r.model_id"
-	" AND b.paused" EQ "r.paused RETURNING b.agent_id", 0, {0}
-};
+	" WHERE b.ctid" EQ "r.read_ctid AND b.xmin" EQ "r.read_xmin"
+	" RETURNING b.agent_id",
+	0,
+	{0}};
 
 /* ---------- read ---------- */
 
@@ -101,8 +138,10 @@ static CachedModel *
 row_model(const Call *call, ModelTable table, int64 id, Datum digest,
 		  CachedModel *last)
 {
-	if (last != NULL && VARSIZE_ANY_EXHDR(DatumGetPointer(digest)) == DIGEST_SIZE &&
-		memcmp(last->digest, VARDATA_ANY(DatumGetPointer(digest)), DIGEST_SIZE) == 0)
+	if (last != NULL &&
+		VARSIZE_ANY_EXHDR(DatumGetPointer(digest)) == DIGEST_SIZE &&
+		memcmp(last->digest, VARDATA_ANY(DatumGetPointer(digest)),
+			   DIGEST_SIZE) == 0)
 		return last;
 	return cache_find(call, table, id, digest);
 }
@@ -117,8 +156,8 @@ static const KernelParameters *
 row_parameters(const KernelModel *model, Datum value)
 {
 	KernelParameters *parameters = palloc(sizeof(KernelParameters));
-	ArrayType  *array = DatumGetArrayTypeP(value);
-	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	ArrayType		 *array = DatumGetArrayTypeP(value);
+	int				  count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 
 	if (!kernel_parameters_unpack(model, array_doubles(value, -1, "parameters"),
 								  count, parameters))
@@ -138,56 +177,101 @@ read_row(const Call *call, const Datum *values, const bool *nulls,
 
 	agent->agent_id = DatumGetInt64(values[READ_AGENT_ID]);
 	agent->model_id = DatumGetInt64(values[READ_MODEL_ID]);
-	agent->world_id = nulls[READ_WORLD_ID] ? 0 : DatumGetInt64(values[READ_WORLD_ID]);
+	agent->world_id =
+		nulls[READ_WORLD_ID] ? 0 : DatumGetInt64(values[READ_WORLD_ID]);
 	agent->seed = DatumGetInt64(values[READ_SEED]);
 	agent->owner = DatumGetObjectId(values[READ_OWNER]);
 	agent->history = DatumGetInt16(values[READ_HISTORY]);
 	agent->paused = DatumGetBool(values[READ_PAUSED]);
-	agent->trial = agent->read_trial = DatumGetInt32(values[READ_TRIAL]);
-	agent->step = agent->read_step = DatumGetInt64(values[READ_STEP]);
+	agent->trial = DatumGetInt32(values[READ_TRIAL]);
+	agent->step = DatumGetInt64(values[READ_STEP]);
 	agent->vfe_known = !nulls[READ_VFE];
 	agent->vfe = agent->vfe_known ? DatumGetFloat8(values[READ_VFE]) : 0.0;
 
-	agent->model = row_model(call, TABLE_MODEL, agent->model_id,
-							 values[READ_MODEL_DIGEST], last ? last->model : NULL);
+	agent->model =
+		row_model(call, TABLE_MODEL, agent->model_id, values[READ_MODEL_DIGEST],
+				  last ? last->model : NULL);
 	model = agent->model->model;
-	agent->world = nulls[READ_WORLD_DIGEST] ? NULL :
-		row_model(call, TABLE_WORLD, agent->world_id, values[READ_WORLD_DIGEST],
-				  last ? last->world : NULL);
+	agent->world =
+		nulls[READ_WORLD_DIGEST] ?
+			NULL :
+			row_model(call, TABLE_WORLD, agent->world_id,
+					  values[READ_WORLD_DIGEST], last ? last->world : NULL);
 	world = belief_world(agent);
-	agent->parameters = nulls[READ_PARAMETERS] ? NULL :
-		row_parameters(model, values[READ_PARAMETERS]);
+	agent->parameters = nulls[READ_PARAMETERS] ?
+							NULL :
+							row_parameters(model, values[READ_PARAMETERS]);
 	agent->action = optional_int32s(values[READ_ACTION], nulls[READ_ACTION],
 									model->control_count, "action");
-	agent->world_state = optional_int32s(values[READ_WORLD_STATE],
-										 nulls[READ_WORLD_STATE],
-										 world->factor_count, "world state");
-	agent->observation = optional_int32s(values[READ_OBSERVATION],
-										 nulls[READ_OBSERVATION],
-										 model->modality_count, "observation");
+	agent->world_state =
+		optional_int32s(values[READ_WORLD_STATE], nulls[READ_WORLD_STATE],
+						world->factor_count, "world state");
+	agent->observation =
+		optional_int32s(values[READ_OBSERVATION], nulls[READ_OBSERVATION],
+						model->modality_count, "observation");
 	agent->did = optional_int32s(values[READ_DID], nulls[READ_DID],
 								 model->control_count, "executed action");
-	agent->before = nulls[READ_BEFORE] ? NULL :
-		array_doubles(values[READ_BEFORE], model->belief_size, "belief");
+	agent->before =
+		nulls[READ_BEFORE] ?
+			NULL :
+			array_doubles(values[READ_BEFORE], model->belief_size, "belief");
 	agent->belief = palloc(sizeof(double) * model->belief_size);
-	memcpy(agent->belief, array_doubles(values[READ_BELIEF], model->belief_size, "belief"),
+	memcpy(agent->belief,
+		   array_doubles(values[READ_BELIEF], model->belief_size, "belief"),
 		   sizeof(double) * model->belief_size);
 	agent->learned = NULL;
 	agent->changed = NULL;
+}
+
+/*
+ * The columns of the i-th row of a reading, and which version it is.  The row type
+ * is looked up in the backend's cache, not in the catalog.
+ */
+static void
+row_columns(SPITupleTable *table, int i, AgentRow *agent, Datum *values,
+			bool *nulls)
+{
+	HeapTuple	  tuple = table->vals[i];
+	TupleDesc	  desc = table->tupdesc;
+	bool		  isnull;
+	HeapTupleData row;
+	TupleDesc	  row_desc;
+
+	row.t_data =
+		DatumGetHeapTupleHeader(SPI_getbinval(tuple, desc, 3, &isnull));
+	row.t_len = HeapTupleHeaderGetDatumLength(row.t_data);
+	ItemPointerSetInvalid(&row.t_self);
+	row.t_tableOid = InvalidOid;
+	row_desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row.t_data),
+									  HeapTupleHeaderGetTypMod(row.t_data));
+	if (row_desc->natts == READ_COLUMNS)
+		heap_deform_tuple(&row, row_desc, values, nulls);
+	else
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+			 errmsg("table fa_belief has %d columns, expected %d",
+					row_desc->natts, READ_COLUMNS),
+			 errhint(
+				 "The library and the extension's SQL objects may be of different versions; run ALTER EXTENSION fa_agents UPDATE.")));
+	ReleaseTupleDesc(row_desc);
+	agent->ctid =
+		*(ItemPointer) DatumGetPointer(SPI_getbinval(tuple, desc, 1, &isnull));
+	agent->xmin = DatumGetTransactionId(SPI_getbinval(tuple, desc, 2, &isnull));
 }
 
 /* Where an id stands among sorted ones; expected is where it most likely is. */
 static int
 position_of(const int64 *ids, int count, int expected, int64 id)
 {
-	int			low = 0;
-	int			high = count - 1;
+	int low = 0;
+	int high = count - 1;
 
 	if (expected < count && ids[expected] == id)
 		return expected;
 	while (low < high)
 	{
-		int			middle = low + (high - low) / 2;
+		int middle = low + (high - low) / 2;
 
 		if (ids[middle] < id)
 			low = middle + 1;
@@ -205,10 +289,10 @@ position_of(const int64 *ids, int count, int expected, int64 id)
 AgentRow *
 belief_read(const Call *call, const int64 *ids, int count)
 {
-	AgentRow   *agents = palloc0(sizeof(AgentRow) * count);
-	Datum		arguments[1];
+	AgentRow	  *agents = palloc0(sizeof(AgentRow) * count);
+	Datum		   arguments[1];
 	SPITupleTable *table;
-	int			found;
+	int			   found;
 
 	if (count == 1)
 	{
@@ -224,13 +308,17 @@ belief_read(const Call *call, const int64 *ids, int count)
 	table = SPI_tuptable;
 	for (int i = 0, at = -1; i < found; i++)
 	{
-		Datum		values[READ_COLUMNS];
-		bool		nulls[READ_COLUMNS];
+		Datum			values[READ_COLUMNS];
+		bool			nulls[READ_COLUMNS];
 		const AgentRow *last = at < 0 ? NULL : &agents[at];
+		AgentRow		read = {0};
 
-		heap_deform_tuple(table->vals[i], table->tupdesc, values, nulls);
-		at = position_of(ids, count, at + 1, DatumGetInt64(values[READ_AGENT_ID]));
-		agent_require_owner(call, ids[at], DatumGetObjectId(values[READ_OWNER]));
+		row_columns(table, i, &read, values, nulls);
+		at = position_of(ids, count, at + 1,
+						 DatumGetInt64(values[READ_AGENT_ID]));
+		agents[at] = read;
+		agent_require_owner(call, ids[at],
+							DatumGetObjectId(values[READ_OWNER]));
 		read_row(call, values, nulls, last, &agents[at]);
 	}
 	if (found < count)
@@ -261,17 +349,18 @@ belief_world(const AgentRow *agent)
 void
 belief_lock(const Call *call, const int64 *ids, int count)
 {
-	Datum		arguments[1] = {array_from_int64(ids, count)};
-	int			found = statement_run(call, &lock_statement, arguments, NULL, 0);
+	Datum arguments[1] = {array_from_int64(ids, count)};
+	int	  found = statement_run(call, &lock_statement, arguments, NULL, 0);
 
 	for (int i = 0; i < count; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		/* the result is in the same order, so the first gap is the unknown one */
 		if (i >= found || result_int64(i, 1) != ids[i])
 			agent_unknown(ids[i]);
-		agent_require_owner(call, ids[i], DatumGetObjectId(result_datum(i, 2, &isnull)));
+		agent_require_owner(call, ids[i],
+							DatumGetObjectId(result_datum(i, 2, &isnull)));
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -294,35 +383,34 @@ write_values(const AgentRow *agent, Datum *values, bool *nulls)
 
 	memset(nulls, 0, sizeof(bool) * WRITE_COLUMNS);
 	values[WRITE_AGENT_ID] = Int64GetDatum(agent->agent_id);
-	values[WRITE_READ_STEP] = Int64GetDatum(agent->read_step);
-	values[WRITE_READ_TRIAL] = Int32GetDatum(agent->read_trial);
-	values[WRITE_MODEL_ID] = Int64GetDatum(agent->model_id);
-	values[WRITE_PAUSED] = BoolGetDatum(agent->paused);
+	values[WRITE_CTID] = PointerGetDatum(&agent->ctid);
+	values[WRITE_XMIN] = TransactionIdGetDatum(agent->xmin);
 	values[WRITE_TRIAL] = Int32GetDatum(agent->trial);
 	values[WRITE_STEP] = Int64GetDatum(agent->step);
 	values[WRITE_VFE] = Float8GetDatum(agent->vfe);
 	nulls[WRITE_VFE] = !agent->vfe_known;
 	values[WRITE_ACTION] = optional_array(agent->action, model->control_count,
 										  &nulls[WRITE_ACTION]);
-	values[WRITE_WORLD_STATE] = optional_array(agent->world_state, world->factor_count,
-											   &nulls[WRITE_WORLD_STATE]);
-	values[WRITE_OBSERVATION] = optional_array(agent->observation,
-											   model->modality_count,
-											   &nulls[WRITE_OBSERVATION]);
-	values[WRITE_DID] = optional_array(agent->did, model->control_count,
-									   &nulls[WRITE_DID]);
+	values[WRITE_WORLD_STATE] = optional_array(
+		agent->world_state, world->factor_count, &nulls[WRITE_WORLD_STATE]);
+	values[WRITE_OBSERVATION] = optional_array(
+		agent->observation, model->modality_count, &nulls[WRITE_OBSERVATION]);
+	values[WRITE_DID] =
+		optional_array(agent->did, model->control_count, &nulls[WRITE_DID]);
 	nulls[WRITE_BEFORE] = agent->before == NULL;
-	values[WRITE_BEFORE] = agent->before == NULL ? (Datum) 0 :
-		array_from_double(agent->before, model->belief_size);
+	values[WRITE_BEFORE] =
+		agent->before == NULL ?
+			(Datum) 0 :
+			array_from_double(agent->before, model->belief_size);
 	values[WRITE_BELIEF] = array_from_double(agent->belief, model->belief_size);
 }
 
 static bool
 write_one(const Call *call, const AgentRow *agent)
 {
-	Datum		values[WRITE_COLUMNS];
-	bool		nulls[WRITE_COLUMNS];
-	char		flags[WRITE_COLUMNS];
+	Datum values[WRITE_COLUMNS];
+	bool  nulls[WRITE_COLUMNS];
+	char  flags[WRITE_COLUMNS];
 
 	write_values(agent, values, nulls);
 	for (int i = 0; i < WRITE_COLUMNS; i++)
@@ -335,15 +423,14 @@ static Tuplestorestate *
 write_store(AgentRow **agents, int count, TupleDesc desc)
 {
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
-													  "fa_agents written row",
-													  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext	 row_context = AllocSetContextCreate(
+		   CurrentMemoryContext, "fa_agents written row", ALLOCSET_DEFAULT_SIZES);
 
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(row_context);
-		Datum		values[WRITE_COLUMNS];
-		bool		nulls[WRITE_COLUMNS];
+		Datum		  values[WRITE_COLUMNS];
+		bool		  nulls[WRITE_COLUMNS];
 
 		write_values(agents[i], values, nulls);
 		tuplestore_putvalues(store, desc, values, nulls);
@@ -361,9 +448,9 @@ write_store(AgentRow **agents, int count, TupleDesc desc)
 void
 belief_write(const Call *call, AgentRow **agents, int count, bool *written)
 {
-	TupleDesc	desc;
+	TupleDesc		 desc;
 	Tuplestorestate *store;
-	int			found;
+	int				 found;
 
 	if (count == 1)
 	{
@@ -372,20 +459,20 @@ belief_write(const Call *call, AgentRow **agents, int count, bool *written)
 	}
 	desc = CreateTemplateTupleDesc(WRITE_COLUMNS);
 	for (int i = 0; i < WRITE_COLUMNS; i++)
-		TupleDescInitEntry(desc, i + 1, write_columns[i].name, write_columns[i].type,
-						   -1, 0);
+		TupleDescInitEntry(desc, i + 1, write_columns[i].name,
+						   write_columns[i].type, -1, 0);
 	store = write_store(agents, count, desc);
-	found = statement_run_with(call, &write_many_statement, NULL, NULL, "results",
-							   desc, store, count);
+	found = statement_run_with(call, &write_many_statement, NULL, NULL,
+							   "results", desc, store, count);
 	tuplestore_end(store);
 
 	memset(written, 0, sizeof(bool) * count);
 	for (int i = 0, at = 0; i < found; i++)
 	{
-		int64		id = result_int64(i, 1);
+		int64 id = result_int64(i, 1);
 
 		while (at < count && agents[at]->agent_id != id)
-			at = (at + 1) % count;	/* the executor keeps our order */
+			at = (at + 1) % count; /* the executor keeps our order */
 		written[at] = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -411,8 +498,9 @@ void
 belief_start_trial(AgentRow *agent)
 {
 	const KernelModel *model = agent->model->model;
-	const double *D = agent->parameters && agent->parameters->D ?
-		agent->parameters->D : KERNEL_AT(model, double, model->D);
+	const double	  *D = agent->parameters && agent->parameters->D ?
+							   agent->parameters->D :
+							   KERNEL_AT(model, double, model->D);
 
 	belief_learn_owed(agent);
 	memcpy(agent->belief, D, sizeof(double) * model->belief_size);
@@ -429,14 +517,14 @@ belief_start_trial(AgentRow *agent)
  * half of 1e-12 is shown as 0; the column fa_belief.belief has all digits.
  */
 static void
-append_factor(StringInfo out, const KernelModel *model, const KernelFactor *factor,
-			  const double *belief)
+append_factor(StringInfo out, const KernelModel *model,
+			  const KernelFactor *factor, const double *belief)
 {
 	json_append_string(out, KERNEL_AT(model, char, factor->name));
 	appendStringInfoString(out, ": {");
 	for (int32 s = 0; s < factor->states; s++)
 	{
-		char		buffer[16];
+		char buffer[16];
 
 		appendStringInfoString(out, s > 0 ? ", " : "");
 		json_append_string(out, kernel_label(model, factor->labels, s, buffer));
@@ -453,12 +541,12 @@ append_factor(StringInfo out, const KernelModel *model, const KernelFactor *fact
 Datum
 fa_belief(PG_FUNCTION_ARGS)
 {
-	int64		agent_id = PG_GETARG_INT64(0);
-	MemoryContext caller = CurrentMemoryContext;
-	StringInfoData out;
-	const AgentRow *agent;
+	int64			   agent_id = PG_GETARG_INT64(0);
+	MemoryContext	   caller = CurrentMemoryContext;
+	StringInfoData	   out;
+	const AgentRow	  *agent;
 	const KernelModel *model;
-	Call		call;
+	Call			   call;
 
 	call_begin(&call, fcinfo, true);
 	agent = belief_read(&call, &agent_id, 1);
@@ -484,12 +572,12 @@ fa_belief(PG_FUNCTION_ARGS)
 Datum
 fa_action(PG_FUNCTION_ARGS)
 {
-	int64		agent_id = PG_GETARG_INT64(0);
-	MemoryContext caller = CurrentMemoryContext;
-	StringInfoData out;
+	int64			agent_id = PG_GETARG_INT64(0);
+	MemoryContext	caller = CurrentMemoryContext;
+	StringInfoData	out;
 	const AgentRow *agent;
-	bool		acted;
-	Call		call;
+	bool			acted;
+	Call			call;
 
 	call_begin(&call, fcinfo, true);
 	agent = belief_read(&call, &agent_id, 1);
@@ -499,9 +587,9 @@ fa_action(PG_FUNCTION_ARGS)
 	appendStringInfoChar(&out, '{');
 	for (int32 c = 0; acted && c < agent->model->model->control_count; c++)
 	{
-		const KernelModel *model = agent->model->model;
+		const KernelModel	*model = agent->model->model;
 		const KernelControl *control = kernel_control(model, c);
-		char		buffer[16];
+		char				 buffer[16];
 
 		appendStringInfoString(&out, c > 0 ? ", " : "");
 		json_append_string(&out, KERNEL_AT(model, char, control->name));

@@ -25,27 +25,26 @@
 
 #include "fa_agents.h"
 
-static HTAB *cache = NULL;
-static Size cache_used = 0;		/* bytes in all entries */
-static uint64 cache_clock = 0;	/* counts look-ups */
-static bool cache_pinned = false;	/* some entry may have pins */
+static HTAB	 *cache = NULL;
+static Size	  cache_used = 0;		/* bytes in all entries */
+static uint64 cache_clock = 0;		/* counts look-ups */
+static bool	  cache_pinned = false; /* some entry may have pins */
 
 static Statement model_body_statement = {
-	"SELECT body, spec FROM @.fa_model WHERE model_id" EQ "$1", 1, {INT8OID}
-};
+	"SELECT body, spec FROM @.fa_model WHERE model_id" EQ "$1", 1, {INT8OID}};
 static Statement world_body_statement = {
-	"SELECT body, spec FROM @.fa_world WHERE world_id" EQ "$1", 1, {INT8OID}
-};
+	"SELECT body, spec FROM @.fa_world WHERE world_id" EQ "$1", 1, {INT8OID}};
 
 /* At a transaction's end nobody uses a model any more. */
 static void
 cache_unpin_all(XactEvent event, void *arg)
 {
 	HASH_SEQ_STATUS scan;
-	CachedModel *entry;
+	CachedModel	   *entry;
 
 	if (!cache_pinned || event == XACT_EVENT_PRE_COMMIT ||
-		event == XACT_EVENT_PARALLEL_PRE_COMMIT || event == XACT_EVENT_PRE_PREPARE)
+		event == XACT_EVENT_PARALLEL_PRE_COMMIT ||
+		event == XACT_EVENT_PRE_PREPARE)
 		return;
 	hash_seq_init(&scan, cache);
 	while ((entry = hash_seq_search(&scan)) != NULL)
@@ -56,7 +55,7 @@ cache_unpin_all(XactEvent event, void *arg)
 void
 cache_init(void)
 {
-	HASHCTL		info = {0};
+	HASHCTL info = {0};
 
 	info.keysize = DIGEST_SIZE;
 	info.entrysize = sizeof(CachedModel);
@@ -80,13 +79,14 @@ cache_make_room(Size size)
 	while (cache_used + size > (Size) fa_cache_size * 1024)
 	{
 		HASH_SEQ_STATUS scan;
-		CachedModel *entry;
-		CachedModel *oldest = NULL;
+		CachedModel	   *entry;
+		CachedModel	   *oldest = NULL;
 
 		hash_seq_init(&scan, cache);
 		while ((entry = hash_seq_search(&scan)) != NULL)
 		{
-			if (entry->pins == 0 && (oldest == NULL || entry->used < oldest->used))
+			if (entry->pins == 0 &&
+				(oldest == NULL || entry->used < oldest->used))
 				oldest = entry;
 		}
 		if (oldest == NULL)
@@ -99,9 +99,9 @@ cache_make_room(Size size)
 static const KernelModel *
 compile_again(const KernelHost *host, Jsonb *spec)
 {
-	KernelProblems *problems = palloc0(sizeof(KernelProblems));
+	KernelProblems	  *problems = palloc0(sizeof(KernelProblems));
 	const KernelModel *model = NULL;
-	KernelStatus status;
+	KernelStatus	   status;
 
 	status = kernel_compile(host, json_from_jsonb(host, spec, "stored spec"),
 							&model, problems);
@@ -115,20 +115,19 @@ compile_again(const KernelHost *host, Jsonb *spec)
 static const KernelModel *
 load_block(const Call *call, const KernelHost *host, ModelTable table, int64 id)
 {
-	Statement  *statement = table == TABLE_MODEL ? &model_body_statement :
-		&world_body_statement;
-	Datum		arguments[1] = {Int64GetDatum(id)};
-	bytea	   *body;
-	Size		size;
-	void	   *block;
-	bool		isnull;
+	Statement *statement =
+		table == TABLE_MODEL ? &model_body_statement : &world_body_statement;
+	Datum  arguments[1] = {Int64GetDatum(id)};
+	bytea *body;
+	Size   size;
+	void  *block;
+	bool   isnull;
 
 	if (statement_run(call, statement, arguments, NULL, 1) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("%s with id " INT64_FORMAT " does not exist",
-						table == TABLE_MODEL ? "model" : "world", id),
-				 errdetail("An agent still refers to it.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("%s with id " INT64_FORMAT " does not exist",
+							   table == TABLE_MODEL ? "model" : "world", id),
+						errdetail("An agent still refers to it.")));
 	body = DatumGetByteaPP(result_datum(0, 1, &isnull));
 	size = VARSIZE_ANY_EXHDR(body);
 	block = host->allocate(host->context, size);
@@ -147,12 +146,11 @@ static void
 cache_load(const Call *call, ModelTable table, int64 id, CachedModel *loaded)
 {
 	MemoryContext old;
-	KernelHost	host;
+	KernelHost	  host;
 
 	/* a child of the caller's context until it is whole: an error frees it */
-	loaded->context = AllocSetContextCreate(CurrentMemoryContext,
-											"fa_agents model",
-											ALLOCSET_DEFAULT_SIZES);
+	loaded->context = AllocSetContextCreate(
+		CurrentMemoryContext, "fa_agents model", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(loaded->context);
 	host_init(&host, loaded->context);
 	loaded->model = load_block(call, &host, table, id);
@@ -171,14 +169,15 @@ cache_load(const Call *call, ModelTable table, int64 id, CachedModel *loaded)
 CachedModel *
 cache_find(const Call *call, ModelTable table, int64 id, Datum digest)
 {
-	bytea	   *key = DatumGetByteaPP(digest);
-	CachedModel loaded = {0};
+	bytea		*key = DatumGetByteaPP(digest);
+	CachedModel	 loaded = {0};
 	CachedModel *entry;
 
 	if (VARSIZE_ANY_EXHDR(key) != DIGEST_SIZE)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stored digest of model " INT64_FORMAT " is damaged", id)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("stored digest of model " INT64_FORMAT " is damaged", id)));
 	memcpy(loaded.digest, VARDATA_ANY(key), DIGEST_SIZE);
 	entry = hash_search(cache, loaded.digest, HASH_FIND, NULL);
 	if (entry == NULL)

@@ -26,11 +26,12 @@ PG_FUNCTION_INFO_V1(fa_infer);
 static void
 allocate_explanation(const KernelModel *model, KernelExplanation *explanation)
 {
-	double	  **parts[] = {
-		&explanation->q_pi, &explanation->neg_efe, &explanation->utility,
-		&explanation->state_info_gain, &explanation->param_info_gain,
-		&explanation->inductive
-	};
+	double **parts[] = {&explanation->q_pi,
+						&explanation->neg_efe,
+						&explanation->utility,
+						&explanation->state_info_gain,
+						&explanation->param_info_gain,
+						&explanation->inductive};
 
 	for (int i = 0; i < (int) lengthof(parts); i++)
 		*parts[i] = palloc(sizeof(double) * model->policy_count);
@@ -40,13 +41,13 @@ allocate_explanation(const KernelModel *model, KernelExplanation *explanation)
 static Datum
 policy_actions(const KernelModel *model, int32 policy)
 {
-	int			dims[2] = {model->policy_length, model->control_count};
-	int			bounds[2] = {1, 1};
-	int			count = dims[0] * dims[1];
-	const int32 *actions = KERNEL_AT(model, int32_t, model->policies) +
-		(int64) policy * count;
-	Datum	   *elements;
-	ArrayType  *array;
+	int			 dims[2] = {model->policy_length, model->control_count};
+	int			 bounds[2] = {1, 1};
+	int			 count = dims[0] * dims[1];
+	const int32 *actions =
+		KERNEL_AT(model, int32_t, model->policies) + (int64) policy * count;
+	Datum	  *elements;
+	ArrayType *array;
 
 	if (count == 0)
 		return PointerGetDatum(construct_empty_array(INT4OID));
@@ -65,16 +66,15 @@ put_policies(ReturnSetInfo *set, const KernelModel *model,
 {
 	for (int32 p = 0; p < model->policy_count; p++)
 	{
-		Datum		values[8] = {
-			Int32GetDatum(p), policy_actions(model, p),
-			Float8GetDatum(explanation->q_pi[p]),
-			Float8GetDatum(explanation->neg_efe[p]),
-			Float8GetDatum(explanation->utility[p]),
-			Float8GetDatum(explanation->state_info_gain[p]),
-			Float8GetDatum(explanation->param_info_gain[p]),
-			Float8GetDatum(explanation->inductive[p])
-		};
-		bool		nulls[8] = {false};
+		Datum values[8] = {Int32GetDatum(p),
+						   policy_actions(model, p),
+						   Float8GetDatum(explanation->q_pi[p]),
+						   Float8GetDatum(explanation->neg_efe[p]),
+						   Float8GetDatum(explanation->utility[p]),
+						   Float8GetDatum(explanation->state_info_gain[p]),
+						   Float8GetDatum(explanation->param_info_gain[p]),
+						   Float8GetDatum(explanation->inductive[p])};
+		bool  nulls[8] = {false};
 
 		CHECK_FOR_INTERRUPTS();
 		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
@@ -89,12 +89,12 @@ put_policies(ReturnSetInfo *set, const KernelModel *model,
 Datum
 fa_explain(PG_FUNCTION_ARGS)
 {
-	int64		agent_id = PG_GETARG_INT64(0);
-	KernelExplanation explanation;
-	const AgentRow *agent;
+	int64			   agent_id = PG_GETARG_INT64(0);
+	KernelExplanation  explanation;
+	const AgentRow	  *agent;
 	const KernelModel *model;
-	KernelHost	host;
-	Call		call;
+	KernelHost		   host;
+	Call			   call;
 
 	InitMaterializedSRF(fcinfo, 0);
 	call_begin(&call, fcinfo, true);
@@ -103,12 +103,14 @@ fa_explain(PG_FUNCTION_ARGS)
 	if (agent->action == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("agent " INT64_FORMAT " has not acted in this trial", agent_id),
+				 errmsg("agent " INT64_FORMAT " has not acted in this trial",
+						agent_id),
 				 errhint("Step it by fa_step first.")));
 	allocate_explanation(model, &explanation);
 	host_init(&host, CurrentMemoryContext);
-	host_check(kernel_explain(&host, model, agent->model->workspace, agent->belief,
-							  agent->parameters, agent->learned, &explanation),
+	host_check(kernel_explain(&host, model, agent->model->workspace,
+							  agent->belief, agent->parameters, agent->learned,
+							  &explanation),
 			   "an explanation");
 	put_policies((ReturnSetInfo *) fcinfo->resultinfo, model, &explanation);
 	call_end(&call);
@@ -121,26 +123,30 @@ fa_explain(PG_FUNCTION_ARGS)
 static const double *
 parse_prior(FunctionCallInfo fcinfo, const KernelModel *model)
 {
-	ArrayType  *array;
+	ArrayType	 *array;
 	const double *prior;
-	int			count;
+	int			  count;
 
 	if (PG_ARGISNULL(1))
 		return KERNEL_AT(model, double, model->D);
 	array = PG_GETARG_ARRAYTYPE_P(1);
 	count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	if (ARR_NDIM(array) > 1 || array_contains_nulls(array) || count != model->belief_size)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("prior has %d elements, the model's factors have %d states in all",
-						count, model->belief_size),
-				 errdetail("The factors' marginals follow one another, without nulls.")));
+	if (ARR_NDIM(array) > 1 || array_contains_nulls(array) ||
+		count != model->belief_size)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "prior has %d elements, the model's factors have %d states in all",
+				 count, model->belief_size),
+			 errdetail(
+				 "The factors' marginals follow one another, without nulls.")));
 	prior = (const double *) ARR_DATA_PTR(array);
 	for (int32 f = 0; f < model->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(model, f);
-		double		sum = 0.0;
-		bool		negative = false;
+		double				sum = 0.0;
+		bool				negative = false;
 
 		for (int32 s = 0; s < factor->states; s++)
 		{
@@ -148,12 +154,14 @@ parse_prior(FunctionCallInfo fcinfo, const KernelModel *model)
 			negative = negative || !(prior[factor->belief_offset + s] >= 0.0);
 		}
 		if (negative || !(fabs(sum - 1.0) <= 1.001e-5))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("prior of factor \"%s\" is no probability distribution",
-							KERNEL_AT(model, char, factor->name)),
-					 errdetail("Its %d numbers must not be negative, and must sum to 1.",
-							   factor->states)));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("prior of factor \"%s\" is no probability distribution",
+						KERNEL_AT(model, char, factor->name)),
+				 errdetail(
+					 "Its %d numbers must not be negative, and must sum to 1.",
+					 factor->states)));
 	}
 	return prior;
 }
@@ -165,22 +173,23 @@ parse_prior(FunctionCallInfo fcinfo, const KernelModel *model)
 Datum
 fa_infer(PG_FUNCTION_ARGS)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	int			count = 0;
-	int32	   *observation;
-	int32	   *complete;
-	double	   *belief;
-	double		vfe;
+	MemoryContext	   caller = CurrentMemoryContext;
+	int				   count = 0;
+	int32			  *observation;
+	int32			  *complete;
+	double			  *belief;
+	double			   vfe;
 	const KernelModel *model;
-	CachedModel *cached;
-	ModelRow	row;
-	KernelHost	host;
-	Call		call;
-	Datum		result;
+	CachedModel		  *cached;
+	ModelRow		   row;
+	KernelHost		   host;
+	Call			   call;
+	Datum			   result;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
-	observation = array_to_int32(PG_GETARG_ARRAYTYPE_P(2), &count, "observation", -1);
+	observation =
+		array_to_int32(PG_GETARG_ARRAYTYPE_P(2), &count, "observation", -1);
 	call_begin(&call, fcinfo, true);
 	row = model_find(&call, TABLE_MODEL, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	cached = cache_find(&call, TABLE_MODEL, row.id, row.digest);
@@ -191,8 +200,9 @@ fa_infer(PG_FUNCTION_ARGS)
 		complete[m] = count == 0 ? -1 : observation[m];
 	belief = palloc(sizeof(double) * model->belief_size);
 	host_init(&host, CurrentMemoryContext);
-	host_check(kernel_infer(&host, model, cached->workspace, parse_prior(fcinfo, model),
-							complete, belief, &vfe), "a posterior");
+	host_check(kernel_infer(&host, model, cached->workspace,
+							parse_prior(fcinfo, model), complete, belief, &vfe),
+			   "a posterior");
 	MemoryContextSwitchTo(caller);
 	result = array_from_double(belief, model->belief_size);
 	call_end(&call);

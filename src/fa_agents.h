@@ -14,6 +14,7 @@
 
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "storage/itemptr.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/tuplestore.h"
@@ -23,11 +24,11 @@
 
 /* ---------- guc.c: settings ---------- */
 
-extern int fa_cache_size;	   /* kB of compiled models kept by a backend */
-extern int fa_max_policies;	   /* policies of one model */
-extern int fa_max_model_size;  /* kB of one compiled model */
-extern int fa_inbox_limit;	   /* observations that may wait for one agent */
-extern int fa_key_retention;   /* seconds for which keys are remembered */
+extern int fa_cache_size;	  /* kB of compiled models kept by a backend */
+extern int fa_max_policies;	  /* policies of one model */
+extern int fa_max_model_size; /* kB of one compiled model */
+extern int fa_inbox_limit;	  /* observations that may wait for one agent */
+extern int fa_key_retention;  /* seconds for which keys are remembered */
 
 extern void guc_define(void);
 
@@ -59,10 +60,10 @@ typedef struct Statement
  */
 typedef struct Call
 {
-	Oid			schema;		/* where our objects live */
-	Oid			user;		/* the caller, whose rights are checked */
-	int			security;	/* his security context */
-	bool		read_only;	/* read with the statement's snapshot */
+	Oid	 schema;	/* where our objects live */
+	Oid	 user;		/* the caller, whose rights are checked */
+	int	 security;	/* his security context */
+	bool read_only; /* read with the statement's snapshot */
 } Call;
 
 extern void call_begin(Call *call, FunctionCallInfo fcinfo, bool read_only);
@@ -71,43 +72,43 @@ extern void call_require_write(const char *function);
 extern Oid	call_relation(const Call *call, const char *name);
 extern const char *call_schema_name(void);
 
-extern int	statement_run(const Call *call, Statement *statement,
-						  Datum *values, const char *nulls, int64 limit);
-extern int	statement_run_with(const Call *call, Statement *statement,
-							   Datum *values, const char *nulls,
-							   const char *relation, TupleDesc desc,
-							   Tuplestorestate *rows, int64 count);
+extern int statement_run(const Call *call, Statement *statement, Datum *values,
+						 const char *nulls, int64 limit);
+extern int
+statement_run_with(const Call *call, Statement *statement, Datum *values,
+				   const char *nulls, const char *relation, TupleDesc desc,
+				   Tuplestorestate *rows, int64 count);
 
 /* Column (from 1) of the row-th tuple of the last result, in SPI's memory. */
 extern Datum result_datum(uint64 row, int column, bool *isnull);
 extern int64 result_int64(uint64 row, int column);
-extern bool result_isnull(uint64 row, int column);
+extern bool	 result_isnull(uint64 row, int column);
 
 /* ---------- host.c: memory, interrupts and errors for the kernel ---------- */
 
-extern void host_init(KernelHost *host, MemoryContext context);
-extern void host_report(const KernelProblems *problems, const char *what);
-extern void host_check(KernelStatus status, const char *what);
+extern void	 host_init(KernelHost *host, MemoryContext context);
+extern void	 host_report(const KernelProblems *problems, const char *what);
+extern void	 host_check(KernelStatus status, const char *what);
 extern void *host_allocate(MemoryContext context, Size size);
 
 /* ---------- json.c: jsonb in and out ---------- */
 
-extern JsonValue *json_from_jsonb(const KernelHost *host, Jsonb *jsonb,
-								  const char *what);
+extern JsonValue *
+json_from_jsonb(const KernelHost *host, Jsonb *jsonb, const char *what);
 extern Jsonb *jsonb_from_text(const char *text);
-extern void json_append_string(StringInfo out, const char *string);
-extern void json_append_number(StringInfo out, double number);
+extern void	  json_append_string(StringInfo out, const char *string);
+extern void	  json_append_number(StringInfo out, double number);
 
 /* ---------- array.c: SQL arrays in and out ---------- */
 
 extern int64 *array_to_int64(ArrayType *array, int *count, const char *what);
-extern int32 *array_to_int32(ArrayType *array, int *count, const char *what,
-							 int32 for_null);
-extern Datum array_from_int32(const int32 *values, int count);
-extern Datum array_from_int64(const int64 *values, int64 count);
-extern Datum array_from_double(const double *values, int64 count);
+extern int32 *
+array_to_int32(ArrayType *array, int *count, const char *what, int32 for_null);
+extern Datum		 array_from_int32(const int32 *values, int count);
+extern Datum		 array_from_int64(const int64 *values, int64 count);
+extern Datum		 array_from_double(const double *values, int64 count);
 extern const double *array_doubles(Datum array, int expected, const char *what);
-extern const int32 *array_int32s(Datum array, int expected, const char *what);
+extern const int32	*array_int32s(Datum array, int expected, const char *what);
 
 /* ---------- cache.c: compiled models by digest ---------- */
 
@@ -115,13 +116,13 @@ extern const int32 *array_int32s(Datum array, int expected, const char *what);
 
 typedef struct CachedModel
 {
-	uint8		digest[DIGEST_SIZE]; /* sha256 of the stored body: the key */
-	MemoryContext context;			/* owns the block and the workspace */
+	uint8		  digest[DIGEST_SIZE]; /* sha256 of the stored body: the key */
+	MemoryContext context;			   /* owns the block and the workspace */
 	const KernelModel *model;
-	KernelWorkspace *workspace;
-	Size		size;				/* bytes of both */
-	uint64		used;				/* when it was last looked up */
-	int			pins;				/* calls that use it now */
+	KernelWorkspace	  *workspace;
+	Size			   size; /* bytes of both */
+	uint64			   used; /* when it was last looked up */
+	int				   pins; /* calls that use it now */
 } CachedModel;
 
 typedef enum ModelTable
@@ -131,23 +132,24 @@ typedef enum ModelTable
 } ModelTable;
 
 extern void cache_init(void);
-extern CachedModel *cache_find(const Call *call, ModelTable table, int64 id,
-							   Datum digest);
+extern CachedModel *
+cache_find(const Call *call, ModelTable table, int64 id, Datum digest);
 
 /* ---------- model.c: models and worlds by name ---------- */
 
 typedef struct ModelRow
 {
-	int64		id;
-	Datum		digest; /* bytea, in the caller's context */
-	Oid			owner;
+	int64 id;
+	Datum digest; /* bytea, in the caller's context */
+	Oid	  owner;
 } ModelRow;
 
-extern ModelRow model_find(const Call *call, ModelTable table, const char *name);
-extern ModelRow model_find_for_use(const Call *call, ModelTable table,
-								   const char *name);
-extern void model_lock(const Call *call, ModelTable table, int64 id,
-					   LOCKMODE mode);
+extern ModelRow
+model_find(const Call *call, ModelTable table, const char *name);
+extern ModelRow
+model_find_for_use(const Call *call, ModelTable table, const char *name);
+extern void
+model_lock(const Call *call, ModelTable table, int64 id, LOCKMODE mode);
 
 /* ---------- belief.c: hot rows ---------- */
 
@@ -158,51 +160,51 @@ extern void model_lock(const Call *call, ModelTable table, int64 id,
  */
 typedef struct AgentRow
 {
-	int64		agent_id;
-	int64		model_id;
-	int64		world_id;	/* 0: none named */
-	int64		seed;
-	int64		step;		/* life steps made */
-	int64		read_step;	/* step and trial as they were read: */
-	int32		read_trial; /* a write goes through only if they still are */
-	int32		trial;
-	Oid			owner;
-	bool		paused;
-	int16		history;	/* HISTORY_* bits, 0: none kept */
-	bool		vfe_known;
-	double		vfe;
-	CachedModel *model;
-	CachedModel *world;		/* NULL: none named */
+	int64			agent_id;
+	int64			model_id;
+	int64			world_id; /* 0: none named */
+	int64			seed;
+	int64			step; /* life steps made */
+	ItemPointerData ctid; /* the row version that was read: a write goes */
+	TransactionId	xmin; /* through only if it is still the newest */
+	int32			trial;
+	Oid				owner;
+	bool			paused;
+	int16			history; /* HISTORY_* bits, 0: none kept */
+	bool			vfe_known;
+	double			vfe;
+	CachedModel	   *model;
+	CachedModel	   *world;				/* NULL: none named */
 	const KernelParameters *parameters; /* NULL: the model's */
-	double	   *belief;		/* [belief_size] */
-	const int32 *action;	/* [control_count], or NULL: none in this trial */
-	const int32 *world_state;	/* [factor_count of the world], or NULL */
-	const int32 *observation;	/* of the last step, where its update is owed */
-	const int32 *did;		/* the action before that observation, or NULL */
-	const double *before;	/* the belief before that action, or NULL */
+	double				   *belief;		/* [belief_size] */
+	const int32	  *action; /* [control_count], or NULL: none in this trial */
+	const int32	  *world_state; /* [factor_count of the world], or NULL */
+	const int32	  *observation; /* of the last step, where its update is owed */
+	const int32	  *did;		/* the action before that observation, or NULL */
+	const double  *before;	/* the belief before that action, or NULL */
 	KernelLearned *learned; /* NULL: the model does not learn */
-	bool	   *changed;	/* [parts]: counts that are not stored yet */
+	bool		  *changed; /* [parts]: counts that are not stored yet */
 } AgentRow;
 
-#define HISTORY_ON 1
-#define HISTORY_BELIEF 2
-#define HISTORY_Q_PI 4
+#define HISTORY_ON		1
+#define HISTORY_BELIEF	2
+#define HISTORY_Q_PI	4
 #define HISTORY_NEG_EFE 8
 
 extern AgentRow *belief_read(const Call *call, const int64 *ids, int count);
-extern void belief_lock(const Call *call, const int64 *ids, int count);
-extern void belief_write(const Call *call, AgentRow **agents, int count,
-						 bool *written);
-extern void belief_learn_owed(AgentRow *agent);
-extern void belief_start_trial(AgentRow *agent);
+extern void		 belief_lock(const Call *call, const int64 *ids, int count);
+extern void
+belief_write(const Call *call, AgentRow **agents, int count, bool *written);
+extern void				  belief_learn_owed(AgentRow *agent);
+extern void				  belief_start_trial(AgentRow *agent);
 extern const KernelModel *belief_world(const AgentRow *agent);
 
 /* ---------- agent.c ---------- */
 
-extern void agent_reset(const Call *call, const int64 *ids, int count);
+extern void	  agent_reset(const Call *call, const int64 *ids, int count);
 extern int64 *agent_ids_sorted(ArrayType *array, int *count);
-extern void agent_unknown(int64 agent_id) pg_attribute_noreturn();
-extern void agent_require_owner(const Call *call, int64 agent_id, Oid owner);
+extern void	  agent_unknown(int64 agent_id) pg_attribute_noreturn();
+extern void	  agent_require_owner(const Call *call, int64 agent_id, Oid owner);
 
 /* ---------- learned.c: what agents learned ---------- */
 
@@ -213,10 +215,10 @@ extern void learned_write(const Call *call, AgentRow **agents, int count);
 
 typedef struct InboxRow
 {
-	int64		observation_id;
-	const int32 *observation;	/* [count] */
-	int			count;
-	struct InboxRow *next;	/* the same agent's next */
+	int64			 observation_id;
+	const int32		*observation; /* [count] */
+	int				 count;
+	struct InboxRow *next; /* the same agent's next */
 } InboxRow;
 
 extern void inbox_read(const Call *call, const int64 *ids, int count,
@@ -229,43 +231,43 @@ extern void observation_check(const KernelModel *model, int64 agent_id,
 /* What a step with a key gave. */
 typedef struct KeyResult
 {
-	int64		step;
-	double		vfe;
-	Datum		action; /* int4[] */
+	int64  step;
+	double vfe;
+	Datum  action; /* int4[] */
 } KeyResult;
 
-extern bool key_find_step(const Call *call, int64 agent_id, const char *key,
-						  const int32 *observation, int count,
-						  KeyResult *result);
-extern void key_store_step(const Call *call, int64 agent_id, const char *key,
-						   const int32 *observation, int count,
-						   const KeyResult *result);
+extern bool
+key_find_step(const Call *call, int64 agent_id, const char *key,
+			  const int32 *observation, int count, KeyResult *result);
+extern void
+key_store_step(const Call *call, int64 agent_id, const char *key,
+			   const int32 *observation, int count, const KeyResult *result);
 
 /* ---------- step.c: the one step path ---------- */
 
 /* What is asked of one agent. */
 typedef struct StepOrder
 {
-	int64		agent_id;
-	int			position;	/* in the caller's order */
+	int64		 agent_id;
+	int			 position;	  /* in the caller's order */
 	const int32 *observation; /* NULL: from the inbox, the world, or none */
-	int			observation_count;	/* 0 with an observation: no evidence */
-	const int32 *did;		/* NULL: the action that was chosen */
-	int			did_count;
+	int			 observation_count; /* 0 with an observation: no evidence */
+	const int32 *did;				/* NULL: the action that was chosen */
+	int			 did_count;
 } StepOrder;
 
 /* One step that was made; it is overwritten by the agent's next. */
 typedef struct StepRecord
 {
-	int64		step;
-	int32		trial;
-	double		vfe;
-	int32	   *observation; /* [modality_count] */
-	int32	   *action;		/* [control_count] */
-	double	   *belief;		/* [belief_size] */
-	double	   *q_pi;		/* [policy_count], or NULL: not asked for */
-	double	   *neg_efe;	/* [policy_count], or NULL */
-	bool		until_met;	/* it ended its trial */
+	int64	step;
+	int32	trial;
+	double	vfe;
+	int32  *observation; /* [modality_count] */
+	int32  *action;		 /* [control_count] */
+	double *belief;		 /* [belief_size] */
+	double *q_pi;		 /* [policy_count], or NULL: not asked for */
+	double *neg_efe;	 /* [policy_count], or NULL */
+	bool	until_met;	 /* it ended its trial */
 } StepRecord;
 
 typedef struct Until Until;
@@ -273,14 +275,14 @@ typedef struct Until Until;
 /* How all agents of one call are stepped. */
 typedef struct StepPlan
 {
-	int32		steps;		/* at most, in one trial */
-	int32		trials;
-	bool		closed_loop; /* an agent without a world has its model for one */
-	Until	   *until;		/* a trial's end, or NULL */
-	const char *key;		/* of a single step, or NULL */
-	void		(*emit) (void *context, const StepOrder *order,
-						 const KernelModel *model, const StepRecord *record);
-	void	   *emit_context;
+	int32  steps; /* at most, in one trial */
+	int32  trials;
+	bool   closed_loop; /* an agent without a world has its model for one */
+	Until *until;		/* a trial's end, or NULL */
+	const char *key;	/* of a single step, or NULL */
+	void (*emit)(void *context, const StepOrder *order,
+				 const KernelModel *model, const StepRecord *record);
+	void *emit_context;
 } StepPlan;
 
 extern void step_orders(const Call *call, StepOrder *orders, int count,
@@ -288,13 +290,13 @@ extern void step_orders(const Call *call, StepOrder *orders, int count,
 
 /* ---------- run.c: trials in closed loop ---------- */
 
-extern bool until_met(Until *until, const KernelModel *model,
-					  const KernelModel *world, const int32 *observation,
-					  const int32 *world_state);
+extern bool
+until_met(Until *until, const KernelModel *model, const KernelModel *world,
+		  const int32 *observation, const int32 *world_state);
 
 /* ---------- history.c ---------- */
 
 extern void history_write(const Call *call, const AgentRow *const *agents,
 						  const StepRecord *const *records, int count);
 
-#endif							/* FA_AGENTS_H */
+#endif /* FA_AGENTS_H */

@@ -13,50 +13,38 @@
 
 #include "fa_agents.h"
 
-int			fa_cache_size;
-int			fa_inbox_limit;
-int			fa_key_retention;
-int			fa_max_model_size;
-int			fa_max_policies;
+int fa_cache_size;
+int fa_inbox_limit;
+int fa_key_retention;
+int fa_max_model_size;
+int fa_max_policies;
 
 /* Defines every setting; called once, when the library is loaded. */
 void
 guc_define(void)
 {
-	DefineCustomIntVariable("fa_agents.cache_size",
-							"Sets the memory for compiled models that a session keeps.",
-							"Models in use are kept even where they exceed it.",
-							&fa_cache_size,
-							256 * 1024, 0, INT_MAX,
-							PGC_USERSET, GUC_UNIT_KB,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("fa_agents.inbox_limit",
-							"Sets how many observations may wait for one agent.",
-							NULL,
-							&fa_inbox_limit,
-							1000, 1, INT_MAX,
-							PGC_SUSET, 0,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("fa_agents.key_retention",
-							"Sets for how long the keys of steps and observations are remembered.",
-							NULL,
-							&fa_key_retention,
-							24 * 60 * 60, 1, INT_MAX,
-							PGC_SUSET, GUC_UNIT_S,
-							NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.cache_size",
+		"Sets the memory for compiled models that a session keeps.",
+		"Models in use are kept even where they exceed it.", &fa_cache_size,
+		256 * 1024, 0, INT_MAX, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.inbox_limit",
+		"Sets how many observations may wait for one agent.", NULL,
+		&fa_inbox_limit, 1000, 1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.key_retention",
+		"Sets for how long the keys of steps and observations are remembered.",
+		NULL, &fa_key_retention, 24 * 60 * 60, 1, INT_MAX, PGC_SUSET,
+		GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("fa_agents.max_model_size",
 							"Sets the largest size of one compiled model.",
-							NULL,
-							&fa_max_model_size,
-							256 * 1024, 64, MAX_KILOBYTES,
-							PGC_SUSET, GUC_UNIT_KB,
-							NULL, NULL, NULL);
+							NULL, &fa_max_model_size, 256 * 1024, 64,
+							MAX_KILOBYTES, PGC_SUSET, GUC_UNIT_KB, NULL, NULL,
+							NULL);
 	DefineCustomIntVariable("fa_agents.max_policies",
 							"Sets the largest number of policies of one model.",
-							NULL,
-							&fa_max_policies,
-							65536, 1, 16 * 1024 * 1024,
-							PGC_SUSET, 0,
-							NULL, NULL, NULL);
+							NULL, &fa_max_policies, 65536, 1, 16 * 1024 * 1024,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("fa_agents");
 }

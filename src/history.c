@@ -33,31 +33,42 @@ PG_FUNCTION_INFO_V1(fa_history_retain);
 
 enum
 {
-	HISTORY_AGENT_ID, HISTORY_STEP, HISTORY_TRIAL, HISTORY_OBSERVATION,
-	HISTORY_ACTION, HISTORY_VFE, HISTORY_COLUMN_BELIEF, HISTORY_COLUMN_Q_PI,
-	HISTORY_COLUMN_NEG_EFE, HISTORY_COLUMNS
+	HISTORY_AGENT_ID,
+	HISTORY_STEP,
+	HISTORY_TRIAL,
+	HISTORY_OBSERVATION,
+	HISTORY_ACTION,
+	HISTORY_VFE,
+	HISTORY_COLUMN_BELIEF,
+	HISTORY_COLUMN_Q_PI,
+	HISTORY_COLUMN_NEG_EFE,
+	HISTORY_COLUMNS
 };
 
 static const struct
 {
 	const char *name;
 	Oid			type;
-}			history_columns[HISTORY_COLUMNS] = {
-	{"agent_id", INT8OID}, {"step", INT8OID}, {"trial", INT4OID},
-	{"observation", INT4ARRAYOID}, {"action", INT4ARRAYOID}, {"vfe", FLOAT8OID},
-	{"belief", FLOAT8ARRAYOID}, {"q_pi", FLOAT8ARRAYOID}, {"neg_efe", FLOAT8ARRAYOID},
+} history_columns[HISTORY_COLUMNS] = {
+	{"agent_id", INT8OID},		 {"step", INT8OID},
+	{"trial", INT4OID},			 {"observation", INT4ARRAYOID},
+	{"action", INT4ARRAYOID},	 {"vfe", FLOAT8OID},
+	{"belief", FLOAT8ARRAYOID},	 {"q_pi", FLOAT8ARRAYOID},
+	{"neg_efe", FLOAT8ARRAYOID},
 };
 
 static Statement insert_statement = {
 	"INSERT INTO @.fa_history (agent_id, step, trial, at, observation, action, vfe,"
 	" belief, q_pi, neg_efe) SELECT agent_id, step, trial, $1, observation, action,"
-	" vfe, belief, q_pi, neg_efe FROM steps", 1, {TIMESTAMPTZOID}
-};
+	" vfe, belief, q_pi, neg_efe FROM steps",
+	1,
+	{TIMESTAMPTZOID}};
 static Statement partitions_statement = {
 	"SELECT c.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c"
 	" ON c.oid" EQ "i.inhrelid WHERE i.inhparent" EQ "$1 AND c.relname"
-	" OPERATOR(pg_catalog.<) $2 ORDER BY c.relname", 2, {OIDOID, NAMEOID}
-};
+	" OPERATOR(pg_catalog.<) $2 ORDER BY c.relname",
+	2,
+	{OIDOID, NAMEOID}};
 
 /* ---------- partitions ---------- */
 
@@ -65,9 +76,9 @@ static Statement partitions_statement = {
 static char *
 partition_name(DateADT day)
 {
-	int			year;
-	int			month;
-	int			month_day;
+	int year;
+	int month;
+	int month_day;
 
 	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &month_day);
 	return psprintf(PARTITION_PREFIX "%04d%02d%02d", year, month, month_day);
@@ -77,9 +88,9 @@ partition_name(DateADT day)
 static char *
 day_start(DateADT day)
 {
-	int			year;
-	int			month;
-	int			month_day;
+	int year;
+	int month;
+	int month_day;
 
 	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &month_day);
 	return psprintf("%04d-%02d-%02d 00:00:00+00", year, month, month_day);
@@ -103,18 +114,20 @@ make_partition(DateADT day)
 	const char *schema = quote_identifier(call_schema_name());
 	const char *name = partition_name(day);
 
-	run_utility(psprintf("CREATE TABLE %s.%s (LIKE %s.fa_history INCLUDING DEFAULTS)",
-						 schema, name, schema));
+	run_utility(
+		psprintf("CREATE TABLE %s.%s (LIKE %s.fa_history INCLUDING DEFAULTS)",
+				 schema, name, schema));
 	run_utility(psprintf("ALTER TABLE %s.fa_history ATTACH PARTITION %s.%s"
 						 " FOR VALUES FROM ('%s') TO ('%s')",
-						 schema, schema, name, day_start(day), day_start(day + 1)));
+						 schema, schema, name, day_start(day),
+						 day_start(day + 1)));
 }
 
 /* Makes the partitions of today and tomorrow where they are missing. */
 static void
 ensure_partitions(const Call *call, DateADT today)
 {
-	Oid			parent = InvalidOid;
+	Oid parent = InvalidOid;
 
 	for (DateADT day = today; day <= today + 1; day++)
 	{
@@ -152,9 +165,10 @@ history_values(const AgentRow *agent, const StepRecord *record, Datum *values,
 	values[HISTORY_AGENT_ID] = Int64GetDatum(agent->agent_id);
 	values[HISTORY_STEP] = Int64GetDatum(record->step);
 	values[HISTORY_TRIAL] = Int32GetDatum(record->trial);
-	values[HISTORY_OBSERVATION] = array_from_int32(record->observation,
-												   model->modality_count);
-	values[HISTORY_ACTION] = array_from_int32(record->action, model->control_count);
+	values[HISTORY_OBSERVATION] =
+		array_from_int32(record->observation, model->modality_count);
+	values[HISTORY_ACTION] =
+		array_from_int32(record->action, model->control_count);
 	values[HISTORY_VFE] = Float8GetDatum(record->vfe);
 	values[HISTORY_COLUMN_BELIEF] =
 		optional_doubles(record->belief, agent->history & HISTORY_BELIEF,
@@ -172,13 +186,12 @@ void
 history_write(const Call *call, const AgentRow *const *agents,
 			  const StepRecord *const *records, int count)
 {
-	TimestampTz at = GetCurrentTimestamp();
-	Datum		arguments[1] = {TimestampTzGetDatum(at)};
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "fa_agents history",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	TupleDesc	desc = CreateTemplateTupleDesc(HISTORY_COLUMNS);
+	TimestampTz	  at = GetCurrentTimestamp();
+	Datum		  arguments[1] = {TimestampTzGetDatum(at)};
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "fa_agents history", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext	 old = MemoryContextSwitchTo(context);
+	TupleDesc		 desc = CreateTemplateTupleDesc(HISTORY_COLUMNS);
 	Tuplestorestate *store = tuplestore_begin_heap(false, false, work_mem);
 
 	for (int i = 0; i < HISTORY_COLUMNS; i++)
@@ -187,14 +200,14 @@ history_write(const Call *call, const AgentRow *const *agents,
 	ensure_partitions(call, (DateADT) (at / USECS_PER_DAY));
 	for (int i = 0; i < count; i++)
 	{
-		Datum		values[HISTORY_COLUMNS];
-		bool		nulls[HISTORY_COLUMNS];
+		Datum values[HISTORY_COLUMNS];
+		bool  nulls[HISTORY_COLUMNS];
 
 		history_values(agents[i], records[i], values, nulls);
 		tuplestore_putvalues(store, desc, values, nulls);
 	}
-	statement_run_with(call, &insert_statement, arguments, NULL, "steps", desc, store,
-					   count);
+	statement_run_with(call, &insert_statement, arguments, NULL, "steps", desc,
+					   store, count);
 	tuplestore_end(store);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -209,10 +222,9 @@ history_write(const Call *call, const AgentRow *const *agents,
 Datum
 fa_history_retain(PG_FUNCTION_ARGS)
 {
-	TimestampTz cutoff = DatumGetTimestampTz(
-		DirectFunctionCall2(timestamptz_mi_interval,
-							TimestampTzGetDatum(GetCurrentTimestamp()),
-							PG_GETARG_DATUM(0)));
+	TimestampTz cutoff = DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
+		PG_GETARG_DATUM(0)));
 	NameData	first_kept;
 	Datum		arguments[2];
 	char	  **names;
@@ -220,9 +232,8 @@ fa_history_retain(PG_FUNCTION_ARGS)
 	Call		call;
 
 	if (cutoff > GetCurrentTimestamp())
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("keep must not be negative")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("keep must not be negative")));
 	call_require_write("fa_history_retain");
 	call_begin(&call, fcinfo, false);
 	namestrcpy(&first_kept, partition_name((DateADT) (cutoff / USECS_PER_DAY)));
@@ -232,12 +243,13 @@ fa_history_retain(PG_FUNCTION_ARGS)
 	names = palloc(sizeof(char *) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		names[i] = pstrdup(NameStr(*DatumGetName(result_datum(i, 1, &isnull))));
 	}
 	for (int i = 0; i < count; i++)
-		run_utility(psprintf("DROP TABLE %s.%s", quote_identifier(call_schema_name()),
+		run_utility(psprintf("DROP TABLE %s.%s",
+							 quote_identifier(call_schema_name()),
 							 quote_identifier(names[i])));
 	call_end(&call);
 	PG_RETURN_INT32(count);

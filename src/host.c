@@ -23,7 +23,7 @@
 void *
 host_allocate(MemoryContext context, Size size)
 {
-	char	   *raw = NULL;
+	char *raw = NULL;
 
 	if (size <= MaxAllocHugeSize - 64)
 		raw = MemoryContextAllocExtended(context, size + 64,
@@ -76,17 +76,21 @@ void
 host_report(const KernelProblems *problems, const char *what)
 {
 	const KernelProblem *first = &problems->items[0];
-	int			others = problems->count - 1;
+	int					 others = problems->count - 1;
 
 	if (problems->count == 0)
 		return;
 	ereport(ERROR,
 			(errcode(status_sqlstate(first->status)),
 			 errmsg("invalid %s: %s", what, first->message),
-			 first->detail[0] != '\0' ? errdetail("%s", first->detail) :
-			 others > 0 ? errdetail_plural("There is %d more problem; fa_model_check lists all.",
-										   "There are %d more problems; fa_model_check lists all.",
-										   others, others) : 0,
+			 first->detail[0] != '\0' ?
+				 errdetail("%s", first->detail) :
+			 others > 0 ?
+				 errdetail_plural(
+					 "There is %d more problem; fa_model_check lists all.",
+					 "There are %d more problems; fa_model_check lists all.",
+					 others, others) :
+				 0,
 			 first->hint[0] != '\0' ? errhint("%s", first->hint) : 0));
 }
 
@@ -103,10 +107,12 @@ host_check(KernelStatus status, const char *what)
 					(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
 					 errdetail("Failed while computing %s.", what)));
 		case KERNEL_RANGE:
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("%s overflows the range of double precision", what),
-					 errhint("Use smaller numbers for gamma, C or the Dirichlet counts.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("%s overflows the range of double precision", what),
+				 errhint(
+					 "Use smaller numbers for gamma, C or the Dirichlet counts.")));
 		default:
 			elog(ERROR, "kernel returned status %d for %s", (int) status, what);
 	}

@@ -27,16 +27,19 @@
 JsonValue *
 json_from_jsonb(const KernelHost *host, Jsonb *jsonb, const char *what)
 {
-	JsonValue  *value = palloc0(sizeof(JsonValue));
+	JsonValue	   *value = palloc0(sizeof(JsonValue));
 	KernelProblems *problems = palloc0(sizeof(KernelProblems));
-	StringInfoData text;
+	StringInfoData	text;
 
 	if (VARSIZE(jsonb) > JSON_MAX_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("%s of %zu bytes is too large", what, (size_t) VARSIZE(jsonb)),
-				 errdetail("The limit is %d bytes.", JSON_MAX_BYTES),
-				 errhint("Give large arrays in the sparse forms \"entries\" or \"next\".")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("%s of %zu bytes is too large", what,
+					(size_t) VARSIZE(jsonb)),
+			 errdetail("The limit is %d bytes.", JSON_MAX_BYTES),
+			 errhint(
+				 "Give large arrays in the sparse forms \"entries\" or \"next\".")));
 	initStringInfo(&text);
 	(void) JsonbToCString(&text, &jsonb->root, VARSIZE(jsonb));
 	(void) json_parse(host, text.data, text.len, value, problems);
@@ -63,7 +66,7 @@ json_append_number(StringInfo out, double number)
 {
 	if (isfinite(number))
 	{
-		char	   *digits = float8out_internal(number);
+		char *digits = float8out_internal(number);
 
 		appendStringInfoString(out, digits);
 		pfree(digits);

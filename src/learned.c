@@ -21,27 +21,29 @@
 PG_FUNCTION_INFO_V1(fa_parameters);
 
 static Statement read_statement = {
-	"SELECT agent_id, part, counts FROM @.fa_learned WHERE agent_id" EQ "ANY ($1)"
-	" ORDER BY agent_id, part", 1, {INT8ARRAYOID}
-};
+	"SELECT agent_id, part, counts FROM @.fa_learned WHERE agent_id" EQ
+	"ANY ($1)"
+	" ORDER BY agent_id, part",
+	1,
+	{INT8ARRAYOID}};
 static Statement write_statement = {
 	"INSERT INTO @.fa_learned (agent_id, part, counts) VALUES ($1, $2, $3)"
 	" ON CONFLICT (agent_id, part) DO UPDATE SET counts = excluded.counts",
-	3, {INT8OID, INT4OID, FLOAT8ARRAYOID}
-};
+	3,
+	{INT8OID, INT4OID, FLOAT8ARRAYOID}};
 
 /* One stored part into an agent's counts. */
 static void
 read_part(AgentRow *agent, int32 part, Datum counts)
 {
 	const KernelModel *model = agent->model->model;
-	KernelLearnedPart where;
+	KernelLearnedPart  where;
 
 	if (part < 0 || part >= kernel_learned_part_count(model))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("stored counts of agent " INT64_FORMAT " do not fit its model",
-						agent->agent_id)));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("stored counts of agent " INT64_FORMAT
+							   " do not fit its model",
+							   agent->agent_id)));
 	where = kernel_learned_part(model, part);
 	memcpy(agent->learned->counts + where.offset,
 		   array_doubles(counts, (int) where.length, "counts"),
@@ -59,23 +61,23 @@ read_part(AgentRow *agent, int32 part, Datum counts)
 void
 learned_read(const Call *call, AgentRow *agents, int count)
 {
-	int64	   *ids = palloc(sizeof(int64) * count);
-	int			learners = 0;
-	Datum		arguments[1];
-	int			found;
+	int64 *ids = palloc(sizeof(int64) * count);
+	int	   learners = 0;
+	Datum  arguments[1];
+	int	   found;
 
 	for (int i = 0; i < count; i++)
 	{
 		const KernelModel *model = agents[i].model->model;
-		int32		parts;
+		int32			   parts;
 
 		if (!model->learn_A && !model->learn_B)
 			continue;
 		parts = kernel_learned_part_count(model);
 		agents[i].learned = palloc(sizeof(KernelLearned));
-		agents[i].learned->counts =
-			MemoryContextAllocHuge(CurrentMemoryContext,
-								   sizeof(double) * Max(kernel_learned_size(model), 1));
+		agents[i].learned->counts = MemoryContextAllocHuge(
+			CurrentMemoryContext,
+			sizeof(double) * Max(kernel_learned_size(model), 1));
 		agents[i].changed = palloc0(sizeof(bool) * Max(parts, 1));
 		kernel_learned_start(model, agents[i].learned);
 		ids[learners++] = agents[i].agent_id;
@@ -86,10 +88,10 @@ learned_read(const Call *call, AgentRow *agents, int count)
 	found = statement_run(call, &read_statement, arguments, NULL, 0);
 	for (int i = 0, at = 0; i < found; i++)
 	{
-		bool		isnull;
+		bool isnull;
 
 		while (agents[at].agent_id != result_int64(i, 1))
-			at++;				/* both are in the order of ids */
+			at++; /* both are in the order of ids */
 		read_part(&agents[at], DatumGetInt32(result_datum(i, 2, &isnull)),
 				  result_datum(i, 3, &isnull));
 	}
@@ -103,20 +105,22 @@ learned_write(const Call *call, AgentRow **agents, int count)
 	for (int i = 0; i < count; i++)
 	{
 		const AgentRow *agent = agents[i];
-		int32		parts = agent->learned == NULL ? 0 :
-			kernel_learned_part_count(agent->model->model);
+		int32			parts = agent->learned == NULL ?
+									0 :
+									kernel_learned_part_count(agent->model->model);
 
 		for (int32 part = 0; part < parts; part++)
 		{
-			KernelLearnedPart where = kernel_learned_part(agent->model->model, part);
-			Datum		arguments[3];
+			KernelLearnedPart where =
+				kernel_learned_part(agent->model->model, part);
+			Datum arguments[3];
 
 			if (!agent->changed[part])
 				continue;
 			arguments[0] = Int64GetDatum(agent->agent_id);
 			arguments[1] = Int32GetDatum(part);
-			arguments[2] = array_from_double(agent->learned->counts + where.offset,
-											 where.length);
+			arguments[2] = array_from_double(
+				agent->learned->counts + where.offset, where.length);
 			statement_run(call, &write_statement, arguments, NULL, 0);
 			pfree(DatumGetPointer(arguments[2]));
 			agent->changed[part] = false;
@@ -176,33 +180,37 @@ row_major(const int64 *sizes, int axes, int64 unit, int64 *strides)
 }
 
 static void
-append_modality(StringInfo out, const KernelModel *model, int32 m, const double *columns)
+append_modality(StringInfo out, const KernelModel *model, int32 m,
+				const double *columns)
 {
 	const KernelModality *modality = kernel_modality(model, m);
 	const int32 *parents = KERNEL_AT(model, int32_t, modality->parents);
-	int64	   *sizes = palloc(sizeof(int64) * 2 * (modality->parent_count + 1));
-	int64	   *strides = sizes + modality->parent_count + 1;
+	int64 *sizes = palloc(sizeof(int64) * 2 * (modality->parent_count + 1));
+	int64 *strides = sizes + modality->parent_count + 1;
 
 	for (int32 i = 0; i < modality->parent_count; i++)
 		sizes[i] = kernel_factor(model, parents[i])->states;
 	row_major(sizes, modality->parent_count, 1, strides);
-	append_rows(out, columns, modality->outcomes, sizes, strides, modality->parent_count);
+	append_rows(out, columns, modality->outcomes, sizes, strides,
+				modality->parent_count);
 }
 
 static void
-append_factor(StringInfo out, const KernelModel *model, int32 f, const double *columns)
+append_factor(StringInfo out, const KernelModel *model, int32 f,
+			  const double *columns)
 {
 	const KernelFactor *factor = kernel_factor(model, f);
-	const int32 *parents = KERNEL_AT(model, int32_t, factor->parents);
-	const int32 *controls = KERNEL_AT(model, int32_t, factor->controls);
-	int			axes = factor->parent_count + factor->control_count;
-	int64	   *sizes = palloc(sizeof(int64) * 2 * (axes + 1));
-	int64	   *strides = sizes + axes + 1;
+	const int32		   *parents = KERNEL_AT(model, int32_t, factor->parents);
+	const int32		   *controls = KERNEL_AT(model, int32_t, factor->controls);
+	int					axes = factor->parent_count + factor->control_count;
+	int64			   *sizes = palloc(sizeof(int64) * 2 * (axes + 1));
+	int64			   *strides = sizes + axes + 1;
 
 	for (int32 i = 0; i < factor->parent_count; i++)
 		sizes[i] = kernel_factor(model, parents[i])->states;
 	for (int32 i = 0; i < factor->control_count; i++)
-		sizes[factor->parent_count + i] = kernel_control(model, controls[i])->actions;
+		sizes[factor->parent_count + i] =
+			kernel_control(model, controls[i])->actions;
 	row_major(sizes, factor->parent_count, 1, strides);
 	row_major(sizes + factor->parent_count, factor->control_count,
 			  factor->parent_states, strides + factor->parent_count);
@@ -230,21 +238,23 @@ learned_counts(const AgentRow *agent, int32 array)
 static double *
 room_for(const KernelModel *model)
 {
-	int64		largest = 1;
+	int64 largest = 1;
 
 	for (int32 m = 0; m < model->modality_count; m++)
 		largest = Max(largest, kernel_modality(model, m)->parent_states *
-					  kernel_modality(model, m)->outcomes);
+								   kernel_modality(model, m)->outcomes);
 	for (int32 f = 0; f < model->factor_count; f++)
 		largest = Max(largest, kernel_factor(model, f)->actions *
-					  kernel_factor(model, f)->parent_states *
-					  kernel_factor(model, f)->states);
-	return MemoryContextAllocHuge(CurrentMemoryContext, sizeof(double) * largest);
+								   kernel_factor(model, f)->parent_states *
+								   kernel_factor(model, f)->states);
+	return MemoryContextAllocHuge(CurrentMemoryContext,
+								  sizeof(double) * largest);
 }
 
 /* "A": [...], "B": [...], or "pA", "pB": the counts, null where not learned. */
 static void
-append_parameters(StringInfo out, const AgentRow *agent, bool counts, double *room)
+append_parameters(StringInfo out, const AgentRow *agent, bool counts,
+				  double *room)
 {
 	const KernelModel *model = agent->model->model;
 
@@ -264,7 +274,8 @@ append_parameters(StringInfo out, const AgentRow *agent, bool counts, double *ro
 	appendStringInfoString(out, counts ? "], \"pB\": [" : "], \"B\": [");
 	for (int32 f = 0; f < model->factor_count; f++)
 	{
-		const double *columns = counts ? learned_counts(agent, model->modality_count + f) : room;
+		const double *columns =
+			counts ? learned_counts(agent, model->modality_count + f) : room;
 
 		appendStringInfoString(out, f > 0 ? ", " : "");
 		if (!counts)
@@ -284,12 +295,12 @@ append_parameters(StringInfo out, const AgentRow *agent, bool counts, double *ro
 Datum
 fa_parameters(PG_FUNCTION_ARGS)
 {
-	int64		agent_id = PG_GETARG_INT64(0);
-	MemoryContext caller = CurrentMemoryContext;
+	int64		   agent_id = PG_GETARG_INT64(0);
+	MemoryContext  caller = CurrentMemoryContext;
 	StringInfoData out;
-	AgentRow   *agent;
-	double	   *room;
-	Call		call;
+	AgentRow	  *agent;
+	double		  *room;
+	Call		   call;
 
 	call_begin(&call, fcinfo, true);
 	agent = belief_read(&call, &agent_id, 1);

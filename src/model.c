@@ -29,7 +29,7 @@
 
 #include "fa_agents.h"
 
-#define NAME_LIMIT 255			/* bytes of a model's name */
+#define NAME_LIMIT 255 /* bytes of a model's name */
 
 PG_FUNCTION_INFO_V1(fa_model_create);
 PG_FUNCTION_INFO_V1(fa_model_check);
@@ -40,59 +40,93 @@ PG_FUNCTION_INFO_V1(fa_world_drop);
 /* What differs between the two tables. */
 typedef struct TableTexts
 {
-	const char *word;			/* in messages */
+	const char *word; /* in messages */
 	const char *relation;
 	const char *sequence;
-	Statement	newest;			/* owner and version of a name */
+	Statement	newest; /* owner and version of a name */
 	Statement	insert;
-	Statement	find;			/* a version, or the newest where $2 is null */
-	Statement	all;			/* ids of a name, of one version where $2 is not null */
+	Statement	find; /* a version, or the newest where $2 is null */
+	Statement	all;  /* ids of a name, of one version where $2 is not null */
 	Statement	exists;
-	Statement	users;			/* an agent that uses one of the ids */
+	Statement	users; /* an agent that uses one of the ids */
 	Statement	remove;
 } TableTexts;
 
 static TableTexts texts[] = {
-	[TABLE_MODEL] = {
-		.word = "model",
-		.relation = "fa_model",
-		.sequence = "fa_model_id_seq",
-		.newest = {"SELECT owner, version FROM @.fa_model WHERE name" EQ "$1"
-		" ORDER BY version DESC LIMIT 1", 1, {TEXTOID}},
-		.insert = {"INSERT INTO @.fa_model (model_id, name, version, owner, spec, body)"
-		" VALUES ($1, $2, $3, $4, $5, $6)", 6,
-		{INT8OID, TEXTOID, INT4OID, REGROLEOID, JSONBOID, BYTEAOID}},
-		.find = {"SELECT model_id, digest, owner FROM @.fa_model WHERE name" EQ "$1"
-		" AND ($2 IS NULL OR version" EQ "$2) ORDER BY version DESC LIMIT 1", 2,
-		{TEXTOID, INT4OID}},
-		.all = {"SELECT model_id, owner FROM @.fa_model WHERE name" EQ "$1"
-		" AND ($2 IS NULL OR version" EQ "$2) ORDER BY model_id", 2,
-		{TEXTOID, INT4OID}},
-		.exists = {"SELECT 1 FROM @.fa_model WHERE model_id" EQ "$1", 1, {INT8OID}},
-		.users = {"SELECT agent_id FROM @.fa_agent WHERE model_id" EQ "$1 LIMIT 1",
-		1, {INT8OID}},
-		.remove = {"DELETE FROM @.fa_model WHERE model_id" EQ "$1", 1, {INT8OID}},
-	},
-	[TABLE_WORLD] = {
-		.word = "world",
-		.relation = "fa_world",
-		.sequence = "fa_world_id_seq",
-		.newest = {"SELECT owner, version FROM @.fa_world WHERE name" EQ "$1"
-		" ORDER BY version DESC LIMIT 1", 1, {TEXTOID}},
-		.insert = {"INSERT INTO @.fa_world (world_id, name, version, owner, spec, body)"
-		" VALUES ($1, $2, $3, $4, $5, $6)", 6,
-		{INT8OID, TEXTOID, INT4OID, REGROLEOID, JSONBOID, BYTEAOID}},
-		.find = {"SELECT world_id, digest, owner FROM @.fa_world WHERE name" EQ "$1"
-		" AND ($2 IS NULL OR version" EQ "$2) ORDER BY version DESC LIMIT 1", 2,
-		{TEXTOID, INT4OID}},
-		.all = {"SELECT world_id, owner FROM @.fa_world WHERE name" EQ "$1"
-		" AND ($2 IS NULL OR version" EQ "$2) ORDER BY world_id", 2,
-		{TEXTOID, INT4OID}},
-		.exists = {"SELECT 1 FROM @.fa_world WHERE world_id" EQ "$1", 1, {INT8OID}},
-		.users = {"SELECT agent_id FROM @.fa_agent WHERE world_id" EQ "$1 LIMIT 1",
-		1, {INT8OID}},
-		.remove = {"DELETE FROM @.fa_world WHERE world_id" EQ "$1", 1, {INT8OID}},
-	},
+	[TABLE_MODEL] =
+		{
+			.word = "model",
+			.relation = "fa_model",
+			.sequence = "fa_model_id_seq",
+			.newest = {"SELECT owner, version FROM @.fa_model WHERE name" EQ
+					   "$1"
+					   " ORDER BY version DESC LIMIT 1",
+					   1,
+					   {TEXTOID}},
+			.insert =
+				{"INSERT INTO @.fa_model (model_id, name, version, owner, spec, body)"
+				 " VALUES ($1, $2, $3, $4, $5, $6)",
+				 6,
+				 {INT8OID, TEXTOID, INT4OID, REGROLEOID, JSONBOID, BYTEAOID}},
+			.find =
+				{"SELECT model_id, digest, owner FROM @.fa_model WHERE name" EQ
+				 "$1"
+				 " AND ($2 IS NULL OR version" EQ
+				 "$2) ORDER BY version DESC LIMIT 1",
+				 2,
+				 {TEXTOID, INT4OID}},
+			.all = {"SELECT model_id, owner FROM @.fa_model WHERE name" EQ "$1"
+					" AND ($2 IS NULL OR version" EQ "$2) ORDER BY model_id",
+					2,
+					{TEXTOID, INT4OID}},
+			.exists = {"SELECT 1 FROM @.fa_model WHERE model_id" EQ "$1",
+					   1,
+					   {INT8OID}},
+			.users = {"SELECT agent_id FROM @.fa_agent WHERE model_id" EQ
+					  "$1 LIMIT 1",
+					  1,
+					  {INT8OID}},
+			.remove = {"DELETE FROM @.fa_model WHERE model_id" EQ "$1",
+					   1,
+					   {INT8OID}},
+		},
+	[TABLE_WORLD] =
+		{
+			.word = "world",
+			.relation = "fa_world",
+			.sequence = "fa_world_id_seq",
+			.newest = {"SELECT owner, version FROM @.fa_world WHERE name" EQ
+					   "$1"
+					   " ORDER BY version DESC LIMIT 1",
+					   1,
+					   {TEXTOID}},
+			.insert =
+				{"INSERT INTO @.fa_world (world_id, name, version, owner, spec, body)"
+				 " VALUES ($1, $2, $3, $4, $5, $6)",
+				 6,
+				 {INT8OID, TEXTOID, INT4OID, REGROLEOID, JSONBOID, BYTEAOID}},
+			.find =
+				{"SELECT world_id, digest, owner FROM @.fa_world WHERE name" EQ
+				 "$1"
+				 " AND ($2 IS NULL OR version" EQ
+				 "$2) ORDER BY version DESC LIMIT 1",
+				 2,
+				 {TEXTOID, INT4OID}},
+			.all = {"SELECT world_id, owner FROM @.fa_world WHERE name" EQ "$1"
+					" AND ($2 IS NULL OR version" EQ "$2) ORDER BY world_id",
+					2,
+					{TEXTOID, INT4OID}},
+			.exists = {"SELECT 1 FROM @.fa_world WHERE world_id" EQ "$1",
+					   1,
+					   {INT8OID}},
+			.users = {"SELECT agent_id FROM @.fa_agent WHERE world_id" EQ
+					  "$1 LIMIT 1",
+					  1,
+					  {INT8OID}},
+			.remove = {"DELETE FROM @.fa_world WHERE world_id" EQ "$1",
+					   1,
+					   {INT8OID}},
+		},
 };
 
 /* ---------- names ---------- */
@@ -111,10 +145,12 @@ split_name(const char *name, int32 *version)
 		return pstrdup(name);
 	if (at[1] == '\0' || strlen(at + 1) > 9 ||
 		strspn(at + 1, "0123456789") != strlen(at + 1) || atoi(at + 1) < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid version in name \"%s\"", name),
-				 errhint("Write \"name\" for the newest version, or \"name@2\" for the second.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid version in name \"%s\"", name),
+			 errhint(
+				 "Write \"name\" for the newest version, or \"name@2\" for the second.")));
 	*version = atoi(at + 1);
 	return pnstrdup(name, at - name);
 }
@@ -122,33 +158,39 @@ split_name(const char *name, int32 *version)
 static void
 check_new_name(ModelTable table, const char *name)
 {
-	if (name[0] == '\0' || strlen(name) > NAME_LIMIT || strchr(name, '@') != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("invalid %s name \"%.*s\"", texts[table].word, NAME_LIMIT, name),
-				 errdetail("A name has 1 to %d bytes and no \"@\"; versions are numbered by themselves.",
-						   NAME_LIMIT)));
+	if (name[0] == '\0' || strlen(name) > NAME_LIMIT ||
+		strchr(name, '@') != NULL)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_NAME),
+			 errmsg("invalid %s name \"%.*s\"", texts[table].word, NAME_LIMIT,
+					name),
+			 errdetail(
+				 "A name has 1 to %d bytes and no \"@\"; versions are numbered by themselves.",
+				 NAME_LIMIT)));
 }
 
 static void
 require_owner(const Call *call, ModelTable table, const char *name, Oid owner)
 {
 	if (!has_privs_of_role(call->user, owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for %s \"%s\"", texts[table].word, name),
-				 errdetail("Only its owner may use, change or drop it.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for %s \"%s\"", texts[table].word, name),
+			 errdetail("Only its owner may use, change or drop it.")));
 }
 
 static void
 unknown_name(ModelTable table, const char *name)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("%s \"%s\" does not exist", texts[table].word, name),
-			 errhint("Create it by %s, or look at the names in table %s.",
-					 table == TABLE_MODEL ? "fa_model_create" : "fa_world_create",
-					 texts[table].relation)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNDEFINED_OBJECT),
+		 errmsg("%s \"%s\" does not exist", texts[table].word, name),
+		 errhint("Create it by %s, or look at the names in table %s.",
+				 table == TABLE_MODEL ? "fa_model_create" : "fa_world_create",
+				 texts[table].relation)));
 }
 
 /* ---------- locks ---------- */
@@ -157,13 +199,14 @@ void
 model_lock(const Call *call, ModelTable table, int64 id, LOCKMODE mode)
 {
 	/* two ids that share their low 32 bits share a lock, which is harmless */
-	LockDatabaseObject(call_relation(call, texts[table].relation), (Oid) id, 0, mode);
+	LockDatabaseObject(call_relation(call, texts[table].relation), (Oid) id, 0,
+					   mode);
 }
 
 static void
 lock_name(const Call *call, ModelTable table, const char *name)
 {
-	Oid			hash = hash_bytes((const unsigned char *) name, strlen(name));
+	Oid hash = hash_bytes((const unsigned char *) name, strlen(name));
 
 	LockDatabaseObject(call_relation(call, texts[table].relation), hash, 1,
 					   ExclusiveLock);
@@ -177,9 +220,9 @@ lock_name(const Call *call, ModelTable table, const char *name)
 static bool
 found_now(const Call *call, Statement *statement, int64 id)
 {
-	Datum		arguments[1] = {Int64GetDatum(id)};
-	Call		now = *call;
-	bool		found;
+	Datum arguments[1] = {Int64GetDatum(id)};
+	Call  now = *call;
+	bool  found;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	now.read_only = true;
@@ -194,17 +237,18 @@ found_now(const Call *call, Statement *statement, int64 id)
 ModelRow
 model_find(const Call *call, ModelTable table, const char *name)
 {
-	int32		version;
-	char	   *base = split_name(name, &version);
-	Datum		arguments[2] = {CStringGetTextDatum(base), Int32GetDatum(version)};
-	ModelRow	row;
-	bool		isnull;
+	int32	 version;
+	char	*base = split_name(name, &version);
+	Datum	 arguments[2] = {CStringGetTextDatum(base), Int32GetDatum(version)};
+	ModelRow row;
+	bool	 isnull;
 
 	if (statement_run(call, &texts[table].find, arguments,
 					  version == 0 ? " n" : NULL, 1) == 0)
 		unknown_name(table, name);
 	row.id = result_int64(0, 1);
-	row.digest = PointerGetDatum(DatumGetByteaPCopy(result_datum(0, 2, &isnull)));
+	row.digest =
+		PointerGetDatum(DatumGetByteaPCopy(result_datum(0, 2, &isnull)));
 	row.owner = DatumGetObjectId(result_datum(0, 3, &isnull));
 	require_owner(call, table, name, row.owner);
 	return row;
@@ -214,7 +258,7 @@ model_find(const Call *call, ModelTable table, const char *name)
 ModelRow
 model_find_for_use(const Call *call, ModelTable table, const char *name)
 {
-	ModelRow	row = model_find(call, table, name);
+	ModelRow row = model_find(call, table, name);
 
 	model_lock(call, table, row.id, AccessShareLock);
 	if (!found_now(call, &texts[table].exists, row.id))
@@ -232,9 +276,9 @@ static const KernelModel *
 compile(Jsonb *spec, KernelProblems *problems)
 {
 	const KernelModel *model = NULL;
-	KernelHost	host;
-	KernelStatus status;
-	int64		workspace;
+	KernelHost		   host;
+	KernelStatus	   status;
+	int64			   workspace;
 
 	host_init(&host, CurrentMemoryContext);
 	status = kernel_compile(&host, json_from_jsonb(&host, spec, "spec"), &model,
@@ -245,10 +289,12 @@ compile(Jsonb *spec, KernelProblems *problems)
 	workspace = kernel_workspace_size(model);
 	if (workspace < 0 || workspace > host.max_model_size)
 	{
-		kernel_problem(problems, KERNEL_LIMIT, "policies", "",
-					   "Use fewer policies or smaller factors, or raise fa_agents.max_model_size.",
-					   "planning would need %lld kB of memory, the limit is %d kB",
-					   (long long) (workspace < 0 ? -1 : workspace / 1024), fa_max_model_size);
+		kernel_problem(
+			problems, KERNEL_LIMIT, "policies", "",
+			"Use fewer policies or smaller factors, or raise fa_agents.max_model_size.",
+			"planning would need %lld kB of memory, the limit is %d kB",
+			(long long) (workspace < 0 ? -1 : workspace / 1024),
+			fa_max_model_size);
 		return NULL;
 	}
 	return model;
@@ -258,42 +304,47 @@ compile(Jsonb *spec, KernelProblems *problems)
 static int32
 next_version(const Call *call, ModelTable table, const char *name)
 {
-	Datum		arguments[1] = {CStringGetTextDatum(name)};
-	bool		isnull;
+	Datum arguments[1] = {CStringGetTextDatum(name)};
+	bool  isnull;
 
 	if (statement_run(call, &texts[table].newest, arguments, NULL, 1) == 0)
 		return 1;
-	if (!has_privs_of_role(call->user, DatumGetObjectId(result_datum(0, 1, &isnull))))
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("%s name \"%s\" is in use by another owner",
-						texts[table].word, name),
-				 errhint("Choose another name; only the owner adds versions.")));
+	if (!has_privs_of_role(call->user,
+						   DatumGetObjectId(result_datum(0, 1, &isnull))))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 errmsg("%s name \"%s\" is in use by another owner",
+					texts[table].word, name),
+			 errhint("Choose another name; only the owner adds versions.")));
 	return DatumGetInt32(result_datum(0, 2, &isnull)) + 1;
 }
 
 static int64
 create(FunctionCallInfo fcinfo, ModelTable table)
 {
-	const char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Jsonb	   *spec = PG_GETARG_JSONB_P(1);
-	KernelProblems *problems = palloc0(sizeof(KernelProblems));
+	const char		  *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Jsonb			  *spec = PG_GETARG_JSONB_P(1);
+	KernelProblems	  *problems = palloc0(sizeof(KernelProblems));
 	const KernelModel *model;
-	bytea	   *body;
-	Datum		arguments[6];
-	int64		id;
-	Call		call;
+	bytea			  *body;
+	Datum			   arguments[6];
+	int64			   id;
+	Call			   call;
 
-	call_require_write(table == TABLE_MODEL ? "fa_model_create" : "fa_world_create");
+	call_require_write(table == TABLE_MODEL ? "fa_model_create" :
+											  "fa_world_create");
 	check_new_name(table, name);
 	model = compile(spec, problems);
 	host_report(problems, "spec");
 	if (model->size > (int64) (MaxAllocSize - VARHDRSZ))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("compiled %s of " INT64_FORMAT " bytes does not fit a row",
-						texts[table].word, (int64) model->size),
-				 errhint("Give A and B in the sparse forms \"entries\" or \"next\".")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("compiled %s of " INT64_FORMAT " bytes does not fit a row",
+					texts[table].word, (int64) model->size),
+			 errhint(
+				 "Give A and B in the sparse forms \"entries\" or \"next\".")));
 	body = palloc(VARHDRSZ + model->size);
 	SET_VARSIZE(body, VARHDRSZ + model->size);
 	memcpy(VARDATA(body), model, model->size);
@@ -342,17 +393,17 @@ text_or_null(const char *string, bool *isnull)
 Datum
 fa_model_check(PG_FUNCTION_ARGS)
 {
-	Jsonb	   *spec = PG_GETARG_JSONB_P(0);
+	Jsonb		   *spec = PG_GETARG_JSONB_P(0);
 	KernelProblems *problems = palloc0(sizeof(KernelProblems));
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo  *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
 	InitMaterializedSRF(fcinfo, 0);
 	(void) compile(spec, problems);
 	for (int i = 0; i < Min(problems->count, KERNEL_MAX_PROBLEMS); i++)
 	{
 		const KernelProblem *problem = &problems->items[i];
-		Datum		values[4];
-		bool		nulls[4];
+		Datum				 values[4];
+		bool				 nulls[4];
 
 		values[0] = text_or_null(problem->path, &nulls[0]);
 		values[1] = text_or_null(problem->message, &nulls[1]);
@@ -369,16 +420,19 @@ fa_model_check(PG_FUNCTION_ARGS)
 static void
 drop_one(const Call *call, ModelTable table, const char *name, int64 id)
 {
-	Datum		arguments[1] = {Int64GetDatum(id)};
+	Datum arguments[1] = {Int64GetDatum(id)};
 
 	model_lock(call, table, id, AccessExclusiveLock);
 	if (found_now(call, &texts[table].users, id))
-		ereport(ERROR,
-				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 errmsg("cannot drop %s \"%s\" because agents use it",
-						texts[table].word, name),
-				 errhint("Drop the agents by fa_agent_drop first; they are in table fa_agent with %s_id " INT64_FORMAT ".",
-						 texts[table].word, id)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+			 errmsg("cannot drop %s \"%s\" because agents use it",
+					texts[table].word, name),
+			 errhint(
+				 "Drop the agents by fa_agent_drop first; they are in table fa_agent with %s_id " INT64_FORMAT
+				 ".",
+				 texts[table].word, id)));
 	statement_run(call, &texts[table].remove, arguments, NULL, 0);
 }
 
@@ -388,13 +442,14 @@ drop(FunctionCallInfo fcinfo, ModelTable table)
 	const char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	int32		version;
 	char	   *base = split_name(name, &version);
-	Datum		arguments[2] = {CStringGetTextDatum(base), Int32GetDatum(version)};
-	bool		isnull;
-	int			count;
-	int64	   *ids;
-	Call		call;
+	Datum  arguments[2] = {CStringGetTextDatum(base), Int32GetDatum(version)};
+	bool   isnull;
+	int	   count;
+	int64 *ids;
+	Call   call;
 
-	call_require_write(table == TABLE_MODEL ? "fa_model_drop" : "fa_world_drop");
+	call_require_write(table == TABLE_MODEL ? "fa_model_drop" :
+											  "fa_world_drop");
 	call_begin(&call, fcinfo, false);
 	count = statement_run(&call, &texts[table].all, arguments,
 						  version == 0 ? " n" : NULL, 0);

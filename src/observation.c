@@ -31,23 +31,24 @@ static Statement read_statement = {
 	" FROM pg_catalog.unnest($1) AS a (agent_id), LATERAL"
 	" (SELECT observation_id, observation FROM @.fa_observation i"
 	" WHERE i.agent_id" EQ "a.agent_id ORDER BY observation_id LIMIT $2) AS o",
-	2, {INT8ARRAYOID, INT4OID}
-};
+	2,
+	{INT8ARRAYOID, INT4OID}};
 static Statement take_statement = {
 	"DELETE FROM @.fa_observation o"
 	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"
 	" AS t (agent_id, observation_id) WHERE o.agent_id" EQ "t.agent_id"
 	" AND o.observation_id" EQ "t.observation_id",
-	2, {INT8ARRAYOID, INT8ARRAYOID}
-};
+	2,
+	{INT8ARRAYOID, INT8ARRAYOID}};
 static Statement count_statement = {
 	"SELECT 1 FROM @.fa_observation WHERE agent_id" EQ "$1 LIMIT $2",
-	2, {INT8OID, INT4OID}
-};
+	2,
+	{INT8OID, INT4OID}};
 static Statement insert_statement = {
 	"INSERT INTO @.fa_observation (agent_id, observation_id, observation)"
-	" VALUES ($1, $2, $3)", 3, {INT8OID, INT8OID, INT4ARRAYOID}
-};
+	" VALUES ($1, $2, $3)",
+	3,
+	{INT8OID, INT8OID, INT4ARRAYOID}};
 
 /* An expired key is as good as none: it is taken over. */
 static Statement store_key_statement = {
@@ -56,14 +57,14 @@ static Statement store_key_statement = {
 	" DO UPDATE SET at = excluded.at, observation = excluded.observation,"
 	" step = excluded.step, action = excluded.action, vfe = excluded.vfe"
 	" WHERE k.at" LT "$8",
-	8, {INT8OID, CHAROID, TEXTOID, INT4ARRAYOID, INT8OID, INT4ARRAYOID, FLOAT8OID,
-	TIMESTAMPTZOID}
-};
+	8,
+	{INT8OID, CHAROID, TEXTOID, INT4ARRAYOID, INT8OID, INT4ARRAYOID, FLOAT8OID,
+	 TIMESTAMPTZOID}};
 static Statement find_key_statement = {
 	"SELECT observation, step, action, vfe FROM @.fa_key WHERE agent_id" EQ "$1"
 	" AND kind" EQ "$2 AND key" EQ "$3 AND at OPERATOR(pg_catalog.>=) $4",
-	4, {INT8OID, CHAROID, TEXTOID, TIMESTAMPTZOID}
-};
+	4,
+	{INT8OID, CHAROID, TEXTOID, TIMESTAMPTZOID}};
 
 /* Each stored key sweeps up to two expired ones, so the table stays bounded. */
 static Statement sweep_keys_statement = {
@@ -71,8 +72,8 @@ static Statement sweep_keys_statement = {
 	" WHERE at" LT "$1 ORDER BY at LIMIT 2 FOR UPDATE SKIP LOCKED) AS old"
 	" WHERE k.agent_id" EQ "old.agent_id AND k.kind" EQ "old.kind"
 	" AND k.key" EQ "old.key",
-	1, {TIMESTAMPTZOID}
-};
+	1,
+	{TIMESTAMPTZOID}};
 
 /* ---------- checks ---------- */
 
@@ -80,7 +81,8 @@ static Statement sweep_keys_statement = {
 static const char *
 receiver(int64 agent_id)
 {
-	return agent_id == 0 ? "the model" : psprintf("agent " INT64_FORMAT, agent_id);
+	return agent_id == 0 ? "the model" :
+						   psprintf("agent " INT64_FORMAT, agent_id);
 }
 
 /*
@@ -88,27 +90,31 @@ receiver(int64 agent_id)
  * evidence); -1 is a missing one.  agent_id is 0 where only a model is asked.
  */
 void
-observation_check(const KernelModel *model, int64 agent_id, const int32 *observation,
-				  int count)
+observation_check(const KernelModel *model, int64 agent_id,
+				  const int32 *observation, int count)
 {
 	if (count != 0 && count != model->modality_count)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("observation for %s has %d outcomes, but there are %d modalities",
-						receiver(agent_id), count, model->modality_count),
-				 errhint("Give one outcome for each modality, -1 where it is missing.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "observation for %s has %d outcomes, but there are %d modalities",
+				 receiver(agent_id), count, model->modality_count),
+			 errhint(
+				 "Give one outcome for each modality, -1 where it is missing.")));
 	for (int m = 0; m < count; m++)
 	{
 		const KernelModality *modality = kernel_modality(model, m);
 
 		if (observation[m] < -1 || observation[m] >= modality->outcomes)
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("outcome %d of modality \"%s\" is out of range for %s",
-							observation[m], KERNEL_AT(model, char, modality->name),
-							receiver(agent_id)),
-					 errdetail("Outcomes count from 0 to %d; -1 is a missing one.",
-							   modality->outcomes - 1)));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("outcome %d of modality \"%s\" is out of range for %s",
+						observation[m], KERNEL_AT(model, char, modality->name),
+						receiver(agent_id)),
+				 errdetail("Outcomes count from 0 to %d; -1 is a missing one.",
+						   modality->outcomes - 1)));
 	}
 }
 
@@ -122,27 +128,29 @@ void
 inbox_read(const Call *call, const int64 *ids, int count, int32 limit,
 		   InboxRow **heads)
 {
-	Datum		arguments[2] = {array_from_int64(ids, count), Int32GetDatum(limit)};
-	int			found = statement_run(call, &read_statement, arguments, NULL, 0);
-	InboxRow  **tail = NULL;
+	Datum arguments[2] = {array_from_int64(ids, count), Int32GetDatum(limit)};
+	int	  found = statement_run(call, &read_statement, arguments, NULL, 0);
+	InboxRow **tail = NULL;
 
 	memset(heads, 0, sizeof(InboxRow *) * count);
 	for (int i = 0, at = -1; i < found; i++)
 	{
-		InboxRow   *row = palloc(sizeof(InboxRow));
-		int64		id = result_int64(i, 1);
-		bool		isnull;
+		InboxRow *row = palloc(sizeof(InboxRow));
+		int64	  id = result_int64(i, 1);
+		bool	  isnull;
 
 		if (at < 0 || ids[at] != id)
 		{
 			do
-				at = (at + 1) % count;	/* the executor keeps the array's order */
+				at =
+					(at + 1) % count; /* the executor keeps the array's order */
 			while (ids[at] != id);
 			tail = &heads[at];
 		}
 		row->observation_id = result_int64(i, 2);
-		row->observation = array_to_int32(DatumGetArrayTypeP(result_datum(i, 3, &isnull)),
-										  &row->count, "observation", -1);
+		row->observation =
+			array_to_int32(DatumGetArrayTypeP(result_datum(i, 3, &isnull)),
+						   &row->count, "observation", -1);
 		row->next = NULL;
 		*tail = row;
 		tail = &row->next;
@@ -152,12 +160,11 @@ inbox_read(const Call *call, const int64 *ids, int count, int32 limit,
 
 /* Removes observations that were taken. */
 void
-inbox_take(const Call *call, const int64 *agent_ids, const int64 *observation_ids,
-		   int count)
+inbox_take(const Call *call, const int64 *agent_ids,
+		   const int64 *observation_ids, int count)
 {
-	Datum		arguments[2] = {
-		array_from_int64(agent_ids, count), array_from_int64(observation_ids, count)
-	};
+	Datum arguments[2] = {array_from_int64(agent_ids, count),
+						  array_from_int64(observation_ids, count)};
 
 	if (count > 0)
 		statement_run(call, &take_statement, arguments, NULL, 0);
@@ -168,44 +175,46 @@ inbox_take(const Call *call, const int64 *agent_ids, const int64 *observation_id
 static Datum
 key_cutoff(void)
 {
-	return TimestampTzGetDatum(TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-														   -(int64) fa_key_retention * 1000));
+	return TimestampTzGetDatum(TimestampTzPlusMilliseconds(
+		GetCurrentTimestamp(), -(int64) fa_key_retention * 1000));
 }
 
 static void
 check_key(const char *key)
 {
 	if (key[0] == '\0' || strlen(key) > 1000)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key must have 1 to 1000 bytes")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("key must have 1 to 1000 bytes")));
 }
 
 /* The stored observation of a key must be the one given now. */
 static void
-check_same_observation(uint64 row, const char *key, const int32 *observation, int count)
+check_same_observation(uint64 row, const char *key, const int32 *observation,
+					   int count)
 {
-	bool		isnull;
-	Datum		stored = result_datum(row, 1, &isnull);
-	int			stored_count = 0;
-	int32	   *values = isnull ? NULL :
-		array_to_int32(DatumGetArrayTypeP(stored), &stored_count, "observation", -1);
+	bool   isnull;
+	Datum  stored = result_datum(row, 1, &isnull);
+	int	   stored_count = 0;
+	int32 *values = isnull ? NULL :
+							 array_to_int32(DatumGetArrayTypeP(stored),
+											&stored_count, "observation", -1);
 
 	if (isnull != (observation == NULL) || (!isnull && stored_count != count) ||
 		(!isnull && memcmp(values, observation, sizeof(int32) * count) != 0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key \"%s\" was used with another observation", key),
-				 errhint("Use a new key for each new observation; a key repeats the very same call.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("key \"%s\" was used with another observation", key),
+			 errhint(
+				 "Use a new key for each new observation; a key repeats the very same call.")));
 }
 
 static bool
 find_key(const Call *call, int64 agent_id, char kind, const char *key,
 		 const int32 *observation, int count)
 {
-	Datum		arguments[4] = {
-		Int64GetDatum(agent_id), CharGetDatum(kind), CStringGetTextDatum(key), key_cutoff()
-	};
+	Datum arguments[4] = {Int64GetDatum(agent_id), CharGetDatum(kind),
+						  CStringGetTextDatum(key), key_cutoff()};
 
 	if (statement_run(call, &find_key_statement, arguments, NULL, 1) == 0)
 		return false;
@@ -221,12 +230,16 @@ static bool
 store_key(const Call *call, int64 agent_id, char kind, const char *key,
 		  const int32 *observation, int count, const KeyResult *result)
 {
-	Datum		arguments[8] = {
-		Int64GetDatum(agent_id), CharGetDatum(kind), CStringGetTextDatum(key),
-		observation ? array_from_int32(observation, count) : (Datum) 0,
-		0, 0, 0, key_cutoff()
-	};
-	char		nulls[8] = {' ', ' ', ' ', ' ', 'n', 'n', 'n', ' '};
+	Datum arguments[8] = {Int64GetDatum(agent_id),
+						  CharGetDatum(kind),
+						  CStringGetTextDatum(key),
+						  observation ? array_from_int32(observation, count) :
+										(Datum) 0,
+						  0,
+						  0,
+						  0,
+						  key_cutoff()};
+	char  nulls[8] = {' ', ' ', ' ', ' ', 'n', 'n', 'n', ' '};
 
 	nulls[3] = observation == NULL ? 'n' : ' ';
 	if (result != NULL)
@@ -246,13 +259,14 @@ bool
 key_find_step(const Call *call, int64 agent_id, const char *key,
 			  const int32 *observation, int count, KeyResult *result)
 {
-	bool		isnull;
+	bool isnull;
 
 	check_key(key);
 	if (!find_key(call, agent_id, 's', key, observation, count))
 		return false;
 	result->step = result_int64(0, 2);
-	result->action = PointerGetDatum(DatumGetArrayTypePCopy(result_datum(0, 3, &isnull)));
+	result->action =
+		PointerGetDatum(DatumGetArrayTypePCopy(result_datum(0, 3, &isnull)));
 	result->vfe = DatumGetFloat8(result_datum(0, 4, &isnull));
 	return true;
 }
@@ -263,7 +277,8 @@ key_store_step(const Call *call, int64 agent_id, const char *key,
 {
 	/* the hot row is ours, so nobody else can be storing a step's key */
 	if (!store_key(call, agent_id, 's', key, observation, count, result))
-		elog(ERROR, "key \"%s\" of agent " INT64_FORMAT " appeared during its step",
+		elog(ERROR,
+			 "key \"%s\" of agent " INT64_FORMAT " appeared during its step",
 			 key, agent_id);
 }
 
@@ -272,15 +287,19 @@ key_store_step(const Call *call, int64 agent_id, const char *key,
 static void
 check_inbox_limit(const Call *call, int64 agent_id)
 {
-	Datum		arguments[2] = {Int64GetDatum(agent_id), Int32GetDatum(fa_inbox_limit)};
+	Datum arguments[2] = {Int64GetDatum(agent_id),
+						  Int32GetDatum(fa_inbox_limit)};
 
-	if (statement_run(call, &count_statement, arguments, NULL, 0) >= fa_inbox_limit)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("inbox of agent " INT64_FORMAT " is full", agent_id),
-				 errdetail("%d observations wait, which is the limit fa_agents.inbox_limit.",
-						   fa_inbox_limit),
-				 errhint("Step the agent, or send fewer observations.")));
+	if (statement_run(call, &count_statement, arguments, NULL, 0) >=
+		fa_inbox_limit)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("inbox of agent " INT64_FORMAT " is full", agent_id),
+			 errdetail(
+				 "%d observations wait, which is the limit fa_agents.inbox_limit.",
+				 fa_inbox_limit),
+			 errhint("Step the agent, or send fewer observations.")));
 }
 
 /* Puts an observation in the inbox; false: its key was there already. */
@@ -288,8 +307,8 @@ static bool
 observe(const Call *call, int64 agent_id, const int32 *observation, int count,
 		const char *key)
 {
-	AgentRow   *agent = belief_read(call, &agent_id, 1);
-	Datum		arguments[3];
+	AgentRow *agent = belief_read(call, &agent_id, 1);
+	Datum	  arguments[3];
 
 	observation_check(agent->model->model, agent_id, observation, count);
 	if (key != NULL)
@@ -304,8 +323,8 @@ observe(const Call *call, int64 agent_id, const int32 *observation, int count,
 	}
 	check_inbox_limit(call, agent_id);
 	arguments[0] = Int64GetDatum(agent_id);
-	arguments[1] = Int64GetDatum(nextval_internal(call_relation(call, "fa_observation_id_seq"),
-												  false));
+	arguments[1] = Int64GetDatum(
+		nextval_internal(call_relation(call, "fa_observation_id_seq"), false));
 	arguments[2] = array_from_int32(observation, count);
 	statement_run(call, &insert_statement, arguments, NULL, 0);
 	return true;
@@ -317,18 +336,20 @@ observe(const Call *call, int64 agent_id, const int32 *observation, int count,
 Datum
 fa_observe(PG_FUNCTION_ARGS)
 {
-	const char *key = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
-	int			count;
-	int32	   *observation;
-	bool		added;
-	Call		call;
+	const char *key =
+		PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	int	   count;
+	int32 *observation;
+	bool   added;
+	Call   call;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "agent_id" : "observation")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("%s must not be null",
+							   PG_ARGISNULL(0) ? "agent_id" : "observation")));
 	call_require_write("fa_observe");
-	observation = array_to_int32(PG_GETARG_ARRAYTYPE_P(1), &count, "observation", -1);
+	observation =
+		array_to_int32(PG_GETARG_ARRAYTYPE_P(1), &count, "observation", -1);
 	call_begin(&call, fcinfo, false);
 	added = observe(&call, PG_GETARG_INT64(0), observation, count, key);
 	call_end(&call);

@@ -34,8 +34,11 @@ fa_protect(PG_FUNCTION_ARGS)
 	call_begin(&call, fcinfo, false);
 	schema = quote_identifier(call_schema_name());
 	is_new = !OidIsValid(get_relname_relid(GUARD, call.schema));
-	if (is_new && SPI_execute(psprintf("CREATE VIEW %s.%s AS SELECT agent_id FROM %s.fa_agent",
-									   schema, GUARD, schema), false, 0) < 0)
+	if (is_new &&
+		SPI_execute(
+			psprintf("CREATE VIEW %s.%s AS SELECT agent_id FROM %s.fa_agent",
+					 schema, GUARD, schema),
+			false, 0) < 0)
 		elog(ERROR, "could not create view \"%s\"", GUARD);
 	call_end(&call);
 	PG_RETURN_BOOL(is_new);

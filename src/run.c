@@ -22,7 +22,7 @@
 
 #include "fa_agents.h"
 
-#define PROGRESS_SECONDS 5		/* between two notices of a long run */
+#define PROGRESS_SECONDS 5 /* between two notices of a long run */
 
 PG_FUNCTION_INFO_V1(fa_run);
 PG_FUNCTION_INFO_V1(fa_run_many);
@@ -33,11 +33,11 @@ PG_FUNCTION_INFO_V1(fa_run_commit);
 /* One line of a condition: a modality (or factor) and what it may be. */
 typedef struct UntilRule
 {
-	bool		of_state;		/* of the world's true state, else of the outcome */
-	const char *name;			/* of the modality or factor */
-	const JsonValue *accepted;	/* a label, a number, or a list of them */
-	int32		index;			/* of name, in the models resolved for */
-	bool	   *accepts;		/* [outcomes or states], in the models resolved for */
+	bool		of_state; /* of the world's true state, else of the outcome */
+	const char *name;	  /* of the modality or factor */
+	const JsonValue *accepted; /* a label, a number, or a list of them */
+	int32			 index;	   /* of name, in the models resolved for */
+	bool *accepts; /* [outcomes or states], in the models resolved for */
 } UntilRule;
 
 /*
@@ -46,21 +46,23 @@ typedef struct UntilRule
  */
 struct Until
 {
-	MemoryContext context;
+	MemoryContext	   context;
 	const KernelModel *model;
 	const KernelModel *world;
-	int			count;
-	UntilRule  *rules;
+	int				   count;
+	UntilRule		  *rules;
 };
 
 static void
 invalid_until(const char *detail)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value for parameter \"until\""),
-			 errdetail("%s", detail),
-			 errhint("Write {\"observation\": {\"modality\": \"outcome\"}} or {\"state\": {\"factor\": [\"one\", \"other\"]}}.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("invalid value for parameter \"until\""),
+		 errdetail("%s", detail),
+		 errhint(
+			 "Write {\"observation\": {\"modality\": \"outcome\"}} or {\"state\": {\"factor\": [\"one\", \"other\"]}}.")));
 }
 
 static void
@@ -72,7 +74,7 @@ parse_rules(const JsonValue *object, bool of_state, Until *until)
 		invalid_until("\"observation\" and \"state\" are objects by name.");
 	for (int32 i = 0; i < object->count; i++)
 	{
-		UntilRule  *rule = &until->rules[until->count++];
+		UntilRule *rule = &until->rules[until->count++];
 
 		rule->of_state = of_state;
 		rule->name = object->as.members[i].name;
@@ -83,11 +85,11 @@ parse_rules(const JsonValue *object, bool of_state, Until *until)
 static Until *
 parse_until(Jsonb *jsonb)
 {
-	Until	   *until = palloc0(sizeof(Until));
+	Until			*until = palloc0(sizeof(Until));
 	const JsonValue *value;
 	const JsonValue *observation;
 	const JsonValue *state;
-	KernelHost	host;
+	KernelHost		 host;
 
 	host_init(&host, CurrentMemoryContext);
 	value = json_from_jsonb(&host, jsonb, "until");
@@ -95,12 +97,13 @@ parse_until(Jsonb *jsonb)
 		invalid_until("It is not an object.");
 	observation = json_member(value, "observation");
 	state = json_member(value, "state");
-	if (value->count != (observation != NULL) + (state != NULL) || value->count == 0)
+	if (value->count != (observation != NULL) + (state != NULL) ||
+		value->count == 0)
 		invalid_until("Its members are \"observation\" and \"state\".");
 	until->context = CurrentMemoryContext;
-	until->rules = palloc0(sizeof(UntilRule) *
-						   ((observation ? observation->count : 0) +
-							(state ? state->count : 0) + 1));
+	until->rules =
+		palloc0(sizeof(UntilRule) * ((observation ? observation->count : 0) +
+									 (state ? state->count : 0) + 1));
 	parse_rules(observation, false, until);
 	parse_rules(state, true, until);
 	return until;
@@ -111,7 +114,7 @@ static void
 accept(const KernelModel *model, KernelOffset labels, int32 count,
 	   const JsonValue *value, UntilRule *rule)
 {
-	int32		index = -1;
+	int32 index = -1;
 
 	if (value->kind == JSON_STRING)
 		index = kernel_label_index(model, labels, count, value->as.string);
@@ -128,18 +131,19 @@ static void
 resolve_rule(Until *until, UntilRule *rule)
 {
 	const KernelModel *model = rule->of_state ? until->world : until->model;
-	KernelOffset labels;
-	int32		count;
+	KernelOffset	   labels;
+	int32			   count;
 
 	rule->index = rule->of_state ? kernel_factor_index(model, rule->name) :
-		kernel_modality_index(model, rule->name);
+								   kernel_modality_index(model, rule->name);
 	if (rule->index < 0)
 		invalid_until(psprintf("There is no %s \"%s\".",
-							   rule->of_state ? "factor" : "modality", rule->name));
+							   rule->of_state ? "factor" : "modality",
+							   rule->name));
 	labels = rule->of_state ? kernel_factor(model, rule->index)->labels :
-		kernel_modality(model, rule->index)->labels;
+							  kernel_modality(model, rule->index)->labels;
 	count = rule->of_state ? kernel_factor(model, rule->index)->states :
-		kernel_modality(model, rule->index)->outcomes;
+							 kernel_modality(model, rule->index)->outcomes;
 	rule->accepts = MemoryContextAllocZero(until->context, count);
 	if (rule->accepted->kind != JSON_ARRAY)
 		accept(model, labels, count, rule->accepted, rule);
@@ -168,8 +172,8 @@ until_met(Until *until, const KernelModel *model, const KernelModel *world,
 	for (int i = 0; i < until->count; i++)
 	{
 		const UntilRule *rule = &until->rules[i];
-		int32		value = rule->of_state ? world_state[rule->index] :
-			observation[rule->index];
+		int32			 value = rule->of_state ? world_state[rule->index] :
+												  observation[rule->index];
 
 		if (value < 0 || !rule->accepts[value])
 			return false;
@@ -183,15 +187,14 @@ static void
 check_count(int32 value, const char *name)
 {
 	if (value < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be at least 1", name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be at least 1", name)));
 }
 
 static StepOrder *
 run_orders(const int64 *ids, int count)
 {
-	StepOrder  *orders = palloc0(sizeof(StepOrder) * Max(count, 1));
+	StepOrder *orders = palloc0(sizeof(StepOrder) * Max(count, 1));
 
 	for (int i = 0; i < count; i++)
 	{
@@ -207,14 +210,14 @@ emit_run(void *context, const StepOrder *order, const KernelModel *model,
 		 const StepRecord *record)
 {
 	ReturnSetInfo *set = context;
-	Datum		values[6] = {
-		Int64GetDatum(order->agent_id), Int32GetDatum(record->trial),
-		Int64GetDatum(record->step),
-		array_from_int32(record->observation, model->modality_count),
-		array_from_int32(record->action, model->control_count),
-		Float8GetDatum(record->vfe)
-	};
-	bool		nulls[6] = {false};
+	Datum		   values[6] = {
+				 Int64GetDatum(order->agent_id),
+				 Int32GetDatum(record->trial),
+				 Int64GetDatum(record->step),
+				 array_from_int32(record->observation, model->modality_count),
+				 array_from_int32(record->action, model->control_count),
+				 Float8GetDatum(record->vfe)};
+	bool nulls[6] = {false};
 
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 	pfree(DatumGetPointer(values[3]));
@@ -228,9 +231,10 @@ emit_run(void *context, const StepOrder *order, const KernelModel *model,
 Datum
 fa_run(PG_FUNCTION_ARGS)
 {
-	int64		agent_id = PG_GETARG_INT64(0);
-	StepPlan	plan = {.steps = PG_GETARG_INT32(1), .trials = 1, .closed_loop = true};
-	Call		call;
+	int64	 agent_id = PG_GETARG_INT64(0);
+	StepPlan plan = {
+		.steps = PG_GETARG_INT32(1), .trials = 1, .closed_loop = true};
+	Call call;
 
 	check_count(plan.steps, "steps");
 	call_require_write("fa_run");
@@ -250,10 +254,10 @@ fa_run(PG_FUNCTION_ARGS)
 Datum
 fa_run_many(PG_FUNCTION_ARGS)
 {
-	StepPlan	plan = {.closed_loop = true};
-	int64	   *ids;
-	int			count;
-	Call		call;
+	StepPlan plan = {.closed_loop = true};
+	int64	*ids;
+	int		 count;
+	Call	 call;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
@@ -279,13 +283,13 @@ fa_run_many(PG_FUNCTION_ARGS)
 typedef struct CommittedRun
 {
 	FunctionCallInfo fcinfo;
-	int64	   *ids;			/* [count]: all agents */
-	int			count;
-	int64	   *running;		/* [running_count]: whose trial goes on */
-	int			running_count;
-	bool	   *met;			/* [running_count]: until held for it */
-	Jsonb	   *until;			/* or NULL */
-	TimestampTz noticed;		/* when progress was last told */
+	int64			*ids; /* [count]: all agents */
+	int				 count;
+	int64			*running; /* [running_count]: whose trial goes on */
+	int				 running_count;
+	bool			*met;	  /* [running_count]: until held for it */
+	Jsonb			*until;	  /* or NULL */
+	TimestampTz		 noticed; /* when progress was last told */
 } CommittedRun;
 
 static void
@@ -301,12 +305,13 @@ note_met(void *context, const StepOrder *order, const KernelModel *model,
 static void
 run_piece(CommittedRun *run, int32 steps)
 {
-	StepPlan	plan = {
-		.steps = steps, .trials = 1, .closed_loop = true, .emit = note_met,
-		.emit_context = run
-	};
-	int			left = 0;
-	Call		call;
+	StepPlan plan = {.steps = steps,
+					 .trials = 1,
+					 .closed_loop = true,
+					 .emit = note_met,
+					 .emit_context = run};
+	int		 left = 0;
+	Call	 call;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	call_begin(&call, run->fcinfo, false);
@@ -329,7 +334,7 @@ run_piece(CommittedRun *run, int32 steps)
 static void
 reset_all(CommittedRun *run)
 {
-	Call		call;
+	Call call;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	call_begin(&call, run->fcinfo, false);
@@ -340,16 +345,18 @@ reset_all(CommittedRun *run)
 }
 
 static void
-tell_progress(CommittedRun *run, int32 trial, int32 trials, int32 step, int32 steps)
+tell_progress(CommittedRun *run, int32 trial, int32 trials, int32 step,
+			  int32 steps)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (!TimestampDifferenceExceeds(run->noticed, now, PROGRESS_SECONDS * 1000))
 		return;
 	run->noticed = now;
-	ereport(NOTICE,
-			(errmsg("trial %d of %d, step %d of at most %d, %d of %d agents go on",
-					trial, trials, step, steps, run->running_count, run->count)));
+	ereport(
+		NOTICE,
+		(errmsg("trial %d of %d, step %d of at most %d, %d of %d agents go on",
+				trial, trials, step, steps, run->running_count, run->count)));
 }
 
 /*
@@ -359,17 +366,18 @@ tell_progress(CommittedRun *run, int32 trial, int32 trials, int32 step, int32 st
 Datum
 fa_run_commit(PG_FUNCTION_ARGS)
 {
-	bool		atomic = fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
-		castNode(CallContext, fcinfo->context)->atomic;
-	int32		steps;
-	int32		trials;
-	int32		every;
+	bool atomic = fcinfo->context == NULL ||
+				  !IsA(fcinfo->context, CallContext) ||
+				  castNode(CallContext, fcinfo->context)->atomic;
+	int32		 steps;
+	int32		 trials;
+	int32		 every;
 	CommittedRun run = {.fcinfo = fcinfo};
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(4))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("only until may be null")));
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
+		PG_ARGISNULL(4))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("only until may be null")));
 	steps = PG_GETARG_INT32(1);
 	trials = PG_GETARG_INT32(2);
 	every = PG_GETARG_INT32(4);
@@ -378,10 +386,11 @@ fa_run_commit(PG_FUNCTION_ARGS)
 	check_count(every, "commit_every");
 	call_require_write("fa_run_commit");
 	if (atomic)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-				 errmsg("fa_run_commit cannot commit inside a transaction block"),
-				 errhint("CALL it outside of BEGIN, or use fa_run_many.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+			 errmsg("fa_run_commit cannot commit inside a transaction block"),
+			 errhint("CALL it outside of BEGIN, or use fa_run_many.")));
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	run.ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &run.count);
@@ -395,7 +404,8 @@ fa_run_commit(PG_FUNCTION_ARGS)
 			reset_all(&run);
 		memcpy(run.running, run.ids, sizeof(int64) * run.count);
 		run.running_count = run.count;
-		for (int32 step = 0; step < steps && run.running_count > 0; step += every)
+		for (int32 step = 0; step < steps && run.running_count > 0;
+			 step += every)
 		{
 			run_piece(&run, Min(every, steps - step));
 			tell_progress(&run, trial, trials, Min(step + every, steps), steps);

@@ -37,17 +37,17 @@
 #include "fa_agents.h"
 
 /* The schema that saved plans were made for; a change begins a generation. */
-static Oid	current_schema_oid = InvalidOid;
-static char current_schema_name[NAMEDATALEN];
+static Oid	  current_schema_oid = InvalidOid;
+static char	  current_schema_name[NAMEDATALEN];
 static uint64 current_generation = 0;
 
 /* Schema and owner of the function that is being called. */
 static Oid
 called_function(Oid function, Oid *schema)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	HeapTuple	 tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Form_pg_proc form;
-	Oid			owner;
+	Oid			 owner;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", function);
@@ -62,7 +62,7 @@ called_function(Oid function, Oid *schema)
 static void
 note_schema(Oid schema)
 {
-	char	   *name = get_namespace_name(schema);
+	char *name = get_namespace_name(schema);
 
 	if (name == NULL)
 		elog(ERROR, "cache lookup failed for schema %u", schema);
@@ -83,14 +83,15 @@ note_schema(Oid schema)
 void
 call_begin(Call *call, FunctionCallInfo fcinfo, bool read_only)
 {
-	Oid			owner = called_function(fcinfo->flinfo->fn_oid, &call->schema);
+	Oid owner = called_function(fcinfo->flinfo->fn_oid, &call->schema);
 
 	note_schema(call->schema);
 	call->read_only = read_only;
 	GetUserIdAndSecContext(&call->user, &call->security);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	SetUserIdAndSecContext(owner, call->security | SECURITY_LOCAL_USERID_CHANGE);
+	SetUserIdAndSecContext(owner,
+						   call->security | SECURITY_LOCAL_USERID_CHANGE);
 }
 
 void
@@ -105,15 +106,19 @@ void
 call_require_write(const char *function)
 {
 	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot execute %s() during recovery", function),
-				 errhint("Call it on the primary server; fa_infer, fa_belief and fa_explain work on a standby.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("cannot execute %s() during recovery", function),
+			 errhint(
+				 "Call it on the primary server; fa_infer, fa_belief and fa_explain work on a standby.")));
 	if (XactReadOnly)
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot execute %s() in a read-only transaction", function),
-				 errhint("Begin the transaction READ WRITE; fa_infer, fa_belief and fa_explain only read.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+			 errmsg("cannot execute %s() in a read-only transaction", function),
+			 errhint(
+				 "Begin the transaction READ WRITE; fa_infer, fa_belief and fa_explain only read.")));
 }
 
 const char *
@@ -126,13 +131,15 @@ call_schema_name(void)
 Oid
 call_relation(const Call *call, const char *name)
 {
-	Oid			relation = get_relname_relid(name, call->schema);
+	Oid relation = get_relname_relid(name, call->schema);
 
 	if (!OidIsValid(relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s\" of extension fa_agents does not exist", name),
-				 errhint("The extension's SQL objects may be of an older version; run ALTER EXTENSION fa_agents UPDATE.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("table \"%s\" of extension fa_agents does not exist", name),
+			 errhint(
+				 "The extension's SQL objects may be of an older version; run ALTER EXTENSION fa_agents UPDATE.")));
 	return relation;
 }
 
@@ -146,7 +153,8 @@ statement_text(const char *sql)
 	for (const char *c = sql; *c != '\0'; c++)
 	{
 		if (*c == '@')
-			appendStringInfoString(&text, quote_identifier(current_schema_name));
+			appendStringInfoString(&text,
+								   quote_identifier(current_schema_name));
 		else
 			appendStringInfoChar(&text, *c);
 	}
@@ -156,8 +164,8 @@ statement_text(const char *sql)
 static void
 statement_prepare(Statement *statement)
 {
-	char	   *text = statement_text(statement->sql);
-	SPIPlanPtr	plan;
+	char	  *text = statement_text(statement->sql);
+	SPIPlanPtr plan;
 
 	if (statement->plan != NULL)
 	{
@@ -181,10 +189,10 @@ static int
 run_pinned(const Call *call, Statement *statement, Datum *values,
 		   const char *nulls, int64 limit)
 {
-	bool		seqscan = enable_seqscan;
-	bool		bitmapscan = enable_bitmapscan;
-	bool		hashjoin = enable_hashjoin;
-	bool		mergejoin = enable_mergejoin;
+	bool		 seqscan = enable_seqscan;
+	bool		 bitmapscan = enable_bitmapscan;
+	bool		 hashjoin = enable_hashjoin;
+	bool		 mergejoin = enable_mergejoin;
 	volatile int result = 0;
 
 	PG_TRY();
@@ -231,7 +239,7 @@ statement_run_with(const Call *call, Statement *statement, Datum *values,
 				   Tuplestorestate *rows, int64 count)
 {
 	EphemeralNamedRelationData enr;
-	int			processed;
+	int						   processed;
 
 	memset(&enr, 0, sizeof(enr));
 	enr.md.name = unconstify(char *, relation);
@@ -257,8 +265,8 @@ result_datum(uint64 row, int column, bool *isnull)
 int64
 result_int64(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		value = result_datum(row, column, &isnull);
+	bool  isnull;
+	Datum value = result_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -266,7 +274,7 @@ result_int64(uint64 row, int column)
 bool
 result_isnull(uint64 row, int column)
 {
-	bool		isnull;
+	bool isnull;
 
 	(void) result_datum(row, column, &isnull);
 	return isnull;

@@ -34,43 +34,43 @@
 PG_FUNCTION_INFO_V1(fa_step);
 PG_FUNCTION_INFO_V1(fa_step_many);
 
-#define BLOCK_AGENTS 1024		/* agents gathered at once */
-#define BLOCK_SUBTRANSACTIONS 32	/* more than 64 slow every backend */
-#define OPTIMISTIC_TRIES 3
+#define BLOCK_AGENTS		  1024 /* agents gathered at once */
+#define BLOCK_SUBTRANSACTIONS 32   /* more than 64 slow every backend */
+#define OPTIMISTIC_TRIES	  3
 
 /* One agent of a block, on its way through its steps. */
 typedef struct Lane
 {
-	const StepOrder *order;
-	AgentRow   *row;
-	const KernelModel *world;	/* that answers it, or NULL */
-	InboxRow   *inbox;			/* observations that wait */
-	const int32 *executed;		/* action before the step that is being made */
-	int32	   *world_state[2]; /* the true state, and room for the next */
-	int32	   *action[2];		/* the last action, and room for the next */
-	double	   *belief[2];		/* the last belief, and room for the next */
-	int			turn;			/* which of the two is the next */
-	int32		trial_steps;	/* made in this trial */
-	int32		trials;			/* finished */
-	bool		finished;
-	StepRecord	record;
+	const StepOrder	  *order;
+	AgentRow		  *row;
+	const KernelModel *world;	 /* that answers it, or NULL */
+	InboxRow		  *inbox;	 /* observations that wait */
+	const int32		  *executed; /* action before the step that is being made */
+	int32	  *world_state[2];	 /* the true state, and room for the next */
+	int32	  *action[2];		 /* the last action, and room for the next */
+	double	  *belief[2];		 /* the last belief, and room for the next */
+	int		   turn;			 /* which of the two is the next */
+	int32	   trial_steps;		 /* made in this trial */
+	int32	   trials;			 /* finished */
+	bool	   finished;
+	StepRecord record;
 } Lane;
 
 typedef struct Block
 {
-	const Call *call;
+	const Call	   *call;
 	const StepPlan *plan;
-	int			count;
-	Lane	   *lanes;			/* [count], ascending by agent */
-	Lane	  **by_model;		/* [count], grouped by model */
-	AgentRow   *rows;			/* [count] */
-	KernelAgent *agents;		/* [count]: room for one group's step */
-	Lane	  **stepping;		/* [count]: the lanes of agents[] */
-	KernelHost	host;
-	int64	   *taken_agents;	/* observations taken: [taken_room] */
-	int64	   *taken_ids;
-	int			taken;
-	int			taken_room;
+	int				count;
+	Lane		   *lanes;	  /* [count], ascending by agent */
+	Lane		  **by_model; /* [count], grouped by model */
+	AgentRow	   *rows;	  /* [count] */
+	KernelAgent	   *agents;	  /* [count]: room for one group's step */
+	Lane		  **stepping; /* [count]: the lanes of agents[] */
+	KernelHost		host;
+	int64		   *taken_agents; /* observations taken: [taken_room] */
+	int64		   *taken_ids;
+	int				taken;
+	int				taken_room;
 } Block;
 
 /* ---------- gather ---------- */
@@ -94,27 +94,35 @@ check_did(const AgentRow *row, const StepOrder *order)
 	if (order->did == NULL)
 		return;
 	if (row->action == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("agent " INT64_FORMAT " has not acted in this trial", row->agent_id),
-				 errdetail("\"did\" is the action executed after the last step."),
-				 errhint("Leave it out in the first step of a trial.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("agent " INT64_FORMAT " has not acted in this trial",
+					row->agent_id),
+			 errdetail("\"did\" is the action executed after the last step."),
+			 errhint("Leave it out in the first step of a trial.")));
 	if (order->did_count != model->control_count)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("action \"did\" has %d entries, the model of agent " INT64_FORMAT " has %d controls",
-						order->did_count, row->agent_id, model->control_count)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "action \"did\" has %d entries, the model of agent " INT64_FORMAT
+				 " has %d controls",
+				 order->did_count, row->agent_id, model->control_count)));
 	for (int c = 0; c < order->did_count; c++)
 	{
 		const KernelControl *control = kernel_control(model, c);
 
 		if (order->did[c] < 0 || order->did[c] >= control->actions)
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("action %d of control \"%s\" is out of range for agent " INT64_FORMAT,
-							order->did[c], KERNEL_AT(model, char, control->name),
-							row->agent_id),
-					 errdetail("Actions count from 0 to %d.", control->actions - 1)));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg(
+					 "action %d of control \"%s\" is out of range for agent " INT64_FORMAT,
+					 order->did[c], KERNEL_AT(model, char, control->name),
+					 row->agent_id),
+				 errdetail("Actions count from 0 to %d.",
+						   control->actions - 1)));
 	}
 }
 
@@ -129,7 +137,8 @@ lane_world(const AgentRow *row, const StepPlan *plan)
 
 /* Room for what one lane computes, laid out once for all its steps. */
 static void
-open_lane(const StepPlan *plan, const StepOrder *order, AgentRow *row, Lane *lane)
+open_lane(const StepPlan *plan, const StepOrder *order, AgentRow *row,
+		  Lane *lane)
 {
 	const KernelModel *model = row->model->model;
 
@@ -141,12 +150,15 @@ open_lane(const StepPlan *plan, const StepOrder *order, AgentRow *row, Lane *lan
 	lane->order = order;
 	lane->row = row;
 	lane->world = lane_world(row, plan);
-	lane->record.observation = palloc(sizeof(int32) * Max(model->modality_count, 1));
+	lane->record.observation =
+		palloc(sizeof(int32) * Max(model->modality_count, 1));
 	for (int i = 0; i < 2; i++)
 	{
 		lane->action[i] = palloc(sizeof(int32) * Max(model->control_count, 1));
-		lane->world_state[i] = lane->world == NULL ? NULL :
-			palloc(sizeof(int32) * lane->world->factor_count);
+		lane->world_state[i] =
+			lane->world == NULL ?
+				NULL :
+				palloc(sizeof(int32) * lane->world->factor_count);
 	}
 	lane->belief[0] = row->belief;
 	lane->belief[1] = palloc(sizeof(double) * model->belief_size);
@@ -172,11 +184,11 @@ compare_lane_models(const void *a, const void *b)
 static void
 read_inbox(Block *block)
 {
-	int64	   *ids = palloc(sizeof(int64) * block->count);
-	Lane	  **lanes = palloc(sizeof(Lane *) * block->count);
-	InboxRow  **heads;
-	int64		limit = (int64) block->plan->steps * block->plan->trials;
-	int			count = 0;
+	int64	  *ids = palloc(sizeof(int64) * block->count);
+	Lane	 **lanes = palloc(sizeof(Lane *) * block->count);
+	InboxRow **heads;
+	int64	   limit = (int64) block->plan->steps * block->plan->trials;
+	int		   count = 0;
 
 	for (int i = 0; i < block->count; i++)
 	{
@@ -188,17 +200,18 @@ read_inbox(Block *block)
 	if (count == 0)
 		return;
 	heads = palloc(sizeof(InboxRow *) * count);
-	inbox_read(block->call, ids, count, (int32) Min(limit, fa_inbox_limit), heads);
+	inbox_read(block->call, ids, count, (int32) Min(limit, fa_inbox_limit),
+			   heads);
 	for (int i = 0; i < count; i++)
 		lanes[i]->inbox = heads[i];
 }
 
 /* Reads the hot rows of a block. */
 static void
-gather(Block *block, const Call *call, const StepPlan *plan, const StepOrder *orders,
-	   int count)
+gather(Block *block, const Call *call, const StepPlan *plan,
+	   const StepOrder *orders, int count)
 {
-	int64	   *ids = palloc(sizeof(int64) * count);
+	int64 *ids = palloc(sizeof(int64) * count);
 
 	memset(block, 0, sizeof(*block));
 	block->call = call;
@@ -213,7 +226,7 @@ gather(Block *block, const Call *call, const StepPlan *plan, const StepOrder *or
 static void
 open_lanes(Block *block, const StepOrder *orders)
 {
-	int			count = block->count;
+	int count = block->count;
 
 	block->lanes = palloc0(sizeof(Lane) * count);
 	block->by_model = palloc(sizeof(Lane *) * count);
@@ -239,20 +252,21 @@ open_lanes(Block *block, const StepOrder *orders)
 static void
 move_world(Lane *lane)
 {
-	AgentRow   *row = lane->row;
-	uint64		step = row->step + 1;
+	AgentRow	*row = lane->row;
+	uint64		 step = row->step + 1;
 	const int32 *now = row->world_state;
-	int32	   *next = lane->world_state[lane->turn];
+	int32		*next = lane->world_state[lane->turn];
 
 	if (now == NULL)
 	{
-		int32	   *start = lane->world_state[1 - lane->turn];
+		int32 *start = lane->world_state[1 - lane->turn];
 
 		kernel_world_start(lane->world, NULL, row->seed, step, start);
 		now = start;
 	}
 	if (lane->executed != NULL)
-		kernel_world_move(lane->world, row->seed, step, lane->executed, now, next);
+		kernel_world_move(lane->world, row->seed, step, lane->executed, now,
+						  next);
 	else
 		memcpy(next, now, sizeof(int32) * lane->world->factor_count);
 	row->world_state = next;
@@ -261,10 +275,11 @@ move_world(Lane *lane)
 static void
 take_from_inbox(Block *block, Lane *lane, int32 *observation)
 {
-	InboxRow   *waiting = lane->inbox;
+	InboxRow		  *waiting = lane->inbox;
 	const KernelModel *model = lane->row->model->model;
 
-	observation_check(model, lane->row->agent_id, waiting->observation, waiting->count);
+	observation_check(model, lane->row->agent_id, waiting->observation,
+					  waiting->count);
 	for (int m = 0; m < waiting->count; m++)
 	{
 		if (waiting->observation[m] >= 0)
@@ -273,12 +288,14 @@ take_from_inbox(Block *block, Lane *lane, int32 *observation)
 	lane->inbox = waiting->next;
 	if (block->taken == block->taken_room)
 	{
-		Size		room = sizeof(int64) * Max(2 * block->taken_room, block->count);
+		Size room = sizeof(int64) * Max(2 * block->taken_room, block->count);
 
 		block->taken_room = room / sizeof(int64);
 		block->taken_agents = block->taken_agents ?
-			repalloc(block->taken_agents, room) : palloc(room);
-		block->taken_ids = block->taken_ids ? repalloc(block->taken_ids, room) : palloc(room);
+								  repalloc(block->taken_agents, room) :
+								  palloc(room);
+		block->taken_ids =
+			block->taken_ids ? repalloc(block->taken_ids, room) : palloc(room);
 	}
 	block->taken_agents[block->taken] = lane->row->agent_id;
 	block->taken_ids[block->taken++] = waiting->observation_id;
@@ -292,14 +309,15 @@ static void
 find_observation(Block *block, Lane *lane)
 {
 	const KernelModel *model = lane->row->model->model;
-	const StepOrder *order = lane->order;
-	int32	   *observation = lane->record.observation;
+	const StepOrder	  *order = lane->order;
+	int32			  *observation = lane->record.observation;
 
 	for (int m = 0; m < model->modality_count; m++)
 		observation[m] = -1;
 	if (order->observation != NULL)
 	{
-		memcpy(observation, order->observation, sizeof(int32) * order->observation_count);
+		memcpy(observation, order->observation,
+			   sizeof(int32) * order->observation_count);
 		return;
 	}
 	if (lane->world != NULL)
@@ -313,8 +331,8 @@ find_observation(Block *block, Lane *lane)
 static void
 begin_step(Block *block, Lane *lane, KernelAgent *agent)
 {
-	AgentRow   *row = lane->row;
-	bool		first = lane->trials == 0 && lane->trial_steps == 0;
+	AgentRow *row = lane->row;
+	bool	  first = lane->trials == 0 && lane->trial_steps == 0;
 
 	belief_learn_owed(row);
 	lane->executed = first && lane->order->did ? lane->order->did : row->action;
@@ -352,7 +370,7 @@ end_trial(Lane *lane, const StepPlan *plan)
 static void
 end_step(Lane *lane, const KernelAgent *agent)
 {
-	AgentRow   *row = lane->row;
+	AgentRow *row = lane->row;
 
 	row->step++;
 	row->vfe = agent->vfe;
@@ -382,11 +400,14 @@ report_overflow(const Block *block, int count)
 	for (int i = 0; i < count; i++)
 	{
 		if (block->agents[i].status != KERNEL_OK)
-			ereport(ERROR,
-					(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-					 errmsg("step of agent " INT64_FORMAT " overflows the range of double precision",
-							block->stepping[i]->row->agent_id),
-					 errhint("Use smaller numbers for gamma, C or the Dirichlet counts.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("step of agent " INT64_FORMAT
+						" overflows the range of double precision",
+						block->stepping[i]->row->agent_id),
+				 errhint(
+					 "Use smaller numbers for gamma, C or the Dirichlet counts.")));
 	}
 }
 
@@ -395,11 +416,11 @@ static int
 step_group(Block *block, int first, int end)
 {
 	CachedModel *cached = block->by_model[first]->row->model;
-	int			count = 0;
+	int			 count = 0;
 
 	for (int i = first; i < end; i++)
 	{
-		Lane	   *lane = block->by_model[i];
+		Lane *lane = block->by_model[i];
 
 		if (lane->finished)
 			continue;
@@ -408,8 +429,8 @@ step_group(Block *block, int first, int end)
 	}
 	if (count == 0)
 		return 0;
-	if (kernel_step(&block->host, cached->model, cached->workspace, block->agents,
-					count) != KERNEL_OK)
+	if (kernel_step(&block->host, cached->model, cached->workspace,
+					block->agents, count) != KERNEL_OK)
 		report_overflow(block, count);
 	for (int i = 0; i < count; i++)
 		end_step(block->stepping[i], &block->agents[i]);
@@ -420,13 +441,13 @@ step_group(Block *block, int first, int end)
 static int
 step_lanes(Block *block)
 {
-	int			stepped = 0;
+	int stepped = 0;
 
 	for (int first = 0, end; first < block->count; first = end)
 	{
 		end = first + 1;
-		while (end < block->count &&
-			   block->by_model[end]->row->model == block->by_model[first]->row->model)
+		while (end < block->count && block->by_model[end]->row->model ==
+										 block->by_model[first]->row->model)
 			end++;
 		stepped += step_group(block, first, end);
 	}
@@ -439,9 +460,9 @@ step_lanes(Block *block)
 static void
 write_history(Block *block, bool only_unfinished)
 {
-	const AgentRow **agents = palloc(sizeof(AgentRow *) * block->count);
+	const AgentRow	 **agents = palloc(sizeof(AgentRow *) * block->count);
 	const StepRecord **records = palloc(sizeof(StepRecord *) * block->count);
-	int			count = 0;
+	int				   count = 0;
 
 	for (int i = 0; i < block->count; i++)
 	{
@@ -469,8 +490,8 @@ emit(Block *block, const Lane *lane)
 static bool
 write_rows(Block *block)
 {
-	AgentRow  **pointers = palloc(sizeof(AgentRow *) * block->count);
-	bool	   *written = palloc(sizeof(bool) * block->count);
+	AgentRow **pointers = palloc(sizeof(AgentRow *) * block->count);
+	bool	  *written = palloc(sizeof(bool) * block->count);
 
 	for (int i = 0; i < block->count; i++)
 		pointers[i] = &block->rows[i];
@@ -481,7 +502,8 @@ write_rows(Block *block)
 			return false;
 	}
 	learned_write(block->call, pointers, block->count);
-	inbox_take(block->call, block->taken_agents, block->taken_ids, block->taken);
+	inbox_take(block->call, block->taken_agents, block->taken_ids,
+			   block->taken);
 	return true;
 }
 
@@ -492,12 +514,13 @@ store_key(const Block *block)
 {
 	const Lane *lane = &block->lanes[0];
 	KeyResult	result = {
-		lane->record.step, lane->record.vfe,
-		array_from_int32(lane->record.action, lane->row->model->model->control_count)
-	};
+		  lane->record.step, lane->record.vfe,
+		  array_from_int32(lane->record.action,
+						   lane->row->model->model->control_count)};
 
 	key_store_step(block->call, lane->row->agent_id, block->plan->key,
-				   lane->order->observation, lane->order->observation_count, &result);
+				   lane->order->observation, lane->order->observation_count,
+				   &result);
 }
 
 /*
@@ -507,10 +530,10 @@ store_key(const Block *block)
 static bool
 repeat_step(const Block *block, const StepOrder *order)
 {
-	const AgentRow *row = &block->rows[0];
+	const AgentRow	  *row = &block->rows[0];
 	const KernelModel *model = row->model->model;
-	StepRecord	record = {0};
-	KeyResult	result;
+	StepRecord		   record = {0};
+	KeyResult		   result;
 
 	if (block->plan->key == NULL ||
 		!key_find_step(block->call, row->agent_id, block->plan->key,
@@ -518,17 +541,18 @@ repeat_step(const Block *block, const StepOrder *order)
 		return false;
 	record.step = result.step;
 	record.vfe = result.vfe;
-	record.action = unconstify(int32 *, array_int32s(result.action, model->control_count,
-													 "action"));
+	record.action = unconstify(
+		int32 *, array_int32s(result.action, model->control_count, "action"));
 	block->plan->emit(block->plan->emit_context, order, model, &record);
 	return true;
 }
 
 /* Gather, compute, write; false where a row changed meanwhile. */
 static bool
-try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders,
+			 int count)
 {
-	Block		block;
+	Block block;
 
 	gather(&block, call, plan, orders, count);
 	if (repeat_step(&block, orders))
@@ -548,7 +572,7 @@ try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders, in
 static void
 lock_orders(const Call *call, const StepOrder *orders, int count)
 {
-	int64	   *ids = palloc(sizeof(int64) * count);
+	int64 *ids = palloc(sizeof(int64) * count);
 
 	for (int i = 0; i < count; i++)
 		ids[i] = orders[i].agent_id;
@@ -558,14 +582,18 @@ lock_orders(const Call *call, const StepOrder *orders, int count)
 
 /* With the rows locked a write can only fail if the caller's own doing changed them. */
 static void
-step_locked(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+step_locked(const Call *call, const StepPlan *plan, const StepOrder *orders,
+			int count)
 {
 	lock_orders(call, orders, count);
 	if (!try_one_step(call, plan, orders, count))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not step agents because their rows changed during the step"),
-				 errhint("A trigger may have changed table fa_belief; retry without it.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg(
+				 "could not step agents because their rows changed during the step"),
+			 errhint(
+				 "A trigger may have changed table fa_belief; retry without it.")));
 }
 
 static void
@@ -584,11 +612,12 @@ step_one(const Call *call, const StepPlan *plan, const StepOrder *order)
  * block goes with it either way.
  */
 static bool
-try_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+try_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
+		  int count)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	bool		done;
+	bool		  done;
 
 	BeginInternalSubTransaction(NULL);
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -605,7 +634,8 @@ try_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int c
 }
 
 static void
-step_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+step_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
+		   int count)
 {
 	if (try_block(call, plan, orders, count))
 		return;
@@ -618,9 +648,10 @@ step_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int 
 /* ---------- many steps of each, locked ---------- */
 
 static void
-run_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int count)
+run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
+		  int count)
 {
-	Block		block;
+	Block block;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -632,11 +663,12 @@ run_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int c
 		write_history(&block, true);
 		for (int i = 0; i < count; i++)
 		{
-			Lane	   *lane = &block.lanes[i];
+			Lane *lane = &block.lanes[i];
 
 			if (lane->finished)
 				continue;
-			lane->record.until_met = plan->until != NULL &&
+			lane->record.until_met =
+				plan->until != NULL &&
 				until_met(plan->until, lane->row->model->model, lane->world,
 						  lane->record.observation, lane->row->world_state);
 			emit(&block, lane);
@@ -651,27 +683,28 @@ run_block(const Call *call, const StepPlan *plan, const StepOrder *orders, int c
 
 /* ---------- all of them ---------- */
 
-static int
-compare_orders(const void *a, const void *b)
-{
-	int64		x = ((const StepOrder *) a)->agent_id;
-	int64		y = ((const StepOrder *) b)->agent_id;
-
-	return x < y ? -1 : x > y ? 1 : 0;
-}
+#define ST_SORT			sort_by_agent
+#define ST_ELEMENT_TYPE StepOrder
+#define ST_COMPARE(a, b) \
+	((a)->agent_id < (b)->agent_id ? -1 : (a)->agent_id > (b)->agent_id)
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 static void
 sort_orders(StepOrder *orders, int count)
 {
-	qsort(orders, count, sizeof(StepOrder), compare_orders);
+	sort_by_agent(orders, count);
 	for (int i = 1; i < count; i++)
 	{
 		if (orders[i].agent_id == orders[i - 1].agent_id)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("agent " INT64_FORMAT " is listed more than once",
-							orders[i].agent_id),
-					 errhint("Give each agent id once; use SELECT DISTINCT where they come from a query.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("agent " INT64_FORMAT " is listed more than once",
+						orders[i].agent_id),
+				 errhint(
+					 "Give each agent id once; use SELECT DISTINCT where they come from a query.")));
 	}
 }
 
@@ -680,10 +713,11 @@ sort_orders(StepOrder *orders, int count)
  * sorted in place.
  */
 void
-step_orders(const Call *call, StepOrder *orders, int count, const StepPlan *plan)
+step_orders(const Call *call, StepOrder *orders, int count,
+			const StepPlan *plan)
 {
-	bool		single = plan->steps == 1 && plan->trials == 1 && !plan->closed_loop;
-	int			size = Max(BLOCK_AGENTS, count / BLOCK_SUBTRANSACTIONS);
+	bool single = plan->steps == 1 && plan->trials == 1 && !plan->closed_loop;
+	int	 size = Max(BLOCK_AGENTS, count / BLOCK_SUBTRANSACTIONS);
 
 	sort_orders(orders, count);
 	if (single && count == 1)
@@ -693,7 +727,7 @@ step_orders(const Call *call, StepOrder *orders, int count, const StepPlan *plan
 	}
 	for (int first = 0; first < count; first += size)
 	{
-		int			n = Min(size, count - first);
+		int n = Min(size, count - first);
 
 		CHECK_FOR_INTERRUPTS();
 		if (single)
@@ -707,12 +741,12 @@ step_orders(const Call *call, StepOrder *orders, int count, const StepPlan *plan
 
 /* The columns of fa_step_result. */
 static void
-put_result(ReturnSetInfo *set, int64 agent_id, int64 step, Datum action, double vfe)
+put_result(ReturnSetInfo *set, int64 agent_id, int64 step, Datum action,
+		   double vfe)
 {
-	Datum		values[4] = {
-		Int64GetDatum(agent_id), Int64GetDatum(step), action, Float8GetDatum(vfe)
-	};
-	bool		nulls[4] = {false};
+	Datum values[4] = {Int64GetDatum(agent_id), Int64GetDatum(step), action,
+					   Float8GetDatum(vfe)};
+	bool  nulls[4] = {false};
 
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }
@@ -722,7 +756,8 @@ emit_step(void *context, const StepOrder *order, const KernelModel *model,
 		  const StepRecord *record)
 {
 	put_result(context, order->agent_id, record->step,
-			   array_from_int32(record->action, model->control_count), record->vfe);
+			   array_from_int32(record->action, model->control_count),
+			   record->vfe);
 }
 
 /*
@@ -732,9 +767,9 @@ emit_step(void *context, const StepOrder *order, const KernelModel *model,
 Datum
 fa_step(PG_FUNCTION_ARGS)
 {
-	StepOrder	order = {0};
-	StepPlan	plan = {.steps = 1, .trials = 1, .emit = emit_step};
-	Call		call;
+	StepOrder order = {0};
+	StepPlan  plan = {.steps = 1, .trials = 1, .emit = emit_step};
+	Call	  call;
 
 	call_require_write("fa_step");
 	InitMaterializedSRF(fcinfo, 0);
@@ -742,12 +777,14 @@ fa_step(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	order.agent_id = PG_GETARG_INT64(0);
 	if (!PG_ARGISNULL(1))
-		order.observation = array_to_int32(PG_GETARG_ARRAYTYPE_P(1),
-										   &order.observation_count, "observation", -1);
+		order.observation =
+			array_to_int32(PG_GETARG_ARRAYTYPE_P(1), &order.observation_count,
+						   "observation", -1);
 	if (!PG_ARGISNULL(2))
 		plan.key = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	if (!PG_ARGISNULL(3))
-		order.did = array_to_int32(PG_GETARG_ARRAYTYPE_P(3), &order.did_count, "did", -1);
+		order.did = array_to_int32(PG_GETARG_ARRAYTYPE_P(3), &order.did_count,
+								   "did", -1);
 	plan.emit_context = fcinfo->resultinfo;
 
 	call_begin(&call, fcinfo, false);
@@ -760,22 +797,22 @@ fa_step(PG_FUNCTION_ARGS)
 typedef struct StepResults
 {
 	MemoryContext context;
-	int64	   *steps;			/* [count], as the others */
-	double	   *vfe;
-	Datum	   *actions;		/* int4[] */
+	int64		 *steps; /* [count], as the others */
+	double		 *vfe;
+	Datum		 *actions; /* int4[] */
 } StepResults;
 
 static void
 keep_result(void *context, const StepOrder *order, const KernelModel *model,
 			const StepRecord *record)
 {
-	StepResults *results = context;
+	StepResults	 *results = context;
 	MemoryContext old = MemoryContextSwitchTo(results->context);
 
 	results->steps[order->position] = record->step;
 	results->vfe[order->position] = record->vfe;
-	results->actions[order->position] = array_from_int32(record->action,
-														 model->control_count);
+	results->actions[order->position] =
+		array_from_int32(record->action, model->control_count);
 	MemoryContextSwitchTo(old);
 }
 
@@ -786,29 +823,34 @@ keep_result(void *context, const StepOrder *order, const KernelModel *model,
 static void
 parse_observations(ArrayType *array, StepOrder *orders, int count)
 {
-	int			width = ARR_NDIM(array) == 2 ? ARR_DIMS(array)[1] : 0;
-	Datum	   *elements;
-	bool	   *nulls;
-	int			total;
+	int	   width = ARR_NDIM(array) == 2 ? ARR_DIMS(array)[1] : 0;
+	Datum *elements;
+	bool  *nulls;
+	int	   total;
 
 	if (ARR_NDIM(array) != 2 || ARR_DIMS(array)[0] != count)
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("observations must be a two-dimensional array with one row for each agent"),
-				 ARR_NDIM(array) == 2 ?
-				 errdetail("There are %d rows for %d agents.", ARR_DIMS(array)[0], count) :
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+			 errmsg(
+				 "observations must be a two-dimensional array with one row for each agent"),
+			 ARR_NDIM(array) == 2 ?
+				 errdetail("There are %d rows for %d agents.",
+						   ARR_DIMS(array)[0], count) :
 				 errdetail("It has %d dimensions.", ARR_NDIM(array))));
 	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT,
 					  &elements, &nulls, &total);
 	for (int i = 0; i < count; i++)
 	{
-		int32	   *row = palloc(sizeof(int32) * width);
-		int			used = width;
+		int32 *row = palloc(sizeof(int32) * width);
+		int	   used = width;
 
 		while (used > 0 && nulls[i * width + used - 1])
 			used--;
 		for (int m = 0; m < width; m++)
-			row[m] = nulls[i * width + m] ? -1 : DatumGetInt32(elements[i * width + m]);
+			row[m] = nulls[i * width + m] ?
+						 -1 :
+						 DatumGetInt32(elements[i * width + m]);
 		orders[i].observation = used == 0 ? NULL : row;
 		orders[i].observation_count = used;
 	}
@@ -822,12 +864,12 @@ Datum
 fa_step_many(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
-	StepPlan	plan = {.steps = 1, .trials = 1, .emit = keep_result};
-	StepResults results;
-	StepOrder  *orders;
-	int64	   *ids;
-	int			count;
-	Call		call;
+	StepPlan	   plan = {.steps = 1, .trials = 1, .emit = keep_result};
+	StepResults	   results;
+	StepOrder	  *orders;
+	int64		  *ids;
+	int			   count;
+	Call		   call;
 
 	call_require_write("fa_step_many");
 	InitMaterializedSRF(fcinfo, 0);
@@ -852,6 +894,7 @@ fa_step_many(PG_FUNCTION_ARGS)
 	step_orders(&call, orders, count, &plan);
 	call_end(&call);
 	for (int i = 0; i < count; i++)
-		put_result(set, ids[i], results.steps[i], results.actions[i], results.vfe[i]);
+		put_result(set, ids[i], results.steps[i], results.actions[i],
+				   results.vfe[i]);
 	return (Datum) 0;
 }

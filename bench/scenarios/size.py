@@ -10,7 +10,9 @@ STEP = """
 SELECT count(*) FROM fa_step_many((SELECT array_agg(agent_id ORDER BY agent_id) FROM fa_agent),
     (SELECT array_agg(ARRAY[((agent_id + {round}) % {states})::int] ORDER BY agent_id) FROM fa_agent))
 """
-UPDATE = "UPDATE peer_belief SET step = step + 1, vfe = 0.5, action = '{{1}}', belief = array_fill({round}::float8, ARRAY[{states}])"
+UPDATE = """
+UPDATE peer_belief SET step = step + 1, vfe = 0.5, action = '{{1}}', belief = array_fill({round}::float8, ARRAY[{states}])
+"""
 
 
 def bytes_of(bench: Bench, tables: list[str], agents: int) -> list[float]:

@@ -28,8 +28,8 @@ INSERT = """
 WITH a AS (INSERT INTO peer_agent SELECT nextval('peer_id_seq'), NULL, 1, NULL, 'postgres'::regrole, '{{}}', NULL, now()
            FROM generate_series(1, {count}) RETURNING agent_id)
 INSERT INTO peer_belief
-SELECT agent_id, 1, NULL, agent_id * 7919, 'postgres'::regrole, 0, false, '{digest}', NULL, NULL, 0, 0, NULL, NULL, NULL, NULL,
-       NULL, NULL, '{belief}'::float8[] FROM a"""
+SELECT agent_id, 1, NULL, agent_id * 7919, 'postgres'::regrole, 0, false, '{digest}', NULL, NULL, 0, 0, NULL, NULL,
+       NULL, NULL, NULL, NULL, '{belief}'::float8[] FROM a"""
 
 
 def run(bench: Bench) -> None:
@@ -53,7 +53,8 @@ def run(bench: Bench) -> None:
         return lambda: statistics.median(bench.one(f"SELECT {function}(%s)", (one,)))
 
     def many(count: int) -> list[Callable[[], float]]:
-        return [lambda: bench.timed(lambda: bench.execute("SELECT count(*) FROM fa_agent_create_many('grid', %s)", (count,))),
+        create = f"SELECT count(*) FROM fa_agent_create_many('grid', {count})"
+        return [lambda: bench.timed(lambda: bench.execute(create)),
                 lambda: bench.timed(lambda: bench.execute(insert(count)))]
 
     def report(name: str, unit: str, limit: float, rounds: int, sides: list[Callable[[], float]]) -> None:

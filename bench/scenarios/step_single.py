@@ -24,7 +24,8 @@ def update_script(agents: int, which: int) -> str:
 
 def run(bench: Bench) -> None:
     agents = bench.size(10_000, 500)
-    seconds = bench.size(3, 1)
+    # many short rounds: what a commit takes changes from one second to the next
+    seconds = 1
     bench.create_agents(agents)
     bench.copy_table("fa_belief", "peer")
     step = STEP.format(agents=agents, last=STATES - 1)
@@ -36,7 +37,7 @@ def run(bench: Bench) -> None:
     for commit in ("on", "off"):
         for clients in (1, 2, 8):
             settings = {"synchronous_commit": commit}
-            ours, theirs = bench.take_turns(bench.size(5, 1), [
+            ours, theirs = bench.take_turns(bench.size(15, 1), [
                 lambda: bench.pgbench(step, clients, seconds, settings=settings)[0],
                 lambda: bench.pgbench(updates, clients, seconds, settings=settings)[0]])
             bench.report(f"{clients}_client{'s' if clients > 1 else ''}/{'sync' if commit == 'on' else 'async'}", ours,

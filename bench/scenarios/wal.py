@@ -72,7 +72,7 @@ def run(bench: Bench) -> None:
 
 
 def put_aside(bench: Bench, table: str, copy: str) -> None:
-    """Copies the stepped rows. Reading prunes pages, which logs something: so it is done to both sides, outside of what counts."""
+    """Copies the stepped rows. Reading prunes pages, and that is logged: so it is done to both sides, and does not count."""
     bench.execute(f"DROP TABLE IF EXISTS {copy}")
     bench.execute(f"CREATE UNLOGGED TABLE {copy} (LIKE fa_belief INCLUDING ALL)")
     bench.execute(f"INSERT INTO {copy} SELECT b.* FROM {table} b JOIN stepped USING (agent_id)")

@@ -20,7 +20,9 @@ typedef struct Block
 	bool	overflow;
 } Block;
 
-/* Room for count items at the end of the block. */
+/*
+ * Room for count items at the end of the block.
+ */
 static KernelOffset
 block_reserve(Block *block, int64_t count, size_t size)
 {
@@ -40,7 +42,10 @@ block_reserve(Block *block, int64_t count, size_t size)
 	return (KernelOffset) offset;
 }
 
-/* Overwrites what was reserved. */
+/*
+ * Overwrites what was reserved.  At the first time through there is nothing to
+ * write to.
+ */
 static void
 block_write(Block *block, KernelOffset offset, const void *items, int64_t count,
 			size_t size)
@@ -49,7 +54,9 @@ block_write(Block *block, KernelOffset offset, const void *items, int64_t count,
 		memcpy(block->base + offset, items, (size_t) count * size);
 }
 
-/* A copy of items in the block; 0 for items that are not there. */
+/*
+ * A copy of items in the block; 0 for items that are not there.
+ */
 static KernelOffset
 block_put(Block *block, const void *items, int64_t count, size_t size)
 {
@@ -62,7 +69,10 @@ block_put(Block *block, const void *items, int64_t count, size_t size)
 	return offset;
 }
 
-/* Like block_put() for lists that have no items, but are lists. */
+/*
+ * Like block_put() for lists that may have no items, but are lists: a policy
+ * without controls, a factor without.
+ */
 static KernelOffset
 block_list(Block *block, const int32_t *items, int64_t count)
 {
@@ -71,13 +81,18 @@ block_list(Block *block, const int32_t *items, int64_t count)
 	return block_put(block, count > 0 ? items : &none, count, sizeof(int32_t));
 }
 
+/*
+ * A name, with its zero byte.
+ */
 static KernelOffset
 block_string(Block *block, const char *string)
 {
 	return block_put(block, string, (int64_t) strlen(string) + 1, 1);
 }
 
-/* Labels: the offsets of the strings, and the strings one after another. */
+/*
+ * Labels: the offsets of the strings, and the strings one after another.
+ */
 static KernelOffset
 block_labels(Block *block, const Names *labels)
 {
@@ -103,6 +118,9 @@ block_labels(Block *block, const Names *labels)
 	return offsets;
 }
 
+/*
+ * A matrix and its arrays.
+ */
 static KernelMatrix
 block_matrix(Block *block, const Matrix *matrix)
 {
@@ -121,6 +139,9 @@ block_matrix(Block *block, const Matrix *matrix)
 
 /* ---------- the parts of a model ---------- */
 
+/*
+ * All of one modality.
+ */
 static void
 put_modality(Block *block, const Spec *spec, int32_t m, KernelModality *out)
 {
@@ -148,6 +169,10 @@ put_modality(Block *block, const Spec *spec, int32_t m, KernelModality *out)
 	out->learned = spec->options.learn_A && modality->pA != NULL;
 }
 
+/*
+ * All of one factor.  H is kept also where the inductive term is off: it says
+ * what the goal is.
+ */
 static void
 put_factor(Block *block, const Spec *spec, int32_t f, KernelFactor *out)
 {
@@ -179,7 +204,9 @@ put_factor(Block *block, const Spec *spec, int32_t f, KernelFactor *out)
 	out->learned = spec->options.learn_B && factor->pB != NULL;
 }
 
-/* The arrays of structures come first; their parts follow. */
+/*
+ * The arrays of structures come first; their parts follow.
+ */
 static void
 put_variables(Block *block, const Spec *spec, KernelModel *model)
 {
@@ -223,6 +250,9 @@ put_variables(Block *block, const Spec *spec, KernelModel *model)
 	}
 }
 
+/*
+ * The moves of all factors: structures first, then their arrays.
+ */
 static void
 put_moves(Block *block, const Spec *spec, KernelModel *model)
 {
@@ -247,6 +277,9 @@ put_moves(Block *block, const Spec *spec, KernelModel *model)
 	}
 }
 
+/*
+ * The views of all modalities, likewise.
+ */
 static void
 put_views(Block *block, const Spec *spec, KernelModel *model)
 {
@@ -270,6 +303,9 @@ put_views(Block *block, const Spec *spec, KernelModel *model)
 	}
 }
 
+/*
+ * Policies, branches, moves and views.
+ */
 static void
 put_plan(Block *block, const Spec *spec, KernelModel *model)
 {
@@ -295,7 +331,9 @@ put_plan(Block *block, const Spec *spec, KernelModel *model)
 
 /* ---------- the whole ---------- */
 
-/* Mixes one number into a hash. */
+/*
+ * Mixes one number into a hash.
+ */
 static uint64_t
 mix(uint64_t hash, int64_t number)
 {
@@ -303,6 +341,10 @@ mix(uint64_t hash, int64_t number)
 	return hash ^ hash >> 32;
 }
 
+/*
+ * A list of indices, with its length, so that [[0], [1, 2]] and [[0, 1], [2]]
+ * differ.
+ */
 static uint64_t
 mix_list(uint64_t hash, const IndexList *list)
 {
@@ -312,7 +354,11 @@ mix_list(uint64_t hash, const IndexList *list)
 	return hash;
 }
 
-/* What a belief, an action and learned counts have to agree with. */
+/*
+ * What a belief, an action and learned counts have to agree with.  Names,
+ * numbers and policies may change under an agent: its stored state keeps its
+ * meaning.
+ */
 static uint64_t
 shape_hash(const Spec *spec)
 {
@@ -343,6 +389,9 @@ shape_hash(const Spec *spec)
 	return hash;
 }
 
+/*
+ * Sizes, switches and numbers of the head.
+ */
 static void
 put_options(const Spec *spec, KernelModel *model)
 {
@@ -372,6 +421,10 @@ put_options(const Spec *spec, KernelModel *model)
 	model->shape = shape_hash(spec);
 }
 
+/*
+ * Everything, in an order that is part of the layout's identity only through
+ * the offsets.  The head is written last, when these are known.
+ */
 static void
 put_model(Block *block, const Spec *spec)
 {
@@ -386,7 +439,11 @@ put_model(Block *block, const Spec *spec)
 	block_write(block, 0, &model, 1, sizeof(model));
 }
 
-/* The finished block; NULL where it is too large, or there is no memory. */
+/*
+ * The finished block; NULL where it is too large, or there is no memory.
+ * Until here everything lies scattered in the arena; a block is made only of
+ * what is complete.
+ */
 const KernelModel *
 block_make(Spec *spec)
 {

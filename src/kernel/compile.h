@@ -11,9 +11,11 @@
  *	vector.c	C, D, H, I, E and rates: also by label, also of one agent
  *	spec.c		factors, modalities and controls: names and values
  *	structure.c	what depends on what, by name and by index
+ *	control.c	the controls, listed, mentioned or counted
  *	match.c		the order of what was named by an object
  *	size.c		the shapes of A and B, and the sizes that follow from them
  *	option.c	switches and numbers of the spec
+ *	numbers.c	the arrays: A, B, C, D, E, H, I, pA, pB
  *	policy_set.c	the policies, enumerated or given
  *	plan.c		the plan of evaluation
  *	compile.c	the order of the work
@@ -299,7 +301,6 @@ typedef struct SpecFactor
 {
 	IndexList parents;
 	IndexList controls;
-	bool	  own_control;	 /* of its own, nothing else was said */
 	int64_t	  parent_states; /* 0: not known */
 	int64_t	  actions;		 /* 0: not known */
 	Tensor	  tensor;		 /* B as written */
@@ -365,14 +366,31 @@ extern void variable_set_size(Spec *spec, Variable *variable, const char *path,
 							  const JsonValue *value);
 extern bool group_describe(Spec *spec, Group *group, const char *key);
 
-/* ---------- structure.c, match.c, size.c ---------- */
+/* ---------- structure.c, control.c, match.c, size.c ---------- */
 
+extern bool controls_by_mention(Spec *spec);
+extern bool own_controls(Spec *spec);
+extern bool name_controls(Spec *spec);
+extern void read_control_sizes(Spec *spec);
 extern bool spec_structure(Spec *spec);
 extern bool match_controls(Spec *spec);
 extern bool match_arrays(Spec *spec);
 extern bool spec_shapes(Spec *spec);
 extern bool layout_of_A(const Spec *spec, int32_t m, Layout *layout);
 extern bool layout_of_B(const Spec *spec, int32_t f, Layout *layout);
+
+/* ---------- numbers.c ---------- */
+
+extern void spec_read_A_and_B(Spec *spec);
+extern bool spec_add_sizes(Spec *spec, const Group *group, int32_t *sum);
+extern void spec_read_C(Spec *spec);
+extern void spec_read_D(Spec *spec);
+extern void spec_read_E(Spec *spec);
+extern void spec_read_H(Spec *spec);
+extern void spec_read_I(Spec *spec);
+extern void spec_check_inductive(Spec *spec);
+extern void spec_read_pA_and_pB(Spec *spec);
+extern void spec_read_rates(Spec *spec);
 
 /* ---------- policy_set.c, plan.c ---------- */
 

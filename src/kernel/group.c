@@ -7,7 +7,10 @@
 
 #include "compile.h"
 
-/* An empty group with room for so many. */
+/*
+ * An empty group with room for so many.  The limit keeps everything that is
+ * quadratic in the number of variables within reason.
+ */
 bool
 group_begin(Reader *reader, Group *group, int32_t room)
 {
@@ -24,7 +27,9 @@ group_begin(Reader *reader, Group *group, int32_t room)
 	return group->variables != NULL;
 }
 
-/* One variable more; where it has no name, one is invented: factor_0. */
+/*
+ * One variable more; where it has no name, one is invented: factor_0.
+ */
 bool
 group_add(Reader *reader, Group *group, const char *name)
 {
@@ -53,7 +58,9 @@ group_add(Reader *reader, Group *group, const char *name)
 	return true;
 }
 
-/* Makes the hash over the names; once more whenever they change. */
+/*
+ * Makes the hash over the names; once more whenever they change.
+ */
 bool
 group_hash(Reader *reader, Group *group)
 {
@@ -75,7 +82,9 @@ group_hash(Reader *reader, Group *group)
 	return repeated < 0;
 }
 
-/* key[index], with the name of what it is about. */
+/*
+ * key[index], with the name of what it is about.
+ */
 void
 place_of(Place *place, const char *key, const Group *group, int32_t index)
 {
@@ -89,7 +98,11 @@ place_of(Place *place, const char *key, const Group *group, int32_t index)
 				 text_quote(quoted, variable->name));
 }
 
-/* The index that a number or a label in the spec stands for, or -1. */
+/*
+ * The index that a number or a label in the spec stands for, or -1.  A string
+ * of digits counts as a number where no label is like it, since names of
+ * members are always strings: {"C": [{"2": 1.5}]}.
+ */
 int32_t
 variable_value(const Variable *variable, const JsonValue *value)
 {
@@ -110,7 +123,9 @@ variable_value(const Variable *variable, const JsonValue *value)
 	return index;
 }
 
-/* An object with a member for each name: the members by index. */
+/*
+ * An object with a member for each name: the members by index.
+ */
 static bool
 items_by_name(Reader *reader, const Group *group, const char *key,
 			  const JsonValue *value, const JsonValue **items)
@@ -144,6 +159,10 @@ items_by_name(Reader *reader, const Group *group, const char *key,
 	return reader->problems->count == first;
 }
 
+/*
+ * A list, one element for each of the group.  Its order has to mean something:
+ * after names from the members of an object it does not.
+ */
 static bool
 items_in_order(Reader *reader, const Group *group, const char *key,
 			   const JsonValue *value, const JsonValue **items)

@@ -17,9 +17,10 @@
  */
 const double *
 joint_belief(const int32_t *parents, int32_t parent_count,
-			 const double *const *beliefs, const KernelModel *model, double *room)
+			 const double *const *beliefs, const KernelModel *model,
+			 double *room)
 {
-	int64_t		size;
+	int64_t size;
 
 	if (parent_count == 1)
 		return beliefs[0];
@@ -27,12 +28,12 @@ joint_belief(const int32_t *parents, int32_t parent_count,
 	size = 1;
 	for (int32_t i = 0; i < parent_count; i++)
 	{
-		int32_t		states = kernel_factor(model, parents[i])->states;
+		int32_t states = kernel_factor(model, parents[i])->states;
 
 		/* from the back, so that the shorter product is still there to read */
 		for (int64_t j = size - 1; j >= 0; j--)
 		{
-			double		weight = room[j];
+			double weight = room[j];
 
 			for (int32_t s = states - 1; s >= 0; s--)
 				room[j * states + s] = weight * beliefs[i][s];
@@ -48,15 +49,15 @@ propagate(const FactorTable *factor, int64_t action, const double *joint,
 		  double *next)
 {
 	const Columns *B = &factor->B;
-	int64_t		first = action * factor->parent_states;
+	int64_t		   first = action * factor->parent_states;
 
 	memset(next, 0, sizeof(double) * (size_t) factor->states);
 	for (int64_t p = 0; p < factor->parent_states; p++)
 	{
-		double		weight = joint[p];
+		double weight = joint[p];
 
 		if (weight == 0.0)
-			continue;			/* exactly nothing: it adds zeros */
+			continue; /* exactly nothing: it adds zeros */
 		if (B->starts == NULL)
 		{
 			const double *column = B->values + (first + p) * B->rows;
@@ -66,7 +67,8 @@ propagate(const FactorTable *factor, int64_t action, const double *joint,
 		}
 		else
 		{
-			for (int64_t k = B->starts[first + p]; k < B->starts[first + p + 1]; k++)
+			for (int64_t k = B->starts[first + p]; k < B->starts[first + p + 1];
+				 k++)
 				next[B->indices[k]] += weight * B->values[k];
 		}
 	}
@@ -77,11 +79,11 @@ int64_t
 flat_action(const KernelModel *model, const FactorTable *factor,
 			const int32_t *action)
 {
-	int64_t		flat = 0;
+	int64_t flat = 0;
 
 	for (int32_t i = 0; i < factor->control_count; i++)
 	{
-		int32_t		control = factor->controls[i];
+		int32_t control = factor->controls[i];
 
 		flat = flat * kernel_control(model, control)->actions + action[control];
 	}
@@ -117,8 +119,8 @@ empirical_prior(KernelWorkspace *workspace, const double *belief,
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
 		const FactorTable *factor = &workspace->factors[f];
-		const double **marginals = workspace->parent_beliefs;
-		const double *joint;
+		const double	 **marginals = workspace->parent_beliefs;
+		const double	  *joint;
 
 		parent_marginals(model, factor->parents, factor->parent_count, belief,
 						 marginals);
@@ -138,24 +140,26 @@ static void
 collect_evidence(KernelWorkspace *workspace, const int32_t *observation)
 {
 	const KernelModel *model = workspace->model;
-	const double log_zero = kernel_log(0.0);
-	double	   *room = workspace->likelihood;
+	const double	   log_zero = kernel_log(0.0);
+	double			  *room = workspace->likelihood;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
 		const ModalityTable *modality = &workspace->modalities[m];
-		const Columns *log_A = &modality->log_A;
-		int32_t		outcome = observation[m];
+		const Columns		*log_A = &modality->log_A;
+		int32_t				 outcome = observation[m];
 
 		if (outcome < 0)
 			workspace->evidence[m] = NULL;
 		else if (log_A->starts == NULL)
-			workspace->evidence[m] = log_A->values + outcome * modality->parent_states;
+			workspace->evidence[m] =
+				log_A->values + outcome * modality->parent_states;
 		else
 		{
 			for (int64_t p = 0; p < modality->parent_states; p++)
 				room[p] = log_zero;
-			for (int64_t k = log_A->starts[outcome]; k < log_A->starts[outcome + 1]; k++)
+			for (int64_t k = log_A->starts[outcome];
+				 k < log_A->starts[outcome + 1]; k++)
 				room[log_A->indices[k]] = log_A->values[k];
 			workspace->evidence[m] = room;
 			room += modality->parent_states;
@@ -173,7 +177,7 @@ contract_last(const double *in, int64_t size, const double *q, int32_t states,
 {
 	for (int64_t i = 0; i < size / states; i++)
 	{
-		double		sum = 0.0;
+		double sum = 0.0;
 
 		for (int32_t s = 0; s < states; s++)
 			sum += in[i * states + s] * q[s];
@@ -186,7 +190,7 @@ static void
 contract_first(const double *in, int64_t size, const double *q, int32_t states,
 			   double *out)
 {
-	int64_t		rest = size / states;
+	int64_t rest = size / states;
 
 	memset(out, 0, sizeof(double) * (size_t) rest);
 	for (int32_t s = 0; s < states; s++)
@@ -206,16 +210,17 @@ message_to(KernelWorkspace *workspace, const ModalityTable *modality,
 		   const double *evidence, int32_t target, const double *belief)
 {
 	const KernelModel *model = workspace->model;
-	const double *in = evidence;
-	int64_t		size = modality->parent_states;
-	int			turn = 0;
+	const double	  *in = evidence;
+	int64_t			   size = modality->parent_states;
+	int				   turn = 0;
 
 	for (int32_t i = modality->parent_count - 1; i > target; i--)
 	{
 		const KernelFactor *factor = kernel_factor(model, modality->parents[i]);
-		double	   *out = workspace->contraction[turn];
+		double			   *out = workspace->contraction[turn];
 
-		contract_last(in, size, belief + factor->belief_offset, factor->states, out);
+		contract_last(in, size, belief + factor->belief_offset, factor->states,
+					  out);
 		size /= factor->states;
 		in = out;
 		turn = 1 - turn;
@@ -223,9 +228,10 @@ message_to(KernelWorkspace *workspace, const ModalityTable *modality,
 	for (int32_t i = 0; i < target; i++)
 	{
 		const KernelFactor *factor = kernel_factor(model, modality->parents[i]);
-		double	   *out = workspace->contraction[turn];
+		double			   *out = workspace->contraction[turn];
 
-		contract_first(in, size, belief + factor->belief_offset, factor->states, out);
+		contract_first(in, size, belief + factor->belief_offset, factor->states,
+					   out);
 		size /= factor->states;
 		in = out;
 		turn = 1 - turn;
@@ -247,14 +253,16 @@ add_messages(KernelWorkspace *workspace, bool several, const double *belief,
 	{
 		const ModalityTable *modality = &workspace->modalities[m];
 
-		if (workspace->evidence[m] == NULL || (modality->parent_count > 1) != several)
+		if (workspace->evidence[m] == NULL ||
+			(modality->parent_count > 1) != several)
 			continue;
 		for (int32_t i = 0; i < modality->parent_count; i++)
 		{
-			const KernelFactor *factor = kernel_factor(model, modality->parents[i]);
-			const double *message = message_to(workspace, modality,
-											   workspace->evidence[m], i, belief);
-			double	   *out = messages + factor->belief_offset;
+			const KernelFactor *factor =
+				kernel_factor(model, modality->parents[i]);
+			const double *message = message_to(
+				workspace, modality, workspace->evidence[m], i, belief);
+			double *out = messages + factor->belief_offset;
 
 			for (int32_t s = 0; s < factor->states; s++)
 				out[s] += message[s];
@@ -281,12 +289,13 @@ softmax_factors(const KernelModel *model, double *belief)
  * one factor that is all, and the result is exact.
  */
 static void
-iterate_beliefs(KernelWorkspace *workspace, const double *log_prior, double *belief)
+iterate_beliefs(KernelWorkspace *workspace, const double *log_prior,
+				double *belief)
 {
 	const KernelModel *model = workspace->model;
-	size_t		bytes = sizeof(double) * (size_t) model->belief_size;
-	double	   *constant = workspace->messages;
-	int32_t		iterations = model->factor_count == 1 ? 1 : model->iterations;
+	size_t			   bytes = sizeof(double) * (size_t) model->belief_size;
+	double			  *constant = workspace->messages;
+	int32_t iterations = model->factor_count == 1 ? 1 : model->iterations;
 
 	memcpy(constant, log_prior, bytes);
 	add_messages(workspace, false, NULL, constant);
@@ -306,10 +315,11 @@ iterate_beliefs(KernelWorkspace *workspace, const double *log_prior, double *bel
  * F = sum_f sum_s q [L(q) - L(prior)] - sum_m E_q[evidence], in nats.
  */
 static double
-free_energy(KernelWorkspace *workspace, const double *log_prior, const double *belief)
+free_energy(KernelWorkspace *workspace, const double *log_prior,
+			const double *belief)
 {
 	const KernelModel *model = workspace->model;
-	double		energy = 0.0;
+	double			   energy = 0.0;
 
 	for (int32_t i = 0; i < model->belief_size; i++)
 	{
@@ -319,8 +329,8 @@ free_energy(KernelWorkspace *workspace, const double *log_prior, const double *b
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
 		const ModalityTable *modality = &workspace->modalities[m];
-		const double *message;
-		const KernelFactor *factor;
+		const double		*message;
+		const KernelFactor	*factor;
 
 		if (workspace->evidence[m] == NULL)
 			continue;
@@ -330,7 +340,8 @@ free_energy(KernelWorkspace *workspace, const double *log_prior, const double *b
 			continue;
 		}
 		factor = kernel_factor(model, modality->parents[0]);
-		message = message_to(workspace, modality, workspace->evidence[m], 0, belief);
+		message =
+			message_to(workspace, modality, workspace->evidence[m], 0, belief);
 		for (int32_t s = 0; s < factor->states; s++)
 			energy -= belief[factor->belief_offset + s] * message[s];
 	}

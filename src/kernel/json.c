@@ -37,6 +37,9 @@ typedef struct Parser
 
 static bool parse_value(Parser *parser);
 
+/*
+ * Ends the reading with a problem.  Bytes count from 1, as editors do.
+ */
 static bool
 fail(Parser *parser, KernelStatus status, const char *hint, const char *what)
 {
@@ -47,6 +50,10 @@ fail(Parser *parser, KernelStatus status, const char *hint, const char *what)
 	return false;
 }
 
+/*
+ * Only the four characters that JSON allows; not, as isspace() would, those of
+ * the locale.
+ */
 static void
 skip_space(Parser *parser)
 {
@@ -56,7 +63,9 @@ skip_space(Parser *parser)
 		parser->at++;
 }
 
-/* Is this the next character?  Then step over it. */
+/*
+ * Is this the next character?  Then step over it.
+ */
 static bool
 accept(Parser *parser, char wanted)
 {
@@ -66,6 +75,10 @@ accept(Parser *parser, char wanted)
 	return true;
 }
 
+/*
+ * Puts a finished value on the stack of its open container.  Every value
+ * passes here, which makes it the place to ask for interrupts.
+ */
 static void
 push(Parser *parser, JsonValue value)
 {
@@ -80,7 +93,9 @@ push(Parser *parser, JsonValue value)
 
 /* ---------- numbers ---------- */
 
-/* At least one digit. */
+/*
+ * At least one digit.
+ */
 static bool
 skip_digits(Parser *parser)
 {
@@ -91,7 +106,9 @@ skip_digits(Parser *parser)
 	return parser->at > first;
 }
 
-/* Steps over a number as JSON's grammar has it, which strtod's is not. */
+/*
+ * Steps over a number as JSON's grammar has it, which strtod's is not.
+ */
 static bool
 skip_number(Parser *parser)
 {
@@ -162,6 +179,10 @@ number_value(Parser *parser, const char *first, double *value)
 	return true;
 }
 
+/*
+ * The grammar is checked by hand because strtod takes more: hexadecimal,
+ * infinities, a leading plus, whatever the locale has as decimal point.
+ */
 static bool
 parse_number(Parser *parser)
 {
@@ -178,6 +199,10 @@ parse_number(Parser *parser)
 
 /* ---------- strings ---------- */
 
+/*
+ * One byte of a decoded string: counted at the first reading, stored at the
+ * second.
+ */
 static void
 put_byte(Parser *parser, unsigned int byte)
 {
@@ -186,6 +211,10 @@ put_byte(Parser *parser, unsigned int byte)
 	parser->string_bytes++;
 }
 
+/*
+ * A character that was written as \u escapes.  All other bytes of a string
+ * pass unchanged, whatever the encoding of the database is.
+ */
 static void
 put_utf8(Parser *parser, uint32_t code)
 {
@@ -208,6 +237,9 @@ put_utf8(Parser *parser, uint32_t code)
 		put_byte(parser, 0x80 | (code & 0x3f));
 }
 
+/*
+ * The four digits of a \u escape, in either case.
+ */
 static bool
 parse_hex(Parser *parser, uint32_t *code)
 {
@@ -230,7 +262,9 @@ parse_hex(Parser *parser, uint32_t *code)
 	return true;
 }
 
-/* After "\u": a character, or the two halves of one. */
+/*
+ * After "\u": a character, or the two halves of one.
+ */
 static bool
 parse_unicode(Parser *parser)
 {
@@ -260,6 +294,10 @@ parse_unicode(Parser *parser)
 	return true;
 }
 
+/*
+ * After a backslash.  JSON knows eight short escapes and \u; anything else is
+ * a mistake rather than the character itself.
+ */
 static bool
 parse_escape(Parser *parser)
 {
@@ -280,6 +318,11 @@ parse_escape(Parser *parser)
 	return fail(parser, KERNEL_INVALID, NULL, "unknown escape after \\");
 }
 
+/*
+ * A string or the name of a member.  Decoded it is never longer than it was
+ * written, and a zero byte, which would end it early for C, is not possible:
+ * \u0000 is refused and so are control characters.
+ */
 static bool
 parse_string(Parser *parser)
 {
@@ -311,7 +354,9 @@ parse_string(Parser *parser)
 
 /* ---------- containers ---------- */
 
-/* Replaces what was pushed since base by one value that holds it. */
+/*
+ * Replaces what was pushed since base by one value that holds it.
+ */
 static void
 close_container(Parser *parser, JsonKind kind, int64_t base)
 {
@@ -352,6 +397,10 @@ close_container(Parser *parser, JsonKind kind, int64_t base)
 	push(parser, value);
 }
 
+/*
+ * "name": value.  Name and value lie on the stack side by side until the
+ * object is closed.
+ */
 static bool
 parse_member(Parser *parser)
 {
@@ -364,6 +413,11 @@ parse_member(Parser *parser)
 	return parse_value(parser);
 }
 
+/*
+ * An array or an object.  The depth is limited because reading and all later
+ * walks over the tree are recursive, and the stack of a server process is not
+ * ours to fill.
+ */
 static bool
 parse_container(Parser *parser, JsonKind kind)
 {
@@ -395,6 +449,9 @@ parse_container(Parser *parser, JsonKind kind)
 	return true;
 }
 
+/*
+ * true, false or null.
+ */
 static bool
 parse_word(Parser *parser, const char *word, JsonKind kind)
 {
@@ -409,6 +466,10 @@ parse_word(Parser *parser, const char *word, JsonKind kind)
 	return true;
 }
 
+/*
+ * Any value.  What begins like nothing else is read as a number, whose grammar
+ * then says what was expected.
+ */
 static bool
 parse_value(Parser *parser)
 {
@@ -434,6 +495,10 @@ parse_value(Parser *parser)
 
 /* ---------- the whole ---------- */
 
+/*
+ * One reading of the whole text, to measure or to build.  Both take the same
+ * way through the text, so that what was measured is what is needed.
+ */
 static bool
 parse_text(Parser *parser)
 {
@@ -448,7 +513,9 @@ parse_text(Parser *parser)
 	return true;
 }
 
-/* Memory for the second reading, as the first has measured it. */
+/*
+ * Memory for the second reading, as the first has measured it.
+ */
 static bool
 allocate_tree(Parser *parser)
 {
@@ -465,6 +532,10 @@ allocate_tree(Parser *parser)
 		   parser->strings != NULL;
 }
 
+/*
+ * Parses a whole text.  The limit on bytes comes first: all sizes that follow
+ * are sums of at most so many small numbers, and cannot overflow.
+ */
 KernelStatus
 json_parse(const KernelHost *host, const char *text, size_t length,
 		   JsonValue *value, KernelProblems *problems)
@@ -491,6 +562,10 @@ json_parse(const KernelHost *host, const char *text, size_t length,
 	return KERNEL_OK;
 }
 
+/*
+ * The value of a member, or NULL. Objects of a spec are small, or are walked
+ * from the front: a linear search is enough.
+ */
 const JsonValue *
 json_member(const JsonValue *object, const char *name)
 {

@@ -30,11 +30,11 @@
 typedef enum KernelStatus
 {
 	KERNEL_OK = 0,
-	KERNEL_INVALID,				/* bad input; see the problem */
-	KERNEL_LIMIT,				/* over a limit of KernelHost */
-	KERNEL_UNSUPPORTED,			/* valid in pymdp, not here */
-	KERNEL_RANGE,				/* a number outside its range */
-	KERNEL_MEMORY				/* the host gave none */
+	KERNEL_INVALID,		/* bad input; see the problem */
+	KERNEL_LIMIT,		/* over a limit of KernelHost */
+	KERNEL_UNSUPPORTED, /* valid in pymdp, not here */
+	KERNEL_RANGE,		/* a number outside its range */
+	KERNEL_MEMORY		/* the host gave none */
 } KernelStatus;
 
 /*
@@ -44,56 +44,61 @@ typedef enum KernelStatus
  */
 typedef struct KernelHost
 {
-	void	   *(*allocate) (void *context, size_t size);
-	void		(*poll) (void *context);
-	void	   *context;
-	int64_t		max_policies;	/* policies of one model */
-	int64_t		max_model_size; /* bytes of one compiled model */
+	void *(*allocate)(void *context, size_t size);
+	void (*poll)(void *context);
+	void   *context;
+	int64_t max_policies;	/* policies of one model */
+	int64_t max_model_size; /* bytes of one compiled model */
 } KernelHost;
 
 /* One thing that is wrong.  Texts follow PostgreSQL's message style. */
 typedef struct KernelProblem
 {
 	KernelStatus status;
-	char		path[96];		/* where: "B[1]", "policies[3][0]" */
-	char		message[320];	/* primary message, without final period */
-	char		detail[320];	/* a sentence, or "" */
-	char		hint[320];		/* a sentence, or "" */
+	char		 path[96];	   /* where: "B[1]", "policies[3][0]" */
+	char		 message[320]; /* primary message, without final period */
+	char		 detail[320];  /* a sentence, or "" */
+	char		 hint[320];	   /* a sentence, or "" */
 } KernelProblem;
 
 /* All that is wrong with one input; the first KERNEL_MAX_PROBLEMS are kept. */
 #define KERNEL_MAX_PROBLEMS 64
 typedef struct KernelProblems
 {
-	int			count;			/* found in all, kept or not */
+	int			  count; /* found in all, kept or not */
 	KernelProblem items[KERNEL_MAX_PROBLEMS];
 } KernelProblems;
 
-extern void kernel_problem(KernelProblems *problems, KernelStatus status,
-						   const char *path, const char *detail,
-						   const char *hint, const char *format,...)
-			__attribute__((format(printf, 6, 7)));
+extern void
+kernel_problem(KernelProblems *problems, KernelStatus status, const char *path,
+			   const char *detail, const char *hint, const char *format, ...)
+	__attribute__((format(printf, 6, 7)));
 
 /* ---------- JSON (json.c): text to a tree in the arena ---------- */
 
 typedef enum JsonKind
 {
-	JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING,
-	JSON_ARRAY, JSON_OBJECT
+	JSON_NULL,
+	JSON_FALSE,
+	JSON_TRUE,
+	JSON_NUMBER,
+	JSON_STRING,
+	JSON_ARRAY,
+	JSON_OBJECT
 } JsonKind;
 
 typedef struct JsonValue JsonValue;
 struct JsonValue
 {
-	JsonKind	kind;
-	int32_t		count;			/* elements of an array, members of an object */
+	JsonKind kind;
+	int32_t	 count; /* elements of an array, members of an object */
 	union
 	{
-		double		number;		/* infinite where the text overflows */
-		const char *string;		/* zero-terminated; holds no zero byte */
-		const JsonValue *elements;	/* [count] */
-		const struct JsonMember *members;	/* [count], in the text's order */
-	}			as;
+		double			 number;   /* infinite where the text overflows */
+		const char		*string;   /* zero-terminated; holds no zero byte */
+		const JsonValue *elements; /* [count] */
+		const struct JsonMember *members; /* [count], in the text's order */
+	} as;
 };
 
 typedef struct JsonMember
@@ -105,9 +110,9 @@ typedef struct JsonMember
 #define JSON_MAX_DEPTH 64
 #define JSON_MAX_BYTES (64 * 1024 * 1024)
 
-extern KernelStatus json_parse(const KernelHost *host, const char *text,
-							   size_t length, JsonValue *value,
-							   KernelProblems *problems);
+extern KernelStatus
+json_parse(const KernelHost *host, const char *text, size_t length,
+		   JsonValue *value, KernelProblems *problems);
 extern const JsonValue *json_member(const JsonValue *object, const char *name);
 
 /* ---------- the compiled model: one aligned, relocatable block ---------- */
@@ -121,31 +126,32 @@ typedef uint64_t KernelOffset;
 #define KERNEL_AT(model, type, offset) \
 	((const type *) ((const char *) (model) + (offset)))
 
-#define KERNEL_MAGIC UINT64_C(0x6c656e72656b6166)	/* "fakernel" */
-#define KERNEL_LAYOUT 1			/* raised whenever the block's layout changes */
+#define KERNEL_MAGIC  UINT64_C(0x6c656e72656b6166) /* "fakernel" */
+#define KERNEL_LAYOUT 1 /* raised whenever the block's layout changes */
 
-#define KERNEL_LOG_FLOOR 2.220446049250313e-16	/* pymdp's eps: L(x) = ln max(x, eps) */
-#define KERNEL_TIE 1e-9			/* relative width of a tie */
+#define KERNEL_LOG_FLOOR \
+	2.220446049250313e-16 /* pymdp's eps: L(x) = ln max(x, eps) */
+#define KERNEL_TIE 1e-9	  /* relative width of a tie */
 
 /* A set of columns (conditional distributions), dense or sparse. */
 typedef struct KernelMatrix
 {
-	int32_t		sparse;			/* 0: values is [columns][rows] */
-	int32_t		rows;
-	int64_t		columns;
-	KernelOffset values;		/* double, [columns][rows] or [entries] */
-	KernelOffset starts;		/* sparse: int64_t[columns + 1] into the next two */
-	KernelOffset indices;		/* sparse: int32_t[entries], the row of each value */
+	int32_t		 sparse; /* 0: values is [columns][rows] */
+	int32_t		 rows;
+	int64_t		 columns;
+	KernelOffset values;  /* double, [columns][rows] or [entries] */
+	KernelOffset starts;  /* sparse: int64_t[columns + 1] into the next two */
+	KernelOffset indices; /* sparse: int32_t[entries], the row of each value */
 } KernelMatrix;
 
 typedef struct KernelModality
 {
-	KernelOffset name;			/* zero-terminated string */
-	KernelOffset labels;		/* KernelOffset[outcomes] of strings, or 0 */
-	int32_t		outcomes;		/* O(m) */
-	int32_t		parent_count;
+	KernelOffset name;	   /* zero-terminated string */
+	KernelOffset labels;   /* KernelOffset[outcomes] of strings, or 0 */
+	int32_t		 outcomes; /* O(m) */
+	int32_t		 parent_count;
 	KernelOffset parents;		/* int32_t[parent_count], factor indices */
-	int64_t		parent_states;	/* P(m) */
+	int64_t		 parent_states; /* P(m) */
 	KernelMatrix A;				/* P(m) columns of O(m) rows */
 
 	/*
@@ -153,13 +159,13 @@ typedef struct KernelModality
 	 * the joint states.  Where sparse, a row not listed holds L(0).
 	 */
 	KernelMatrix log_A;
-	KernelOffset ambiguity;		/* double[P(m)]: -sum_o A L(A) of each column */
-	KernelOffset C;				/* double[policy_length][O(m)], raw as in pymdp */
-	KernelOffset pA;			/* double[P(m)][O(m)] counts, or 0 */
-	double		lr_pA;
-	int32_t		outcome_offset; /* of this modality in a row of all outcomes */
-	int32_t		learned;		/* learn_A and pA given: counts are the agent's */
-	KernelOffset gain_A;		/* double[P(m)][O(m)]: W(pA) where pA > 0, else 0;
+	KernelOffset ambiguity; /* double[P(m)]: -sum_o A L(A) of each column */
+	KernelOffset C;			/* double[policy_length][O(m)], raw as in pymdp */
+	KernelOffset pA;		/* double[P(m)][O(m)] counts, or 0 */
+	double		 lr_pA;
+	int32_t		 outcome_offset; /* of this modality in a row of all outcomes */
+	int32_t		 learned; /* learn_A and pA given: counts are the agent's */
+	KernelOffset gain_A;  /* double[P(m)][O(m)]: W(pA) where pA > 0, else 0;
 								 * or 0: absent, no gain */
 } KernelModality;
 
@@ -167,31 +173,31 @@ typedef struct KernelFactor
 {
 	KernelOffset name;
 	KernelOffset labels;		/* KernelOffset[states], or 0 */
-	int32_t		states;			/* S(f) */
-	int32_t		belief_offset;	/* of this factor in a belief */
-	int32_t		parent_count;
-	int32_t		control_count;
+	int32_t		 states;		/* S(f) */
+	int32_t		 belief_offset; /* of this factor in a belief */
+	int32_t		 parent_count;
+	int32_t		 control_count;
 	KernelOffset parents;		/* int32_t[parent_count], factor indices */
 	KernelOffset controls;		/* int32_t[control_count], control indices */
-	int64_t		parent_states;	/* P(f) */
-	int64_t		actions;		/* U(f); 1 where control_count is 0 */
+	int64_t		 parent_states; /* P(f) */
+	int64_t		 actions;		/* U(f); 1 where control_count is 0 */
 	KernelMatrix B;				/* U(f) * P(f) columns of S(f) rows */
-	KernelOffset H;				/* double[states] of 0 and 1, or 0 where absent */
-	KernelOffset I;				/* double[inductive_depth][states] of 0 and 1, or
+	KernelOffset H;		 /* double[states] of 0 and 1, or 0 where absent */
+	KernelOffset I;		 /* double[inductive_depth][states] of 0 and 1, or
 								 * 0: no goal in this factor */
-	KernelOffset pB;			/* double[U(f)][P(f)][S(f)] counts, or 0 */
-	KernelOffset gain_B;		/* the same shape: W(pB) where pB > 0, or 0 */
-	double		lr_pB;
-	int32_t		learned;		/* learn_B and pB given */
-	int32_t		padding;
+	KernelOffset pB;	 /* double[U(f)][P(f)][S(f)] counts, or 0 */
+	KernelOffset gain_B; /* the same shape: W(pB) where pB > 0, or 0 */
+	double		 lr_pB;
+	int32_t		 learned; /* learn_B and pB given */
+	int32_t		 padding;
 } KernelFactor;
 
 typedef struct KernelControl
 {
 	KernelOffset name;
-	KernelOffset labels;		/* KernelOffset[actions], or 0 */
-	int32_t		actions;
-	int32_t		padding;
+	KernelOffset labels; /* KernelOffset[actions], or 0 */
+	int32_t		 actions;
+	int32_t		 padding;
 } KernelControl;
 
 /*
@@ -208,84 +214,90 @@ typedef struct KernelControl
  * Moves and views are numbered by plan step too: those of plan step t are
  * [starts[t], starts[t + 1]).  A move number of -1 is the current belief.
  */
-typedef struct KernelMoves		/* of one factor */
+typedef struct KernelMoves /* of one factor */
 {
-	KernelOffset starts;		/* int32_t[policy_length + 1] */
-	KernelOffset actions;		/* int32_t[count]: flat action u < U(f) */
-	KernelOffset parents;		/* int32_t[count][parent_count]: the move of each
+	KernelOffset starts;	/* int32_t[policy_length + 1] */
+	KernelOffset actions;	/* int32_t[count]: flat action u < U(f) */
+	KernelOffset parents;	/* int32_t[count][parent_count]: the move of each
 								 * parent factor one step earlier, -1 at step 0 */
-	KernelOffset of_branch;		/* int32_t[branch_count]: this factor's move */
-	int32_t		count;
-	int32_t		padding;
+	KernelOffset of_branch; /* int32_t[branch_count]: this factor's move */
+	int32_t		 count;
+	int32_t		 padding;
 } KernelMoves;
 
-typedef struct KernelViews		/* of one modality */
+typedef struct KernelViews /* of one modality */
 {
-	KernelOffset starts;		/* int32_t[policy_length + 1] */
-	KernelOffset moves;			/* int32_t[count][parent_count]: the move of each
+	KernelOffset starts;	/* int32_t[policy_length + 1] */
+	KernelOffset moves;		/* int32_t[count][parent_count]: the move of each
 								 * parent factor at the same step */
-	KernelOffset of_branch;		/* int32_t[branch_count]: this modality's view */
-	int32_t		count;
-	int32_t		padding;
+	KernelOffset of_branch; /* int32_t[branch_count]: this modality's view */
+	int32_t		 count;
+	int32_t		 padding;
 } KernelViews;
 
 typedef enum KernelSampling
 {
-	KERNEL_FULL, KERNEL_MARGINAL
+	KERNEL_FULL,
+	KERNEL_MARGINAL
 } KernelSampling;
 
 typedef enum KernelSelection
 {
-	KERNEL_DETERMINISTIC, KERNEL_STOCHASTIC
+	KERNEL_DETERMINISTIC,
+	KERNEL_STOCHASTIC
 } KernelSelection;
 
 typedef struct KernelModel
 {
-	uint64_t	magic;			/* KERNEL_MAGIC */
-	uint32_t	layout;			/* KERNEL_LAYOUT */
-	int32_t		factor_count;
-	int64_t		size;			/* bytes of the whole block */
-	int32_t		modality_count;
-	int32_t		control_count;
-	int32_t		belief_size;	/* sum of S(f) */
-	int32_t		outcome_size;	/* sum of O(m) */
-	int32_t		policy_count;
-	int32_t		policy_length;	/* plan steps */
-	int32_t		branch_count;
-	int32_t		iterations;		/* of fixed-point inference, pymdp's num_iter */
-	int32_t		inductive_depth;
-	int32_t		sampling;		/* KernelSampling */
-	int32_t		selection;		/* KernelSelection */
-	int32_t		use_utility;	/* pymdp's use_* and learn_* switches, 0 or 1 */
-	int32_t		use_states_info_gain;
-	int32_t		use_param_info_gain;
-	int32_t		use_inductive;
-	int32_t		learn_A;
-	int32_t		learn_B;
-	int32_t		padding;
-	double		gamma;
-	double		alpha;
-	double		inductive_threshold;
-	double		inductive_epsilon;
-	KernelOffset factors;		/* KernelFactor[factor_count] */
-	KernelOffset modalities;	/* KernelModality[modality_count] */
-	KernelOffset controls;		/* KernelControl[control_count] */
-	KernelOffset D;				/* double[belief_size] */
-	KernelOffset log_E;			/* double[policy_count]: L(E) */
-	KernelOffset policies;		/* int32_t[policy_count][policy_length][control_count] */
-	KernelOffset leaf_of_policy;	/* int32_t[policy_count]: its last branch */
-	KernelOffset branch_starts; /* int32_t[policy_length + 1] */
-	KernelOffset branch_parent; /* int32_t[branch_count], -1 at plan step 0 */
-	KernelOffset moves;			/* KernelMoves[factor_count] */
-	KernelOffset views;			/* KernelViews[modality_count] */
-	uint64_t	shape;			/* hash of what a belief and counts need: sizes,
+	uint64_t	 magic;	 /* KERNEL_MAGIC */
+	uint32_t	 layout; /* KERNEL_LAYOUT */
+	int32_t		 factor_count;
+	int64_t		 size; /* bytes of the whole block */
+	int32_t		 modality_count;
+	int32_t		 control_count;
+	int32_t		 belief_size;  /* sum of S(f) */
+	int32_t		 outcome_size; /* sum of O(m) */
+	int32_t		 policy_count;
+	int32_t		 policy_length; /* plan steps */
+	int32_t		 branch_count;
+	int32_t		 iterations; /* of fixed-point inference, pymdp's num_iter */
+	int32_t		 inductive_depth;
+	int32_t		 sampling;	  /* KernelSampling */
+	int32_t		 selection;	  /* KernelSelection */
+	int32_t		 use_utility; /* pymdp's use_* and learn_* switches, 0 or 1 */
+	int32_t		 use_states_info_gain;
+	int32_t		 use_param_info_gain;
+	int32_t		 use_inductive;
+	int32_t		 learn_A;
+	int32_t		 learn_B;
+	int32_t		 padding;
+	double		 gamma;
+	double		 alpha;
+	double		 inductive_threshold;
+	double		 inductive_epsilon;
+	KernelOffset factors;	 /* KernelFactor[factor_count] */
+	KernelOffset modalities; /* KernelModality[modality_count] */
+	KernelOffset controls;	 /* KernelControl[control_count] */
+	KernelOffset D;			 /* double[belief_size] */
+	KernelOffset log_E;		 /* double[policy_count]: L(E) */
+	KernelOffset
+		policies; /* int32_t[policy_count][policy_length][control_count] */
+	KernelOffset leaf_of_policy; /* int32_t[policy_count]: its last branch */
+	KernelOffset branch_starts;	 /* int32_t[policy_length + 1] */
+	KernelOffset branch_parent;	 /* int32_t[branch_count], -1 at plan step 0 */
+	KernelOffset moves;			 /* KernelMoves[factor_count] */
+	KernelOffset views;			 /* KernelViews[modality_count] */
+	uint64_t	 shape; /* hash of what a belief and counts need: sizes,
 								 * dependencies, what is learned; equal shapes
 								 * may be swapped under an agent */
 } KernelModel;
 
-#define kernel_factor(model, f) (KERNEL_AT(model, KernelFactor, (model)->factors) + (f))
-#define kernel_modality(model, m) (KERNEL_AT(model, KernelModality, (model)->modalities) + (m))
-#define kernel_control(model, c) (KERNEL_AT(model, KernelControl, (model)->controls) + (c))
+#define kernel_factor(model, f) \
+	(KERNEL_AT(model, KernelFactor, (model)->factors) + (f))
+#define kernel_modality(model, m) \
+	(KERNEL_AT(model, KernelModality, (model)->modalities) + (m))
+#define kernel_control(model, c) \
+	(KERNEL_AT(model, KernelControl, (model)->controls) + (c))
 
 /*
  * kernel_compile (compile.c, with spec.c, tensor.c and plan.c)
@@ -294,9 +306,9 @@ typedef struct KernelModel
  * it out.  All problems that can be told apart are added to *problems; the
  * model is set only when there is none.
  */
-extern KernelStatus kernel_compile(const KernelHost *host, const JsonValue *spec,
-								   const KernelModel **model,
-								   KernelProblems *problems);
+extern KernelStatus
+kernel_compile(const KernelHost *host, const JsonValue *spec,
+			   const KernelModel **model, KernelProblems *problems);
 
 /* Is this a block of this library's layout, whole? (a cheap check on loading) */
 extern bool kernel_model_valid(const void *block, size_t size);
@@ -311,7 +323,8 @@ extern int32_t kernel_label_index(const KernelModel *model, KernelOffset labels,
 
 /* Index of a factor, modality or control by name, or -1. */
 extern int32_t kernel_factor_index(const KernelModel *model, const char *name);
-extern int32_t kernel_modality_index(const KernelModel *model, const char *name);
+extern int32_t
+kernel_modality_index(const KernelModel *model, const char *name);
 extern int32_t kernel_control_index(const KernelModel *model, const char *name);
 
 /* ---------- parameters that differ by agent (parameters.c) ---------- */
@@ -325,20 +338,23 @@ extern int32_t kernel_control_index(const KernelModel *model, const char *name);
  */
 enum
 {
-	KERNEL_HAS_C = 1, KERNEL_HAS_D = 2, KERNEL_HAS_E = 4,
-	KERNEL_HAS_LR_A = 8, KERNEL_HAS_LR_B = 16
+	KERNEL_HAS_C = 1,
+	KERNEL_HAS_D = 2,
+	KERNEL_HAS_E = 4,
+	KERNEL_HAS_LR_A = 8,
+	KERNEL_HAS_LR_B = 16
 };
 
 typedef struct KernelParameters
 {
-	double		gamma;
-	double		alpha;
-	double		inductive_epsilon;
-	const double *C;			/* [m][policy_length][O(m)], or NULL: the model's */
-	const double *D;			/* [belief_size], or NULL */
-	const double *log_E;		/* [policy_count], or NULL */
-	const double *lr_pA;		/* [modality_count], or NULL */
-	const double *lr_pB;		/* [factor_count], or NULL */
+	double		  gamma;
+	double		  alpha;
+	double		  inductive_epsilon;
+	const double *C;	 /* [m][policy_length][O(m)], or NULL: the model's */
+	const double *D;	 /* [belief_size], or NULL */
+	const double *log_E; /* [policy_count], or NULL */
+	const double *lr_pA; /* [modality_count], or NULL */
+	const double *lr_pB; /* [factor_count], or NULL */
 } KernelParameters;
 
 /*
@@ -348,33 +364,35 @@ typedef struct KernelParameters
  * so that the unknown ones are problems here.  *packed is NULL where nothing
  * is overridden.
  */
-extern KernelStatus kernel_parameters_pack(const KernelHost *host,
-										   const KernelModel *model,
-										   const JsonValue *params,
-										   const char *const *known_elsewhere,
-										   double **packed, int32_t *length,
-										   KernelProblems *problems);
-extern bool kernel_parameters_unpack(const KernelModel *model,
-									 const double *packed, int32_t length,
-									 KernelParameters *parameters);
+extern KernelStatus
+kernel_parameters_pack(const KernelHost *host, const KernelModel *model,
+					   const JsonValue	 *params,
+					   const char *const *known_elsewhere, double **packed,
+					   int32_t *length, KernelProblems *problems);
+extern bool
+kernel_parameters_unpack(const KernelModel *model, const double *packed,
+						 int32_t length, KernelParameters *parameters);
 
 /* One belief [belief_size] from JSON: arrays by factor, or objects by name. */
-extern KernelStatus kernel_belief_parse(const KernelHost *host,
-										const KernelModel *model,
-										const JsonValue *value, const char *path,
-										double *belief, KernelProblems *problems);
+extern KernelStatus
+kernel_belief_parse(const KernelHost *host, const KernelModel *model,
+					const JsonValue *value, const char *path, double *belief,
+					KernelProblems *problems);
 
 /* ---------- random numbers (random.c) ---------- */
 
-typedef enum KernelPurpose		/* what a draw is for: part of its counter */
+typedef enum KernelPurpose /* what a draw is for: part of its counter */
 {
-	KERNEL_DRAW_POLICY, KERNEL_DRAW_ACTION, KERNEL_DRAW_WORLD_START,
-	KERNEL_DRAW_WORLD_MOVE, KERNEL_DRAW_WORLD_OUTCOME
+	KERNEL_DRAW_POLICY,
+	KERNEL_DRAW_ACTION,
+	KERNEL_DRAW_WORLD_START,
+	KERNEL_DRAW_WORLD_MOVE,
+	KERNEL_DRAW_WORLD_OUTCOME
 } KernelPurpose;
 
 /* Uniform in [0, 1), a function of its arguments alone (Philox4x32-10). */
-extern double kernel_uniform(uint64_t seed, uint64_t step, uint32_t purpose,
-							 uint32_t index);
+extern double
+kernel_uniform(uint64_t seed, uint64_t step, uint32_t purpose, uint32_t index);
 
 /* ---------- a step of a block of agents (step.c, infer.c, policy.c) ---------- */
 
@@ -385,32 +403,32 @@ extern double kernel_uniform(uint64_t seed, uint64_t step, uint32_t purpose,
  */
 typedef struct KernelLearned
 {
-	double	   *counts;			/* [kernel_learned_size()] */
-	bool		A_active;		/* A is E[pA]; before the first update A is the
+	double *counts;	  /* [kernel_learned_size()] */
+	bool	A_active; /* A is E[pA]; before the first update A is the
 								 * model's */
-	bool		B_active;		/* likewise B */
+	bool	B_active; /* likewise B */
 } KernelLearned;
 
 typedef struct KernelAgent
 {
 	/* in */
-	uint64_t	seed;
-	uint64_t	step;			/* the life step that is being made, from 1 */
-	const double *prior;		/* [belief_size]: the belief that the last step
+	uint64_t	   seed;
+	uint64_t	   step;  /* the life step that is being made, from 1 */
+	const double  *prior; /* [belief_size]: the belief that the last step
 								 * left, or the initial one */
-	const int32_t *did;			/* [control_count]: the action executed since, or
+	const int32_t *did;	  /* [control_count]: the action executed since, or
 								 * NULL: prior is the prior as it stands */
-	const int32_t *observation; /* [modality_count], -1: missing */
+	const int32_t *observation;			/* [modality_count], -1: missing */
 	const KernelParameters *parameters; /* NULL: the model's */
-	const KernelLearned *learned;	/* NULL: the model's A and B */
+	const KernelLearned	   *learned;	/* NULL: the model's A and B */
 
 	/* out */
-	double	   *belief;			/* [belief_size]: the posterior; may be prior */
-	int32_t    *action;			/* [control_count] */
-	double		vfe;
-	double	   *q_pi;			/* [policy_count], or NULL if not wanted */
-	double	   *neg_efe;		/* [policy_count], or NULL */
-	KernelStatus status;		/* KERNEL_OK, or why the block stopped here */
+	double		*belief; /* [belief_size]: the posterior; may be prior */
+	int32_t		*action; /* [control_count] */
+	double		 vfe;
+	double		*q_pi;	  /* [policy_count], or NULL if not wanted */
+	double		*neg_efe; /* [policy_count], or NULL */
+	KernelStatus status;  /* KERNEL_OK, or why the block stopped here */
 } KernelAgent;
 
 typedef struct KernelWorkspace KernelWorkspace;
@@ -421,22 +439,22 @@ typedef struct KernelWorkspace KernelWorkspace;
  * kernel_workspace() returns NULL where the host gives no memory.
  */
 extern int64_t kernel_workspace_size(const KernelModel *model);
-extern KernelWorkspace *kernel_workspace(const KernelHost *host,
-										 const KernelModel *model);
+extern KernelWorkspace *
+kernel_workspace(const KernelHost *host, const KernelModel *model);
 
 /*
  * Perceive, plan and choose for each of the block's agents.  The block stops at the
  * first agent whose numbers overflow (KERNEL_RANGE); its status says so.
  */
-extern KernelStatus kernel_step(const KernelHost *host, const KernelModel *model,
-								KernelWorkspace *workspace,
-								KernelAgent *agents, int32_t count);
+extern KernelStatus
+kernel_step(const KernelHost *host, const KernelModel *model,
+			KernelWorkspace *workspace, KernelAgent *agents, int32_t count);
 
 /* The posterior alone (prior as it stands): fa_infer. */
-extern KernelStatus kernel_infer(const KernelHost *host, const KernelModel *model,
-								 KernelWorkspace *workspace, const double *prior,
-								 const int32_t *observation, double *belief,
-								 double *vfe);
+extern KernelStatus
+kernel_infer(const KernelHost *host, const KernelModel *model,
+			 KernelWorkspace *workspace, const double *prior,
+			 const int32_t *observation, double *belief, double *vfe);
 
 /*
  * Why: the parts of each policy's neg_efe, from the belief that chose.
@@ -444,21 +462,19 @@ extern KernelStatus kernel_infer(const KernelHost *host, const KernelModel *mode
  */
 typedef struct KernelExplanation
 {
-	double	   *q_pi;
-	double	   *neg_efe;
-	double	   *utility;
-	double	   *state_info_gain;
-	double	   *param_info_gain;
-	double	   *inductive;
+	double *q_pi;
+	double *neg_efe;
+	double *utility;
+	double *state_info_gain;
+	double *param_info_gain;
+	double *inductive;
 } KernelExplanation;
 
-extern KernelStatus kernel_explain(const KernelHost *host,
-								   const KernelModel *model,
-								   KernelWorkspace *workspace,
-								   const double *belief,
-								   const KernelParameters *parameters,
-								   const KernelLearned *learned,
-								   KernelExplanation *explanation);
+extern KernelStatus
+kernel_explain(const KernelHost *host, const KernelModel *model,
+			   KernelWorkspace *workspace, const double *belief,
+			   const KernelParameters *parameters, const KernelLearned *learned,
+			   KernelExplanation *explanation);
 
 /* ---------- learning (learn.c) ---------- */
 
@@ -469,59 +485,65 @@ extern KernelStatus kernel_explain(const KernelHost *host,
  */
 typedef struct KernelLearnedPart
 {
-	int32_t		array;			/* m, or modality_count + f */
-	int32_t		slice;			/* 0, or the flat action u */
-	int64_t		offset;			/* into KernelLearned.counts */
-	int64_t		length;
+	int32_t array;	/* m, or modality_count + f */
+	int32_t slice;	/* 0, or the flat action u */
+	int64_t offset; /* into KernelLearned.counts */
+	int64_t length;
 } KernelLearnedPart;
 
 extern int64_t kernel_learned_size(const KernelModel *model);
 extern int32_t kernel_learned_part_count(const KernelModel *model);
-extern KernelLearnedPart kernel_learned_part(const KernelModel *model, int32_t part);
+extern KernelLearnedPart
+kernel_learned_part(const KernelModel *model, int32_t part);
 
 /* The model's own counts, before anything was learned. */
-extern void kernel_learned_start(const KernelModel *model, KernelLearned *learned);
+extern void
+kernel_learned_start(const KernelModel *model, KernelLearned *learned);
 
 /*
  * The Dirichlet update that one step owes (A with its outcomes and posterior;
  * B with the posterior before, the action between and the posterior, where
  * before is not NULL).  changed[part] is set for each part that differs.
  */
-extern void kernel_learn(const KernelModel *model, const KernelParameters *parameters,
-						 KernelLearned *learned, const int32_t *observation,
-						 const double *belief, const double *before,
-						 const int32_t *did, bool *changed);
+extern void
+kernel_learn(const KernelModel *model, const KernelParameters *parameters,
+			 KernelLearned *learned, const int32_t *observation,
+			 const double *belief, const double *before, const int32_t *did,
+			 bool *changed);
 
 /* Columns as they are now, for people: E[pA] or the model's A into [P][O]. */
-extern void kernel_learned_A(const KernelModel *model, const KernelLearned *learned,
-							 int32_t modality, double *columns);
-extern void kernel_learned_B(const KernelModel *model, const KernelLearned *learned,
-							 int32_t factor, double *columns);
+extern void
+kernel_learned_A(const KernelModel *model, const KernelLearned *learned,
+				 int32_t modality, double *columns);
+extern void
+kernel_learned_B(const KernelModel *model, const KernelLearned *learned,
+				 int32_t factor, double *columns);
 
 /* ---------- worlds (world.c): the process that answers actions ---------- */
 
 /* Draws the true state of each factor from D (of parameters, where given). */
 extern void kernel_world_start(const KernelModel *world, const double *D,
 							   uint64_t seed, uint64_t step, int32_t *state);
-extern void kernel_world_move(const KernelModel *world, uint64_t seed,
-							  uint64_t step, const int32_t *action,
-							  const int32_t *state, int32_t *next);
-extern void kernel_world_observe(const KernelModel *world, uint64_t seed,
-								 uint64_t step, const int32_t *state,
-								 int32_t *observation);
+extern void
+kernel_world_move(const KernelModel *world, uint64_t seed, uint64_t step,
+				  const int32_t *action, const int32_t *state, int32_t *next);
+extern void
+kernel_world_observe(const KernelModel *world, uint64_t seed, uint64_t step,
+					 const int32_t *state, int32_t *observation);
 
 /* ---------- numbers (math.c) ---------- */
 
-extern double kernel_log(double x); /* L(x) = ln max(x, KERNEL_LOG_FLOOR) */
-extern double kernel_digamma(double x);
-extern void kernel_softmax(double *x, int32_t count);	/* in place */
-extern int32_t kernel_argmax(const double *x, int32_t count);	/* the tie rule */
+extern double  kernel_log(double x); /* L(x) = ln max(x, KERNEL_LOG_FLOOR) */
+extern double  kernel_digamma(double x);
+extern void	   kernel_softmax(double *x, int32_t count);	  /* in place */
+extern int32_t kernel_argmax(const double *x, int32_t count); /* the tie rule */
 
 /*
  * W of numbers.md: -[ln a0 - ln a + psi(a + 1) - psi(a0 + 1)] for one column of
  * counts a [rows], 0 where a is 0.
  */
-extern void kernel_gain_column(const double *counts, int32_t rows, double *gain);
+extern void
+kernel_gain_column(const double *counts, int32_t rows, double *gain);
 
 /*
  * I [depth][states] from H [states] and B (U * states columns): exactly-i-step
@@ -531,4 +553,4 @@ extern void kernel_inductive(const double *H, int32_t states, int64_t columns,
 							 const double *dense_B, double threshold,
 							 int32_t depth, double *scratch, double *I);
 
-#endif							/* FA_KERNEL_H */
+#endif /* FA_KERNEL_H */

@@ -30,7 +30,7 @@ factor_counts(const KernelFactor *factor)
 int64_t
 kernel_learned_size(const KernelModel *model)
 {
-	int64_t		size = 0;
+	int64_t size = 0;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
@@ -48,7 +48,7 @@ kernel_learned_size(const KernelModel *model)
 int32_t
 kernel_learned_part_count(const KernelModel *model)
 {
-	int32_t		count = 0;
+	int32_t count = 0;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 		count += kernel_modality(model, m)->learned ? 1 : 0;
@@ -100,7 +100,7 @@ kernel_learned_part(const KernelModel *model, int32_t part)
 void
 kernel_learned_start(const KernelModel *model, KernelLearned *learned)
 {
-	double	   *counts = learned->counts;
+	double *counts = learned->counts;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
@@ -133,11 +133,11 @@ kernel_learned_start(const KernelModel *model, KernelLearned *learned)
  * needs no buffer of all products.)
  */
 static double
-joint_weight(const KernelModel *model, KernelOffset parents, int32_t parent_count,
-			 const double *belief, int64_t p)
+joint_weight(const KernelModel *model, KernelOffset parents,
+			 int32_t parent_count, const double *belief, int64_t p)
 {
 	const int32_t *parent = KERNEL_AT(model, int32_t, parents);
-	double		weight = 1.0;
+	double		   weight = 1.0;
 
 	for (int32_t i = parent_count - 1; i >= 0; i--)
 	{
@@ -152,11 +152,13 @@ joint_weight(const KernelModel *model, KernelOffset parents, int32_t parent_coun
 /* a[p][outcome] += rate * q(p). */
 static void
 learn_modality(const KernelModel *model, const KernelModality *modality,
-			   double rate, int32_t outcome, const double *belief, double *counts)
+			   double rate, int32_t outcome, const double *belief,
+			   double *counts)
 {
 	for (int64_t p = 0; p < modality->parent_states; p++)
-		counts[p * modality->outcomes + outcome] += rate *
-			joint_weight(model, modality->parents, modality->parent_count, belief, p);
+		counts[p * modality->outcomes + outcome] +=
+			rate * joint_weight(model, modality->parents,
+								modality->parent_count, belief, p);
 }
 
 /* b[u][p][s] += rate * q_before(p) * q_now(s), for the action u that was done. */
@@ -166,22 +168,25 @@ learn_factor(const KernelModel *model, const KernelFactor *factor, double rate,
 {
 	for (int64_t p = 0; p < factor->parent_states; p++)
 	{
-		double		weight = rate * joint_weight(model, factor->parents,
-												 factor->parent_count, before, p);
+		double weight = rate * joint_weight(model, factor->parents,
+											factor->parent_count, before, p);
 
 		for (int32_t s = 0; s < factor->states; s++)
-			counts[p * factor->states + s] += weight * belief[factor->belief_offset + s];
+			counts[p * factor->states + s] +=
+				weight * belief[factor->belief_offset + s];
 	}
 }
 
 static int64_t
-done_action(const KernelModel *model, const KernelFactor *factor, const int32_t *did)
+done_action(const KernelModel *model, const KernelFactor *factor,
+			const int32_t *did)
 {
 	const int32_t *controls = KERNEL_AT(model, int32_t, factor->controls);
-	int64_t		flat = 0;
+	int64_t		   flat = 0;
 
 	for (int32_t i = 0; i < factor->control_count; i++)
-		flat = flat * kernel_control(model, controls[i])->actions + did[controls[i]];
+		flat = flat * kernel_control(model, controls[i])->actions +
+			   did[controls[i]];
 	return flat;
 }
 
@@ -195,19 +200,20 @@ kernel_learn(const KernelModel *model, const KernelParameters *parameters,
 			 const double *belief, const double *before, const int32_t *did,
 			 bool *changed)
 {
-	bool		update_B = model->learn_B && before != NULL;
-	int32_t		count = kernel_learned_part_count(model);
+	bool	update_B = model->learn_B && before != NULL;
+	int32_t count = kernel_learned_part_count(model);
 
 	for (int32_t i = 0; i < count; i++)
 	{
 		KernelLearnedPart part = kernel_learned_part(model, i);
-		double	   *counts = learned->counts + part.offset;
+		double			 *counts = learned->counts + part.offset;
 
 		if (part.array < model->modality_count)
 		{
 			const KernelModality *modality = kernel_modality(model, part.array);
-			double		rate = parameters && parameters->lr_pA ?
-				parameters->lr_pA[part.array] : modality->lr_pA;
+			double				  rate = parameters && parameters->lr_pA ?
+											 parameters->lr_pA[part.array] :
+											 modality->lr_pA;
 
 			changed[i] |= !learned->A_active || observation[part.array] >= 0;
 			if (observation[part.array] >= 0)
@@ -216,12 +222,13 @@ kernel_learn(const KernelModel *model, const KernelParameters *parameters,
 		}
 		else
 		{
-			int32_t		f = part.array - model->modality_count;
+			int32_t				f = part.array - model->modality_count;
 			const KernelFactor *factor = kernel_factor(model, f);
-			double		rate = parameters && parameters->lr_pB ?
-				parameters->lr_pB[f] : factor->lr_pB;
-			bool		touched = update_B &&
-				done_action(model, factor, did) == part.slice;
+			double				rate = parameters && parameters->lr_pB ?
+										   parameters->lr_pB[f] :
+										   factor->lr_pB;
+			bool				touched =
+				update_B && done_action(model, factor, did) == part.slice;
 
 			changed[i] |= update_B && (!learned->B_active || touched);
 			if (touched)
@@ -239,16 +246,18 @@ kernel_learn(const KernelModel *model, const KernelParameters *parameters,
  * as the log floor, as pymdp does.
  */
 static void
-expected_columns(const double *counts, int64_t columns, int32_t rows, double *result)
+expected_columns(const double *counts, int64_t columns, int32_t rows,
+				 double *result)
 {
 	for (int64_t c = 0; c < columns; c++)
 	{
-		double		sum = 0.0;
+		double sum = 0.0;
 
 		for (int32_t r = 0; r < rows; r++)
 			sum += fmax(counts[c * rows + r], KERNEL_LOG_FLOOR);
 		for (int32_t r = 0; r < rows; r++)
-			result[c * rows + r] = fmax(counts[c * rows + r], KERNEL_LOG_FLOOR) / sum;
+			result[c * rows + r] =
+				fmax(counts[c * rows + r], KERNEL_LOG_FLOOR) / sum;
 	}
 }
 
@@ -271,14 +280,14 @@ factor_table_size(const KernelModel *model, const KernelFactor *factor)
 {
 	/* B, gain; I and the scratch of making it */
 	return 2 * factor_counts(factor) +
-		(int64_t) (model->inductive_depth + factor->states) * factor->states;
+		   (int64_t) (model->inductive_depth + factor->states) * factor->states;
 }
 
 /* Doubles needed by workspace_use_learned(). */
 int64_t
 learned_tables_size(const KernelModel *model)
 {
-	int64_t		size = 0;
+	int64_t size = 0;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
@@ -297,10 +306,10 @@ learned_tables_size(const KernelModel *model)
 static void
 use_learned_modality(ModalityTable *table, const double *counts, double *room)
 {
-	int64_t		size = table->parent_states * table->outcomes;
-	double	   *A = room;
-	double	   *log_A = room + size;
-	double	   *ambiguity = room + 3 * size;
+	int64_t size = table->parent_states * table->outcomes;
+	double *A = room;
+	double *log_A = room + size;
+	double *ambiguity = room + 3 * size;
 
 	expected_columns(counts, table->parent_states, table->outcomes, A);
 	for (int64_t p = 0; p < table->parent_states; p++)
@@ -308,15 +317,15 @@ use_learned_modality(ModalityTable *table, const double *counts, double *room)
 		ambiguity[p] = 0.0;
 		for (int32_t o = 0; o < table->outcomes; o++)
 		{
-			double		value = A[p * table->outcomes + o];
-			double		logarithm = kernel_log(value);
+			double value = A[p * table->outcomes + o];
+			double logarithm = kernel_log(value);
 
 			log_A[o * table->parent_states + p] = logarithm;
 			ambiguity[p] -= value > 0.0 ? value * logarithm : 0.0;
 		}
 	}
-	table->A = (Columns) {A, NULL, NULL, table->outcomes};
-	table->log_A = (Columns) {log_A, NULL, NULL, (int32_t) table->parent_states};
+	table->A = (Columns){A, NULL, NULL, table->outcomes};
+	table->log_A = (Columns){log_A, NULL, NULL, (int32_t) table->parent_states};
 	table->ambiguity = ambiguity;
 }
 
@@ -325,17 +334,18 @@ static void
 use_learned_factor(const KernelModel *model, const KernelFactor *factor,
 				   FactorTable *table, const double *counts, double *room)
 {
-	int64_t		columns = factor->actions * factor->parent_states;
-	double	   *B = room;
-	double	   *I = room + 2 * factor_counts(factor);
+	int64_t columns = factor->actions * factor->parent_states;
+	double *B = room;
+	double *I = room + 2 * factor_counts(factor);
 
 	expected_columns(counts, columns, factor->states, B);
-	table->B = (Columns) {B, NULL, NULL, factor->states};
+	table->B = (Columns){B, NULL, NULL, factor->states};
 	if (table->I != NULL && factor->H != 0)
 	{
-		kernel_inductive(KERNEL_AT(model, double, factor->H), factor->states, columns,
-						 B, model->inductive_threshold, model->inductive_depth,
-						 I + (int64_t) model->inductive_depth * factor->states, I);
+		kernel_inductive(
+			KERNEL_AT(model, double, factor->H), factor->states, columns, B,
+			model->inductive_threshold, model->inductive_depth,
+			I + (int64_t) model->inductive_depth * factor->states, I);
 		table->I = I;
 	}
 }
@@ -348,14 +358,14 @@ void
 workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned)
 {
 	const KernelModel *model = workspace->model;
-	const double *counts = learned->counts;
-	double	   *room = workspace->learned;
+	const double	  *counts = learned->counts;
+	double			  *room = workspace->learned;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
 		const KernelModality *modality = kernel_modality(model, m);
-		ModalityTable *table = &workspace->modalities[m];
-		int64_t		size = modality_counts(modality);
+		ModalityTable		 *table = &workspace->modalities[m];
+		int64_t				  size = modality_counts(modality);
 
 		if (!modality->learned)
 			continue;
@@ -364,8 +374,8 @@ workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned)
 			use_learned_modality(table, counts, room);
 			if (table->gain != NULL)
 			{
-				gain_columns(counts, modality->parent_states, modality->outcomes,
-							 room + 2 * size);
+				gain_columns(counts, modality->parent_states,
+							 modality->outcomes, room + 2 * size);
 				table->gain = room + 2 * size;
 			}
 		}
@@ -375,8 +385,8 @@ workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned)
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(model, f);
-		FactorTable *table = &workspace->factors[f];
-		int64_t		size = factor_counts(factor);
+		FactorTable		   *table = &workspace->factors[f];
+		int64_t				size = factor_counts(factor);
 
 		if (!factor->learned)
 			continue;
@@ -398,12 +408,13 @@ workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned)
 /* ---------- for people: the columns as they are now ---------- */
 
 static void
-copy_columns(const KernelModel *model, const KernelMatrix *matrix, double *columns)
+copy_columns(const KernelModel *model, const KernelMatrix *matrix,
+			 double *columns)
 {
-	const double *values = KERNEL_AT(model, double, matrix->values);
+	const double  *values = KERNEL_AT(model, double, matrix->values);
 	const int64_t *starts = KERNEL_AT(model, int64_t, matrix->starts);
 	const int32_t *indices = KERNEL_AT(model, int32_t, matrix->indices);
-	size_t		size = sizeof(double) * (size_t) (matrix->columns * matrix->rows);
+	size_t size = sizeof(double) * (size_t) (matrix->columns * matrix->rows);
 
 	if (!matrix->sparse)
 	{
@@ -422,7 +433,7 @@ copy_columns(const KernelModel *model, const KernelMatrix *matrix, double *colum
 static const double *
 counts_of(const KernelModel *model, const KernelLearned *learned, int32_t array)
 {
-	int32_t		count = learned ? kernel_learned_part_count(model) : 0;
+	int32_t count = learned ? kernel_learned_part_count(model) : 0;
 
 	for (int32_t i = 0; i < count; i++)
 	{
@@ -439,7 +450,7 @@ kernel_learned_A(const KernelModel *model, const KernelLearned *learned,
 				 int32_t modality, double *columns)
 {
 	const KernelModality *of = kernel_modality(model, modality);
-	const double *counts = counts_of(model, learned, modality);
+	const double		 *counts = counts_of(model, learned, modality);
 
 	if (counts != NULL && learned->A_active)
 		expected_columns(counts, of->parent_states, of->outcomes, columns);
@@ -452,10 +463,12 @@ kernel_learned_B(const KernelModel *model, const KernelLearned *learned,
 				 int32_t factor, double *columns)
 {
 	const KernelFactor *of = kernel_factor(model, factor);
-	const double *counts = counts_of(model, learned, model->modality_count + factor);
+	const double	   *counts =
+		counts_of(model, learned, model->modality_count + factor);
 
 	if (counts != NULL && learned->B_active)
-		expected_columns(counts, of->actions * of->parent_states, of->states, columns);
+		expected_columns(counts, of->actions * of->parent_states, of->states,
+						 columns);
 	else
 		copy_columns(model, &of->B, columns);
 }

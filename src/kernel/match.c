@@ -13,6 +13,10 @@
 
 /* ---------- by shape ---------- */
 
+/*
+ * Says that an array may belong to either of two variables, and how to say to
+ * which.
+ */
 static bool
 ambiguous(Spec *spec, const Group *group, const char *path, int32_t one,
 		  int32_t other)
@@ -37,7 +41,10 @@ ambiguous(Spec *spec, const Group *group, const char *path, int32_t one,
 	return false;
 }
 
-/* The one variable whose array has this shape, or -1 with a problem. */
+/*
+ * The one variable whose array has this shape, or -1 with a problem.  Sizes
+ * are all known here, except for actions of a factor's own control.
+ */
 static int32_t
 match_one(Spec *spec, const Group *group, const char *path, const Shape *shape)
 {
@@ -65,7 +72,10 @@ match_one(Spec *spec, const Group *group, const char *path, const Shape *shape)
 	return found;
 }
 
-/* to[i]: the place in the list of what is variable i now. */
+/*
+ * Finds to[i], the place in the list of what is variable i now.  Each array
+ * must fit one variable only, and each variable must get one.
+ */
 static bool
 match_list(Spec *spec, const Group *group, const char *key,
 		   const JsonValue *list, int32_t *to)
@@ -102,6 +112,9 @@ match_list(Spec *spec, const Group *group, const char *key,
 
 /* ---------- putting in order ---------- */
 
+/*
+ * Indices into a group whose order has changed.
+ */
 static void
 rename_indices(IndexList *list, const int32_t *to)
 {
@@ -109,7 +122,9 @@ rename_indices(IndexList *list, const int32_t *to)
 		list->items[k] = to[list->items[k]];
 }
 
-/* Moves item i to place to[i]. */
+/*
+ * Moves item i to place to[i].
+ */
 static bool
 reorder(Spec *spec, void *items, size_t size, int32_t count, const int32_t *to)
 {
@@ -124,6 +139,9 @@ reorder(Spec *spec, void *items, size_t size, int32_t count, const int32_t *to)
 	return true;
 }
 
+/*
+ * Puts the variables of a group in order.
+ */
 static bool
 order_group(Spec *spec, Group *group, const int32_t *to)
 {
@@ -133,6 +151,10 @@ order_group(Spec *spec, Group *group, const int32_t *to)
 		   group_hash(&spec->reader, group);
 }
 
+/*
+ * Puts factors or modalities in the order of B or A, and whatever was read
+ * about them already.  Arrays given by name need no order.
+ */
 static bool
 match_group(Spec *spec, Group *group, const char *key)
 {
@@ -161,7 +183,9 @@ match_group(Spec *spec, Group *group, const char *key)
 	return true;
 }
 
-/* An observation's factors have to be known before anything has an order. */
+/*
+ * An observation's factors have to be known before anything has an order.
+ */
 static bool
 depends_on_given(Spec *spec)
 {
@@ -184,22 +208,34 @@ depends_on_given(Spec *spec)
 	return good;
 }
 
+/*
+ * Modalities first: their shapes need the sizes of factors but not their
+ * order.
+ */
 bool
 match_arrays(Spec *spec)
 {
+	bool bad = false;
+
+	if (!spec->factors.unordered && !spec->modalities.unordered)
+		return true;
 	for (int32_t f = 0; f < spec->factors.count; f++)
-	{
-		if (spec->factor[f].parents.bad || spec->factor[f].controls.bad)
-			return true;
-	}
-	return depends_on_given(spec) &&
+		bad |= spec->factor[f].parents.bad || spec->factor[f].controls.bad;
+	for (int32_t m = 0; m < spec->modalities.count; m++)
+		bad |= spec->modality[m].parents.bad;
+
+	/* shapes that are not known cannot tell an order */
+	return !bad && depends_on_given(spec) &&
 		   match_group(spec, &spec->modalities, "A") &&
 		   match_group(spec, &spec->factors, "B");
 }
 
 /* ---------- controls, by B_action_dependencies ---------- */
 
-/* One factor: the controls that it names, and the indices that it lists. */
+/*
+ * One factor: the controls that it names, and the indices that it lists, must
+ * be the same controls in the same order.  False where they cannot be.
+ */
 static bool
 match_lists(const IndexList *named, const JsonValue *indices, int32_t count,
 			int32_t *to, bool *taken)
@@ -228,7 +264,10 @@ match_lists(const IndexList *named, const JsonValue *indices, int32_t count,
 	return true;
 }
 
-/* Those that no list mentions come into the places that are left. */
+/*
+ * Those that no list mentions come into the places that are left.  One place
+ * that is left is certain, two are not: returns how many there were.
+ */
 static int32_t
 fill_places(int32_t *to, bool *taken, int32_t count)
 {
@@ -248,7 +287,9 @@ fill_places(int32_t *to, bool *taken, int32_t count)
 	return filled;
 }
 
-/* What cannot be matched stays; reading the lists will tell what is wrong. */
+/*
+ * What cannot be matched stays; reading the lists will tell what is wrong.
+ */
 bool
 match_controls(Spec *spec)
 {

@@ -32,13 +32,12 @@ static double
 digamma_remainder(double x)
 {
 	static const double coefficients[] = {
-		1.0 / 12, -1.0 / 120, 1.0 / 252, -1.0 / 240, 1.0 / 132,
-		-691.0 / 32760, 1.0 / 12, -3617.0 / 8160
-	};
-	double		shift = 0.0;
-	double		y = x;
-	double		power;
-	double		series = 0.0;
+		1.0 / 12,  -1.0 / 120,	   1.0 / 252, -1.0 / 240,
+		1.0 / 132, -691.0 / 32760, 1.0 / 12,  -3617.0 / 8160};
+	double shift = 0.0;
+	double y = x;
+	double power;
+	double series = 0.0;
 
 	while (y < 10.0)
 	{
@@ -64,8 +63,8 @@ kernel_digamma(double x)
 void
 kernel_softmax(double *x, int32_t count)
 {
-	double		largest = x[0];
-	double		sum = 0.0;
+	double largest = x[0];
+	double sum = 0.0;
 
 	for (int32_t i = 1; i < count; i++)
 		largest = x[i] > largest ? x[i] : largest;
@@ -86,7 +85,7 @@ kernel_softmax(double *x, int32_t count)
 int32_t
 kernel_argmax(const double *x, int32_t count)
 {
-	double		largest = x[0];
+	double largest = x[0];
 
 	for (int32_t i = 1; i < count; i++)
 		largest = x[i] > largest ? x[i] : largest;
@@ -105,8 +104,8 @@ kernel_argmax(const double *x, int32_t count)
 void
 kernel_gain_column(const double *counts, int32_t rows, double *gain)
 {
-	double		sum = 0.0;
-	double		of_sum;
+	double sum = 0.0;
+	double of_sum;
 
 	for (int32_t i = 0; i < rows; i++)
 		sum += fmax(counts[i], KERNEL_LOG_FLOOR);
@@ -114,7 +113,8 @@ kernel_gain_column(const double *counts, int32_t rows, double *gain)
 	for (int32_t i = 0; i < rows; i++)
 	{
 		if (counts[i] > 0.0)
-			gain[i] = of_sum - digamma_remainder(fmax(counts[i], KERNEL_LOG_FLOOR));
+			gain[i] =
+				of_sum - digamma_remainder(fmax(counts[i], KERNEL_LOG_FLOOR));
 		else
 			gain[i] = 0.0;
 	}
@@ -129,7 +129,7 @@ reachable(const double *dense_B, int32_t states, int64_t columns,
 	for (int64_t c = 0; c < columns; c++)
 	{
 		const double *column = dense_B + c * states;
-		double	   *row = reach + (c % states) * states;
+		double		 *row = reach + (c % states) * states;
 
 		for (int32_t s = 0; s < states; s++)
 		{
@@ -153,7 +153,7 @@ kernel_inductive(const double *H, int32_t states, int64_t columns,
 	for (int32_t i = 1; i < depth; i++)
 	{
 		const double *last = I + (int64_t) (i - 1) * states;
-		double	   *row = I + (int64_t) i * states;
+		double		 *row = I + (int64_t) i * states;
 
 		for (int32_t s = 0; s < states; s++)
 		{

@@ -31,7 +31,10 @@ prefer_sparse(int32_t rows, int64_t columns, int64_t entries)
 		   4 * (double) dense;
 }
 
-/* Memory for a matrix whose rows, columns and entries are set. */
+/*
+ * Memory for a matrix whose rows, columns and entries are set.  Dense or
+ * sparse is decided here and only here.
+ */
 static bool
 matrix_allocate(Reader *reader, Matrix *matrix, const char *path)
 {
@@ -57,7 +60,9 @@ matrix_allocate(Reader *reader, Matrix *matrix, const char *path)
 	return matrix->values != NULL;
 }
 
-/* Fills a matrix from entries in order of position, column * rows + row. */
+/*
+ * Fills a matrix from entries in order of position, column * rows + row.
+ */
 static void
 matrix_fill(Matrix *matrix, const Entries *entries)
 {
@@ -78,7 +83,9 @@ matrix_fill(Matrix *matrix, const Entries *entries)
 		matrix->starts[i + 1] += matrix->starts[i];
 }
 
-/* The numbers of a dense array that are not zero, as entries. */
+/*
+ * The numbers of a dense array that are not zero, as entries.
+ */
 static bool
 dense_entries(Reader *reader, const double *dense, int64_t count,
 			  int64_t nonzero, Entries *entries, const char *path)
@@ -96,7 +103,10 @@ dense_entries(Reader *reader, const double *dense, int64_t count,
 	return true;
 }
 
-/* Makes a matrix of [columns][rows] numbers. */
+/*
+ * Makes a matrix of [columns][rows] numbers.  It is needed only for a sparse
+ * form whose default is not zero, but whose entries may be.
+ */
 static bool
 matrix_from_dense(Reader *reader, Matrix *matrix, double *dense,
 				  const char *path)
@@ -120,6 +130,9 @@ matrix_from_dense(Reader *reader, Matrix *matrix, double *dense,
 	return true;
 }
 
+/*
+ * All elements of an array, in order of position.
+ */
 static double *
 read_dense(Reader *reader, const Tensor *tensor)
 {
@@ -131,6 +144,11 @@ read_dense(Reader *reader, const Tensor *tensor)
 	return dense;
 }
 
+/*
+ * Reads an array in whichever form into a matrix, without spreading out a
+ * sparse form: a grid of 900 states and 5 actions has 4,500 entries, but 4
+ * million elements.
+ */
 static bool
 read_matrix(Reader *reader, const Tensor *tensor, Matrix *matrix)
 {
@@ -181,7 +199,9 @@ matrix_read(Reader *reader, const Tensor *tensor, Matrix *matrix)
 
 /* ---------- checks of columns ---------- */
 
-/* (2, 0): the place of a column on the axes after the first */
+/*
+ * (2, 0): the place of a column on the axes after the first
+ */
 static void
 column_print(char *buffer, size_t size, const Layout *layout, int64_t column)
 {
@@ -195,6 +215,10 @@ column_print(char *buffer, size_t size, const Layout *layout, int64_t column)
 	text_add(buffer, size, ")");
 }
 
+/*
+ * The sum of a column in the order of its rows, so that the zeros between make
+ * no difference to the last bit.
+ */
 static double
 column_sum(const Matrix *matrix, int64_t column)
 {
@@ -212,6 +236,12 @@ column_sum(const Matrix *matrix, int64_t column)
 	return sum;
 }
 
+/*
+ * Columns are used as they are given, never renormalised: pymdp does the same,
+ * and results shall agree with it to more digits than the tolerance has.  Only
+ * the first bad column is shown, with how many there are: usually all are,
+ * because two axes were exchanged.
+ */
 bool
 matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
 {
@@ -243,7 +273,11 @@ matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
 	return false;
 }
 
-/* Dirichlet counts: each column needs something to begin with. */
+/*
+ * Dirichlet counts need a positive sum in each column, else there is no
+ * expected distribution.  A count of 0 is a transition that can be learned but
+ * brings no information gain.
+ */
 bool
 matrix_are_counts(Reader *reader, const Tensor *tensor, const double *counts)
 {
@@ -326,7 +360,11 @@ matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 	return true;
 }
 
-/* The entropy of each column, -sum_o A L(A) [P]. */
+/*
+ * The entropy of each column, -sum_o A L(A) [P]: how little an outcome says
+ * when the state is known.  It is the part of the information gain that does
+ * not depend on beliefs about outcomes.
+ */
 double *
 matrix_ambiguity(Reader *reader, const Matrix *A, const char *path)
 {
@@ -349,7 +387,10 @@ matrix_ambiguity(Reader *reader, const Matrix *A, const char *path)
 	return ambiguity;
 }
 
-/* W of all columns of counts [columns][rows]. */
+/*
+ * W of all columns of counts [columns][rows].  It belongs to the model as long
+ * as an agent has not learned; then the agent has its own.
+ */
 double *
 matrix_gain(Reader *reader, const double *counts, int32_t rows, int64_t columns,
 			const char *path)

@@ -9,6 +9,10 @@
 
 /* ---------- a list of names ---------- */
 
+/*
+ * FNV-1a.  It need not withstand an adversary: who may create a model may also
+ * write one that is slow to compile, and poll() ends that.
+ */
 static uint32_t
 name_hash(const char *name)
 {
@@ -54,7 +58,9 @@ names_make(Reader *reader, Names *names, const char *const *list, int32_t count,
 	return true;
 }
 
-/* The index of a name, or -1. */
+/*
+ * The index of a name, or -1.
+ */
 int32_t
 names_find(const Names *names, const char *name)
 {
@@ -76,6 +82,9 @@ names_find(const Names *names, const char *name)
 
 #define NEAR_LENGTH 40 /* longer names are not compared */
 
+/*
+ * ASCII only; other letters compare as they are.
+ */
 static char
 lower(char c)
 {
@@ -126,7 +135,9 @@ name_distance(const char *from, const char *to)
 	return rows[0][length];
 }
 
-/* The name in the list that was probably meant, or NULL. */
+/*
+ * The name in the list that was probably meant, or NULL.
+ */
 const char *
 names_nearest(const char *const *list, int32_t count, const char *name)
 {
@@ -155,7 +166,9 @@ names_nearest(const char *const *list, int32_t count, const char *name)
 	return nearest;
 }
 
-/* A hint for a name that is not in the list: the nearest, or all of a few. */
+/*
+ * A hint for a name that is not in the list: the nearest, or all of a few.
+ */
 void
 names_hint(char *buffer, size_t size, const char *const *list, int32_t count,
 		   const char *name)
@@ -180,6 +193,9 @@ names_hint(char *buffer, size_t size, const char *const *list, int32_t count,
 	text_add(buffer, size, ".");
 }
 
+/*
+ * Is the name in a list that ends with NULL?
+ */
 static bool
 is_known(const char *const *known, const char *name)
 {
@@ -232,7 +248,9 @@ names_check_keys(Reader *reader, const char *path, const JsonValue *object,
 
 /* ---------- of a compiled model ---------- */
 
-/* A decimal number below count, or -1. */
+/*
+ * A decimal number below count, or -1.
+ */
 int32_t
 names_decimal(const char *text, int32_t count)
 {
@@ -251,6 +269,10 @@ names_decimal(const char *text, int32_t count)
 	return (int32_t) number;
 }
 
+/*
+ * Values without labels are called by their number, here and wherever a spec
+ * or a parameter names a value.
+ */
 const char *
 kernel_label(const KernelModel *model, KernelOffset labels, int32_t index,
 			 char buffer[16])
@@ -262,6 +284,10 @@ kernel_label(const KernelModel *model, KernelOffset labels, int32_t index,
 	return buffer;
 }
 
+/*
+ * Labels come before numbers: where a label looks like a number, it is the
+ * label that is meant.
+ */
 int32_t
 kernel_label_index(const KernelModel *model, KernelOffset labels, int32_t count,
 				   const char *label)
@@ -276,6 +302,9 @@ kernel_label_index(const KernelModel *model, KernelOffset labels, int32_t count,
 	return names_decimal(label, count);
 }
 
+/*
+ * A linear search: it serves people's queries, not steps.
+ */
 int32_t
 kernel_factor_index(const KernelModel *model, const char *name)
 {

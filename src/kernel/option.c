@@ -25,7 +25,9 @@ const char *const option_keys[] = {
 	"learn_E", "lr_pA", "lr_pB", "lr_pC", "lr_pD", "lr_pE", "search",
 	"window_prior", "batch_size", "preprocess_fn", NULL};
 
-/* The member, unless it is absent or null, which says the same. */
+/*
+ * The member, unless it is absent or null, which says the same.
+ */
 const JsonValue *
 option_member(const JsonValue *object, const char *key)
 {
@@ -58,6 +60,10 @@ static const Range integers[] = {
 	{"num_iter", 1, 10000, false, "an integer from 1 to 10000"},
 };
 
+/*
+ * A number within a range; absent is as good as not given.  NaN cannot arrive,
+ * infinities fall outside every range.
+ */
 static bool
 read_range(Reader *reader, const JsonValue *object, const Range *range,
 		   double *out)
@@ -81,7 +87,9 @@ read_range(Reader *reader, const JsonValue *object, const Range *range,
 	return false;
 }
 
-/* A number of the spec or of an agent's parameters; *out stays if absent. */
+/*
+ * A number of the spec or of an agent's parameters; *out stays if absent.
+ */
 bool
 option_number(Reader *reader, const JsonValue *object, const char *key,
 			  double *out)
@@ -94,6 +102,9 @@ option_number(Reader *reader, const JsonValue *object, const char *key,
 	return false;
 }
 
+/*
+ * The same for numbers that must be whole.
+ */
 static void
 option_integer(Reader *reader, const JsonValue *object, const char *key,
 			   int32_t *out)
@@ -117,6 +128,10 @@ option_integer(Reader *reader, const JsonValue *object, const char *key,
 
 /* ---------- switches ---------- */
 
+/*
+ * Only true and false: 0 and 1 may be anything that a program forgot to
+ * convert.
+ */
 static void
 option_switch(Reader *reader, const JsonValue *object, const char *key,
 			  bool *out)
@@ -134,7 +149,9 @@ option_switch(Reader *reader, const JsonValue *object, const char *key,
 					   text_value(text, value));
 }
 
-/* One of some words, as its index; *out stays if absent or unknown. */
+/*
+ * One of some words, as its index; *out stays if absent or unknown.
+ */
 static void
 option_word(Reader *reader, const JsonValue *object, const char *key,
 			const char *const *words, int32_t count, int32_t *out)
@@ -163,6 +180,10 @@ option_word(Reader *reader, const JsonValue *object, const char *key,
 
 /* ---------- what pymdp has and this does not ---------- */
 
+/*
+ * A thing that pymdp has.  It is told apart from a mistake because the spec is
+ * right, and because a later version may take it.
+ */
 static void
 unsupported(Reader *reader, const char *key, const char *hint, const char *what)
 {
@@ -170,6 +191,10 @@ unsupported(Reader *reader, const char *key, const char *hint, const char *what)
 				   "%s is not supported", what);
 }
 
+/*
+ * Which inference and which learning.  Names of pymdp's other algorithms are
+ * known, so that they are not called a misspelling.
+ */
 static void
 check_algorithm(Reader *reader, const JsonValue *spec)
 {
@@ -200,7 +225,9 @@ check_algorithm(Reader *reader, const JsonValue *spec)
 					"learning_mode \"offline\"");
 }
 
-/* Arguments that would change what an agent does are never just ignored. */
+/*
+ * Arguments that would change what an agent does are never just ignored.
+ */
 static void
 check_unsupported(Reader *reader, const JsonValue *spec)
 {
@@ -237,6 +264,10 @@ check_unsupported(Reader *reader, const JsonValue *spec)
 					   "stored in a spec");
 }
 
+/*
+ * All switches and numbers, with pymdp's defaults.  Problems do not stop the
+ * reading: each option stands for itself.
+ */
 void
 option_read(Reader *reader, const JsonValue *spec, Options *options)
 {

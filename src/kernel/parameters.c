@@ -15,6 +15,9 @@ static const char *const own_keys[] = {
 
 /* ---------- groups from a model ---------- */
 
+/*
+ * The factors of a model as a group, for messages and for objects by name.
+ */
 static bool
 factors_of(Reader *reader, const KernelModel *model, Group *group)
 {
@@ -32,6 +35,9 @@ factors_of(Reader *reader, const KernelModel *model, Group *group)
 	return group_hash(reader, group);
 }
 
+/*
+ * The modalities, likewise.
+ */
 static bool
 modalities_of(Reader *reader, const KernelModel *model, Group *group)
 {
@@ -49,7 +55,9 @@ modalities_of(Reader *reader, const KernelModel *model, Group *group)
 	return group_hash(reader, group);
 }
 
-/* Labels are looked up only where a value is given by label. */
+/*
+ * Labels are looked up only where a value is given by label.
+ */
 static bool
 find_labels(Reader *reader, const KernelModel *model, KernelOffset labels,
 			const JsonValue *value, Variable *variable)
@@ -74,7 +82,9 @@ find_labels(Reader *reader, const KernelModel *model, KernelOffset labels,
 
 /* ---------- beliefs ---------- */
 
-/* Beliefs by factor [belief_size]; those absent are the model's D. */
+/*
+ * Beliefs by factor [belief_size]; those absent are the model's D.
+ */
 static bool
 read_beliefs(Reader *reader, const KernelModel *model, const char *key,
 			 const JsonValue *value, double *belief)
@@ -105,6 +115,10 @@ read_beliefs(Reader *reader, const KernelModel *model, const char *key,
 	return items != NULL && reader->problems->count == first;
 }
 
+/*
+ * Starts from the model's D, so that a belief may be given for some factors
+ * only.
+ */
 KernelStatus
 kernel_belief_parse(const KernelHost *host, const KernelModel *model,
 					const JsonValue *value, const char *path, double *belief,
@@ -119,7 +133,9 @@ kernel_belief_parse(const KernelHost *host, const KernelModel *model,
 
 /* ---------- the parts of a packed override ---------- */
 
-/* Preferences [m][policy_length][O(m)]; those absent are the model's. */
+/*
+ * Preferences [m][policy_length][O(m)]; those absent are the model's.
+ */
 static bool
 read_preferences(Reader *reader, const KernelModel *model,
 				 const JsonValue *value, double *C)
@@ -154,6 +170,9 @@ read_preferences(Reader *reader, const KernelModel *model,
 	return items != NULL && reader->problems->count == first;
 }
 
+/*
+ * Rates of the modalities [modality_count]; those absent are the model's.
+ */
 static bool
 read_rates_A(Reader *reader, const KernelModel *model, const JsonValue *value,
 			 double *out)
@@ -166,6 +185,9 @@ read_rates_A(Reader *reader, const KernelModel *model, const JsonValue *value,
 		   vector_rates(reader, "lr_pA", value, &group, out);
 }
 
+/*
+ * Rates of the factors [factor_count], likewise.
+ */
 static bool
 read_rates_B(Reader *reader, const KernelModel *model, const JsonValue *value,
 			 double *out)
@@ -192,6 +214,9 @@ enum
 static const char *const part_keys[PART_COUNT] = {"C", "D", "E", "lr_pA",
 												  "lr_pB"};
 
+/*
+ * The doubles of one part.
+ */
 static int64_t
 part_length(const KernelModel *model, int part)
 {
@@ -210,6 +235,9 @@ part_length(const KernelModel *model, int part)
 	}
 }
 
+/*
+ * One part into its place.  Each has the forms that it has in a spec.
+ */
 static bool
 read_part(Reader *reader, const KernelModel *model, int part,
 		  const JsonValue *value, double *out)
@@ -231,6 +259,9 @@ read_part(Reader *reader, const KernelModel *model, int part,
 
 /* ---------- packing ---------- */
 
+/*
+ * Is the name in a list that ends with NULL?
+ */
 static bool
 is_among(const char *const *list, const char *name)
 {
@@ -239,7 +270,9 @@ is_among(const char *const *list, const char *name)
 	return *list != NULL;
 }
 
-/* Names that are no parameter: of the model alone, or of nothing at all. */
+/*
+ * Names that are no parameter: of the model alone, or of nothing at all.
+ */
 static bool
 check_names(Reader *reader, const JsonValue *params,
 			const char *const *elsewhere)
@@ -276,7 +309,9 @@ check_names(Reader *reader, const JsonValue *params,
 	return reader->problems->count == first;
 }
 
-/* Which parts are given, and the doubles that they take. */
+/*
+ * Which parts are given, and the doubles that all take.
+ */
 static int64_t
 measure_parts(const KernelModel *model, const JsonValue *params, int *mask)
 {
@@ -293,6 +328,10 @@ measure_parts(const KernelModel *model, const JsonValue *params, int *mask)
 	return length;
 }
 
+/*
+ * Packs what is given.  The three numbers are always there, from the model
+ * where the agent has none: reading them costs nothing then.
+ */
 static void
 pack(Reader *reader, const KernelModel *model, const JsonValue *params,
 	 double **packed, int32_t *length)
@@ -328,6 +367,9 @@ pack(Reader *reader, const KernelModel *model, const JsonValue *params,
 	}
 }
 
+/*
+ * Nothing is packed where there is a problem, or nothing to pack.
+ */
 KernelStatus
 kernel_parameters_pack(const KernelHost *host, const KernelModel *model,
 					   const JsonValue	 *params,

@@ -19,7 +19,9 @@ typedef struct Tuples
 	uint32_t mask;
 } Tuples;
 
-/* Slots for so many tuples, twice as many and a power of two. */
+/*
+ * Slots for so many tuples, twice as many and a power of two.
+ */
 static uint32_t
 slots_for(int64_t count)
 {
@@ -30,7 +32,10 @@ slots_for(int64_t count)
 	return slots;
 }
 
-/* Forgets the tuples of the step before, but not their numbers. */
+/*
+ * Forgets the tuples of the step before, but not their numbers: equal tuples
+ * of different steps are different things.
+ */
 static void
 tuples_next_step(Tuples *tuples, int64_t expected)
 {
@@ -38,7 +43,10 @@ tuples_next_step(Tuples *tuples, int64_t expected)
 	memset(tuples->slots, -1, ((size_t) tuples->mask + 1) * sizeof(int32_t));
 }
 
-/* The number of the tuple that stands at items[count]; kept if it is new. */
+/*
+ * The number of the tuple that stands at items[count]; it stays there if it is
+ * new, and else is written over by the next.
+ */
 static int32_t
 tuples_intern(Tuples *tuples)
 {
@@ -103,7 +111,10 @@ make_branches(Spec *spec, Tuples *tuples)
 	return true;
 }
 
-/* Takes the branches apart: [branch_count] parents, and their actions. */
+/*
+ * Takes the branches apart: [branch_count] parents, and their actions
+ * [branch_count][controls], which moves are made from.
+ */
 static bool
 keep_branches(Spec *spec, const Tuples *tuples)
 {
@@ -129,6 +140,11 @@ keep_branches(Spec *spec, const Tuples *tuples)
 	return true;
 }
 
+/*
+ * The tree of action prefixes.  There cannot be more branches than policies
+ * times steps; the tuples get that much room while the tree is made, and the
+ * finished arrays are as long as they need be.
+ */
 static bool
 plan_branches(Spec *spec)
 {
@@ -161,7 +177,11 @@ plan_branches(Spec *spec)
 
 /* ---------- moves and views ---------- */
 
-/* The flat action of a factor in a branch: the last control is the fastest. */
+/*
+ * The flat action of a factor in a branch: row-major over its controls in the
+ * listed order, so that the last is the fastest.  It is the number of a block
+ * of B's columns.
+ */
 static int32_t
 flat_action(const Spec *spec, int32_t f, int32_t branch)
 {
@@ -196,7 +216,9 @@ move_tuple(const Spec *spec, int32_t f, int32_t branch, int32_t *tuple)
 					   spec->plan.moves[parents->items[k]].of_branch[before];
 }
 
-/* The tuple of a modality's view: the moves of its parents in this branch. */
+/*
+ * The tuple of a modality's view: the moves of its parents in this branch.
+ */
 static void
 view_tuple(const Spec *spec, int32_t m, int32_t branch, int32_t *tuple)
 {
@@ -206,7 +228,10 @@ view_tuple(const Spec *spec, int32_t m, int32_t branch, int32_t *tuple)
 		*tuple++ = spec->plan.moves[parents->items[k]].of_branch[branch];
 }
 
-/* Copies finished tuples: the first so many items of each, or the rest. */
+/*
+ * Copies finished tuples: items [from, to) of each, so that actions and
+ * parents lie in arrays of their own.
+ */
 static int32_t *
 copy_items(Reader *reader, const Tuples *tuples, int32_t from, int32_t to)
 {
@@ -221,6 +246,9 @@ copy_items(Reader *reader, const Tuples *tuples, int32_t from, int32_t to)
 	return copy;
 }
 
+/*
+ * The arrays of moves or views whose length is known beforehand.
+ */
 static bool
 nodes_begin(Spec *spec, PlanNodes *nodes)
 {
@@ -232,15 +260,116 @@ nodes_begin(Spec *spec, PlanNodes *nodes)
 }
 
 /*
+ * Tuples of a width for all branches, with the hash that is shared.
+ */
+static bool
+tuples_begin(Spec *spec, Tuples *tuples, int32_t width, int32_t *slots)
+{
+	tuples->width = width;
+	tuples->slots = slots;
+	tuples->items = reader_allocate(
+		&spec->reader, ((int64_t) spec->plan.branch_count + 1) * width,
+		sizeof(int32_t), "policies");
+	return tuples->items != NULL;
+}
+
+/*
+ * Where every column of B is one certain next state, a sequence of actions is a
+ * map of states onto states, and sequences that are equal maps lead from any
+ * belief to equal beliefs: they are one move.  (3,125 policies of the T-maze
+ * come down to some hundred moves.)
+ *
+ * That holds within a plan step, for a factor that depends on itself alone,
+ * whose B the agent does not learn, and where the action itself has no value
+ * (information gain of pB).
+ */
+typedef struct Maps
+{
+	bool		   used;
+	const int32_t *next;   /* [U(f)][S(f)]: B as a map */
+	Tuples		   tuples; /* [count][S(f)]: the map of each move */
+} Maps;
+
+/* No more than so many numbers are spent on the maps of one factor. */
+#define MAPS_LIMIT (16 * 1024 * 1024)
+
+/* B [U * S columns] as a map, or NULL where some column is not certain. */
+static const int32_t *
+certain_next(Spec *spec, const Matrix *B)
+{
+	int32_t *next =
+		reader_allocate(&spec->reader, B->columns, sizeof(int32_t), "policies");
+
+	for (int64_t c = 0; next != NULL && c < B->columns; c++)
+	{
+		int64_t first = B->sparse ? B->starts[c] : c * B->rows;
+		int64_t end = B->sparse ? B->starts[c + 1] : first + B->rows;
+		int64_t at = first;
+
+		while (at < end && B->values[at] == 0.0)
+			at++;
+		if (at == end || B->values[at] != 1.0)
+			return NULL;
+		next[c] = B->sparse ? B->indices[at] : (int32_t) (at - first);
+		while (++at < end)
+		{
+			if (B->values[at] != 0.0)
+				return NULL;
+		}
+	}
+	return next;
+}
+
+/* Decides whether a factor's moves are merged by their maps. */
+static bool
+maps_begin(Spec *spec, int32_t f, int32_t *slots, Maps *maps)
+{
+	const SpecFactor *factor = &spec->factor[f];
+	int32_t			  states = spec->factors.variables[f].size;
+
+	if (factor->parents.count != 1 || factor->parents.items[0] != f ||
+		factor->pB != NULL ||
+		((int64_t) spec->plan.branch_count + 1) * states > MAPS_LIMIT)
+		return true;
+	maps->next = certain_next(spec, &factor->B);
+	maps->used = maps->next != NULL;
+	return !maps->used || tuples_begin(spec, &maps->tuples, states, slots);
+}
+
+/*
+ * The move of a branch by its map: composed of the map of the move before and
+ * that of the action.  tuple [action, move before] stands at the end of tuples,
+ * and is kept for a new move.
+ */
+static int32_t
+move_by_map(Maps *maps, Tuples *tuples, const int32_t *tuple)
+{
+	int32_t		   states = maps->tuples.width;
+	const int32_t *next = maps->next + (int64_t) tuple[0] * states;
+	const int32_t *before =
+		tuple[1] < 0 ? NULL : maps->tuples.items + (int64_t) tuple[1] * states;
+	int32_t *map = maps->tuples.items + (int64_t) maps->tuples.count * states;
+	int32_t	 move;
+
+	for (int32_t s = 0; s < states; s++)
+		map[s] = next[before == NULL ? s : before[s]];
+	move = tuples_intern(&maps->tuples);
+	if (move == tuples->count)
+		tuples->count++;
+	return move;
+}
+
+/*
  * Numbers the moves of factor i, or the views of modality i, of plan step t.
  */
 static void
 nodes_step(Spec *spec, PlanNodes *nodes, Tuples *tuples, int32_t t, int32_t i,
-		   bool moves)
+		   bool moves, Maps *maps)
 {
 	const int32_t *starts = spec->plan.branch_starts;
 
-	tuples_next_step(tuples, starts[t + 1] - starts[t]);
+	tuples_next_step(maps != NULL ? &maps->tuples : tuples,
+					 starts[t + 1] - starts[t]);
 	nodes->starts[t] = tuples->count;
 	for (int32_t b = starts[t]; b < starts[t + 1]; b++)
 	{
@@ -251,22 +380,11 @@ nodes_step(Spec *spec, PlanNodes *nodes, Tuples *tuples, int32_t t, int32_t i,
 			move_tuple(spec, i, b, tuple);
 		else
 			view_tuple(spec, i, b, tuple);
-		nodes->of_branch[b] = tuples_intern(tuples);
+		nodes->of_branch[b] = maps != NULL ? move_by_map(maps, tuples, tuple) :
+											 tuples_intern(tuples);
 	}
 	nodes->starts[t + 1] = tuples->count;
 	reader_poll(&spec->reader);
-}
-
-/* Tuples of a width for all branches, with the hash that is shared. */
-static bool
-tuples_begin(Spec *spec, Tuples *tuples, int32_t width, int32_t *slots)
-{
-	tuples->width = width;
-	tuples->slots = slots;
-	tuples->items = reader_allocate(
-		&spec->reader, ((int64_t) spec->plan.branch_count + 1) * width,
-		sizeof(int32_t), "policies");
-	return tuples->items != NULL;
 }
 
 /*
@@ -280,18 +398,23 @@ plan_moves(Spec *spec, int32_t *slots)
 	int32_t factors = spec->factors.count;
 	Tuples *tuples =
 		reader_allocate(&spec->reader, factors, sizeof(Tuples), "policies");
+	Maps *maps =
+		reader_allocate(&spec->reader, factors, sizeof(Maps), "policies");
 
 	for (int32_t f = 0; f < factors; f++)
 	{
-		if (tuples == NULL || !nodes_begin(spec, &plan->moves[f]) ||
+		if (tuples == NULL || maps == NULL ||
+			!nodes_begin(spec, &plan->moves[f]) ||
 			!tuples_begin(spec, &tuples[f], 1 + spec->factor[f].parents.count,
-						  slots))
+						  slots) ||
+			!maps_begin(spec, f, slots, &maps[f]))
 			return false;
 	}
 	for (int32_t t = 0; t < plan->length; t++)
 	{
 		for (int32_t f = 0; f < factors; f++)
-			nodes_step(spec, &plan->moves[f], &tuples[f], t, f, true);
+			nodes_step(spec, &plan->moves[f], &tuples[f], t, f, true,
+					   maps[f].used ? &maps[f] : NULL);
 	}
 	for (int32_t f = 0; f < factors; f++)
 	{
@@ -307,6 +430,9 @@ plan_moves(Spec *spec, int32_t *slots)
 	return true;
 }
 
+/*
+ * Views need the moves of the same step only, so they come after all moves.
+ */
 static bool
 plan_views(Spec *spec, int32_t *slots)
 {
@@ -322,7 +448,7 @@ plan_views(Spec *spec, int32_t *slots)
 						  slots))
 			return false;
 		for (int32_t t = 0; t < plan->length; t++)
-			nodes_step(spec, views, &tuples, t, m, false);
+			nodes_step(spec, views, &tuples, t, m, false, NULL);
 		views->count = tuples.count;
 		views->parents = copy_items(&spec->reader, &tuples, 0, tuples.width);
 		if (views->parents == NULL)
@@ -331,7 +457,10 @@ plan_views(Spec *spec, int32_t *slots)
 	return true;
 }
 
-/* The plan of the policies; only for a spec that has no problem. */
+/*
+ * The plan of the policies; only for a spec that has no problem.  65,536
+ * policies take some 20 ms.
+ */
 bool
 plan_make(Spec *spec)
 {

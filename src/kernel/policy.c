@@ -34,7 +34,7 @@ find_goal_rows(KernelWorkspace *workspace, const double *belief)
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
 		const FactorTable *factor = &workspace->factors[f];
-		int32_t		state;
+		int32_t			   state;
 
 		workspace->goal_row[f] = -1;
 		if (factor->I == NULL)
@@ -57,7 +57,7 @@ inductive_value(const FactorTable *factor, int32_t row, const double *predicted,
 				double log_epsilon)
 {
 	const double *on_the_way = factor->I + (int64_t) row * factor->states;
-	double		off = 0.0;
+	double		  off = 0.0;
 
 	for (int32_t s = 0; s < factor->states; s++)
 		off += (1.0 - on_the_way[s]) * predicted[s];
@@ -72,11 +72,11 @@ static double
 parameter_gain(const double *W, int64_t columns, int32_t rows,
 			   const double *joint, const double *predicted)
 {
-	double		gain = 0.0;
+	double gain = 0.0;
 
 	for (int64_t p = 0; p < columns; p++)
 	{
-		double		sum = 0.0;
+		double sum = 0.0;
 
 		if (joint[p] == 0.0)
 			continue;
@@ -95,41 +95,50 @@ evaluate_move(KernelWorkspace *workspace, const double *belief, int32_t f,
 	const KernelModel *model = workspace->model;
 	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves) + f;
 	const FactorTable *factor = &workspace->factors[f];
-	const int32_t *from = KERNEL_AT(model, int32_t, moves->parents) +
-		(int64_t) move * factor->parent_count;
-	int32_t		action = KERNEL_AT(model, int32_t, moves->actions)[move];
-	double	   *predicted = workspace->move_beliefs[f] + (int64_t) move * factor->states;
-	MoveValue  *value = &workspace->move_values[f][move];
+	const int32_t	  *from = KERNEL_AT(model, int32_t, moves->parents) +
+						  (int64_t) move * factor->parent_count;
+	int32_t action = KERNEL_AT(model, int32_t, moves->actions)[move];
+	double *predicted =
+		workspace->move_beliefs[f] + (int64_t) move * factor->states;
+	MoveValue	 *value = &workspace->move_values[f][move];
 	const double *joint;
 
 	for (int32_t i = 0; i < factor->parent_count; i++)
 	{
 		const FactorTable *parent = &workspace->factors[factor->parents[i]];
 
-		workspace->parent_beliefs[i] = from[i] < 0 ? belief + parent->offset :
-			workspace->move_beliefs[factor->parents[i]] + (int64_t) from[i] * parent->states;
+		workspace->parent_beliefs[i] =
+			from[i] < 0 ? belief + parent->offset :
+						  workspace->move_beliefs[factor->parents[i]] +
+							  (int64_t) from[i] * parent->states;
 	}
 	joint = joint_belief(factor->parents, factor->parent_count,
 						 workspace->parent_beliefs, model, workspace->joint);
 	propagate(factor, action, joint, predicted);
 
-	value->param_info_gain = factor->gain == NULL ? 0.0 :
-		parameter_gain(factor->gain + action * factor->parent_states * factor->states,
-					   factor->parent_states, factor->states, joint, predicted);
-	value->inductive = workspace->goal_row[f] < 0 ? 0.0 :
-		inductive_value(factor, workspace->goal_row[f], predicted, log_epsilon);
+	value->param_info_gain =
+		factor->gain == NULL ?
+			0.0 :
+			parameter_gain(
+				factor->gain + action * factor->parent_states * factor->states,
+				factor->parent_states, factor->states, joint, predicted);
+	value->inductive = workspace->goal_row[f] < 0 ?
+						   0.0 :
+						   inductive_value(factor, workspace->goal_row[f],
+										   predicted, log_epsilon);
 }
 
 /* expected [O] = sum over p of joint[p] * A(. | p). */
 static void
-expected_outcomes(const ModalityTable *modality, const double *joint, double *expected)
+expected_outcomes(const ModalityTable *modality, const double *joint,
+				  double *expected)
 {
 	const Columns *A = &modality->A;
 
 	memset(expected, 0, sizeof(double) * (size_t) modality->outcomes);
 	for (int64_t p = 0; p < modality->parent_states; p++)
 	{
-		double		weight = joint[p];
+		double weight = joint[p];
 
 		if (weight == 0.0)
 			continue;
@@ -156,7 +165,7 @@ static double
 state_info_gain(const ModalityTable *modality, const double *joint,
 				const double *expected)
 {
-	double		gain = 0.0;
+	double gain = 0.0;
 
 	for (int32_t o = 0; o < modality->outcomes; o++)
 	{
@@ -175,15 +184,16 @@ evaluate_view(KernelWorkspace *workspace, int32_t m, int32_t view, int32_t t)
 	const KernelModel *model = workspace->model;
 	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views) + m;
 	const ModalityTable *modality = &workspace->modalities[m];
-	const int32_t *from = KERNEL_AT(model, int32_t, views->moves) +
-		(int64_t) view * modality->parent_count;
-	ViewValue  *value = &workspace->view_values[m][view];
-	double	   *expected = workspace->outcomes;
+	const int32_t		*from = KERNEL_AT(model, int32_t, views->moves) +
+						  (int64_t) view * modality->parent_count;
+	ViewValue	 *value = &workspace->view_values[m][view];
+	double		 *expected = workspace->outcomes;
 	const double *C = modality->C + (int64_t) t * modality->outcomes;
 	const double *joint;
 
 	for (int32_t i = 0; i < modality->parent_count; i++)
-		workspace->parent_beliefs[i] = workspace->move_beliefs[modality->parents[i]] +
+		workspace->parent_beliefs[i] =
+			workspace->move_beliefs[modality->parents[i]] +
 			(int64_t) from[i] * workspace->factors[modality->parents[i]].states;
 	joint = joint_belief(modality->parents, modality->parent_count,
 						 workspace->parent_beliefs, model, workspace->joint);
@@ -198,8 +208,9 @@ evaluate_view(KernelWorkspace *workspace, int32_t m, int32_t view, int32_t t)
 	if (model->use_states_info_gain)
 		value->state_info_gain = state_info_gain(modality, joint, expected);
 	if (modality->gain != NULL)
-		value->param_info_gain = parameter_gain(modality->gain, modality->parent_states,
-												modality->outcomes, joint, expected);
+		value->param_info_gain =
+			parameter_gain(modality->gain, modality->parent_states,
+						   modality->outcomes, joint, expected);
 }
 
 /* All moves and views of one plan step. */
@@ -211,7 +222,8 @@ evaluate_plan_step(const KernelHost *host, KernelWorkspace *workspace,
 
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
-		const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves) + f;
+		const KernelMoves *moves =
+			KERNEL_AT(model, KernelMoves, model->moves) + f;
 		const int32_t *starts = KERNEL_AT(model, int32_t, moves->starts);
 
 		for (int32_t move = starts[t]; move < starts[t + 1]; move++)
@@ -222,7 +234,8 @@ evaluate_plan_step(const KernelHost *host, KernelWorkspace *workspace,
 	}
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
-		const KernelViews *views = KERNEL_AT(model, KernelViews, model->views) + m;
+		const KernelViews *views =
+			KERNEL_AT(model, KernelViews, model->views) + m;
 		const int32_t *starts = KERNEL_AT(model, int32_t, views->starts);
 
 		for (int32_t view = starts[t]; view < starts[t + 1]; view++)
@@ -239,12 +252,12 @@ add_move_values(KernelWorkspace *workspace, int32_t f)
 {
 	const KernelModel *model = workspace->model;
 	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves) + f;
-	const int32_t *of_branch = KERNEL_AT(model, int32_t, moves->of_branch);
-	const MoveValue *values = workspace->move_values[f];
+	const int32_t	  *of_branch = KERNEL_AT(model, int32_t, moves->of_branch);
+	const MoveValue	  *values = workspace->move_values[f];
 
 	for (int32_t b = 0; b < model->branch_count; b++)
 		workspace->branch_values[b] += values[of_branch[b]].param_info_gain +
-			values[of_branch[b]].inductive;
+									   values[of_branch[b]].inductive;
 }
 
 static void
@@ -252,15 +265,15 @@ add_view_values(KernelWorkspace *workspace, int32_t m)
 {
 	const KernelModel *model = workspace->model;
 	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views) + m;
-	const int32_t *of_branch = KERNEL_AT(model, int32_t, views->of_branch);
-	const ViewValue *values = workspace->view_values[m];
+	const int32_t	  *of_branch = KERNEL_AT(model, int32_t, views->of_branch);
+	const ViewValue	  *values = workspace->view_values[m];
 
 	for (int32_t b = 0; b < model->branch_count; b++)
 	{
 		const ViewValue *value = &values[of_branch[b]];
 
-		workspace->branch_values[b] += value->utility + value->state_info_gain +
-			value->param_info_gain;
+		workspace->branch_values[b] +=
+			value->utility + value->state_info_gain + value->param_info_gain;
 	}
 }
 
@@ -274,15 +287,16 @@ evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
 				  const double *belief, double inductive_epsilon)
 {
 	const KernelModel *model = workspace->model;
-	const int32_t *parent = KERNEL_AT(model, int32_t, model->branch_parent);
-	const int32_t *leaf = KERNEL_AT(model, int32_t, model->leaf_of_policy);
-	double		log_epsilon = log(inductive_epsilon);
+	const int32_t	  *parent = KERNEL_AT(model, int32_t, model->branch_parent);
+	const int32_t	  *leaf = KERNEL_AT(model, int32_t, model->leaf_of_policy);
+	double			   log_epsilon = log(inductive_epsilon);
 
 	find_goal_rows(workspace, belief);
 	for (int32_t t = 0; t < model->policy_length; t++)
 		evaluate_plan_step(host, workspace, belief, t, log_epsilon);
 
-	memset(workspace->branch_values, 0, sizeof(double) * (size_t) model->branch_count);
+	memset(workspace->branch_values, 0,
+		   sizeof(double) * (size_t) model->branch_count);
 	for (int32_t m = 0; m < model->modality_count; m++)
 		add_view_values(workspace, m);
 	for (int32_t f = 0; f < model->factor_count; f++)
@@ -300,7 +314,7 @@ evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
 void
 policy_posterior(KernelWorkspace *workspace, double gamma, const double *log_E)
 {
-	int32_t		count = workspace->model->policy_count;
+	int32_t count = workspace->model->policy_count;
 
 	for (int32_t p = 0; p < count; p++)
 		workspace->q_pi[p] = gamma * workspace->neg_efe[p] + log_E[p];
@@ -309,11 +323,11 @@ policy_posterior(KernelWorkspace *workspace, double gamma, const double *log_E)
 
 /* The parts of one policy's neg_efe, summed along its branches. */
 void
-policy_parts(const KernelWorkspace *workspace, int32_t policy,
-			 ViewValue *views, MoveValue *moves)
+policy_parts(const KernelWorkspace *workspace, int32_t policy, ViewValue *views,
+			 MoveValue *moves)
 {
 	const KernelModel *model = workspace->model;
-	const int32_t *parent = KERNEL_AT(model, int32_t, model->branch_parent);
+	const int32_t	  *parent = KERNEL_AT(model, int32_t, model->branch_parent);
 
 	memset(views, 0, sizeof(*views));
 	memset(moves, 0, sizeof(*moves));
@@ -322,19 +336,24 @@ policy_parts(const KernelWorkspace *workspace, int32_t policy,
 	{
 		for (int32_t m = 0; m < model->modality_count; m++)
 		{
-			const KernelViews *of = KERNEL_AT(model, KernelViews, model->views) + m;
-			int32_t		view = KERNEL_AT(model, int32_t, of->of_branch)[b];
+			const KernelViews *of =
+				KERNEL_AT(model, KernelViews, model->views) + m;
+			int32_t view = KERNEL_AT(model, int32_t, of->of_branch)[b];
 
 			views->utility += workspace->view_values[m][view].utility;
-			views->state_info_gain += workspace->view_values[m][view].state_info_gain;
-			views->param_info_gain += workspace->view_values[m][view].param_info_gain;
+			views->state_info_gain +=
+				workspace->view_values[m][view].state_info_gain;
+			views->param_info_gain +=
+				workspace->view_values[m][view].param_info_gain;
 		}
 		for (int32_t f = 0; f < model->factor_count; f++)
 		{
-			const KernelMoves *of = KERNEL_AT(model, KernelMoves, model->moves) + f;
-			int32_t		move = KERNEL_AT(model, int32_t, of->of_branch)[b];
+			const KernelMoves *of =
+				KERNEL_AT(model, KernelMoves, model->moves) + f;
+			int32_t move = KERNEL_AT(model, int32_t, of->of_branch)[b];
 
-			moves->param_info_gain += workspace->move_values[f][move].param_info_gain;
+			moves->param_info_gain +=
+				workspace->move_values[f][move].param_info_gain;
 			moves->inductive += workspace->move_values[f][move].inductive;
 		}
 	}
@@ -348,7 +367,7 @@ static int32_t
 choose(double *p, int32_t count, const KernelModel *model, double alpha,
 	   double uniform)
 {
-	double		below = 0.0;
+	double below = 0.0;
 
 	if (model->selection == KERNEL_DETERMINISTIC)
 		return kernel_argmax(p, count);
@@ -374,13 +393,14 @@ choose_action(KernelWorkspace *workspace, double alpha, uint64_t seed,
 			  uint64_t step, int32_t *action)
 {
 	const KernelModel *model = workspace->model;
-	const int32_t *policies = KERNEL_AT(model, int32_t, model->policies);
-	int64_t		stride = (int64_t) model->policy_length * model->control_count;
+	const int32_t	  *policies = KERNEL_AT(model, int32_t, model->policies);
+	int64_t stride = (int64_t) model->policy_length * model->control_count;
 
 	if (model->sampling == KERNEL_FULL)
 	{
-		int32_t		policy = choose(workspace->q_pi, model->policy_count, model, alpha,
-									kernel_uniform(seed, step, KERNEL_DRAW_POLICY, 0));
+		int32_t policy =
+			choose(workspace->q_pi, model->policy_count, model, alpha,
+				   kernel_uniform(seed, step, KERNEL_DRAW_POLICY, 0));
 
 		memcpy(action, policies + policy * stride,
 			   sizeof(int32_t) * (size_t) model->control_count);
@@ -388,12 +408,13 @@ choose_action(KernelWorkspace *workspace, double alpha, uint64_t seed,
 	}
 	for (int32_t c = 0; c < model->control_count; c++)
 	{
-		int32_t		actions = kernel_control(model, c)->actions;
+		int32_t actions = kernel_control(model, c)->actions;
 
 		memset(workspace->marginal, 0, sizeof(double) * (size_t) actions);
 		for (int32_t p = 0; p < model->policy_count; p++)
 			workspace->marginal[policies[p * stride + c]] += workspace->q_pi[p];
-		action[c] = choose(workspace->marginal, actions, model, alpha,
-						   kernel_uniform(seed, step, KERNEL_DRAW_ACTION, (uint32_t) c));
+		action[c] = choose(
+			workspace->marginal, actions, model, alpha,
+			kernel_uniform(seed, step, KERNEL_DRAW_ACTION, (uint32_t) c));
 	}
 }

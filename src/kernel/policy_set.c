@@ -11,6 +11,10 @@
 
 /* ---------- limits ---------- */
 
+/*
+ * Says the count, the limit and the setting.  The count may be beyond all
+ * integers: it is told in three or fifteen digits, whichever it has.
+ */
 static bool
 too_many(Spec *spec, double count)
 {
@@ -25,7 +29,9 @@ too_many(Spec *spec, double count)
 	return false;
 }
 
-/* Memory for policies [count][length][controls]. */
+/*
+ * Memory for policies [count][length][controls].
+ */
 static bool
 allocate_policies(Spec *spec, int64_t count, int32_t length)
 {
@@ -91,7 +97,9 @@ enumerate(Spec *spec)
 
 /* ---------- policies of the spec ---------- */
 
-/* The action of policies[p][t][c], as an index or a label. */
+/*
+ * The action of policies[p][t][c], as an index or a label.
+ */
 static bool
 read_action(Spec *spec, const JsonValue *value, int32_t p, int32_t t, int32_t c,
 			int32_t *action)
@@ -119,7 +127,9 @@ read_action(Spec *spec, const JsonValue *value, int32_t p, int32_t t, int32_t c,
 	return false;
 }
 
-/* One step of a policy: an action for each control. */
+/*
+ * One step of a policy: an action for each control, not for each factor.
+ */
 static bool
 read_step(Spec *spec, const JsonValue *step, int32_t p, int32_t t,
 		  int32_t *actions)
@@ -145,6 +155,9 @@ read_step(Spec *spec, const JsonValue *step, int32_t p, int32_t t,
 	return good;
 }
 
+/*
+ * Policies as nested lists: [policy][step][control].
+ */
 static bool
 read_policies(Spec *spec, const JsonValue *value)
 {
@@ -182,7 +195,9 @@ read_policies(Spec *spec, const JsonValue *value)
 	return spec->reader.problems->count == first;
 }
 
-/* The sparse form, of numbers only. */
+/*
+ * The sparse form, of numbers only.
+ */
 static bool
 read_sparse_policies(Spec *spec, Tensor *tensor)
 {
@@ -206,6 +221,10 @@ read_sparse_policies(Spec *spec, Tensor *tensor)
 	return true;
 }
 
+/*
+ * Policies of one step are often written without the axis of steps, as older
+ * versions of pymdp took them for one factor.
+ */
 static bool
 wrong_rank(Spec *spec, const JsonValue *value)
 {
@@ -225,6 +244,10 @@ wrong_rank(Spec *spec, const JsonValue *value)
 	return false;
 }
 
+/*
+ * The policies of the spec.  Their length comes from them, as in pymdp;
+ * policy_len is then of no meaning.
+ */
 static bool
 given_policies(Spec *spec, const JsonValue *value)
 {
@@ -260,7 +283,10 @@ given_policies(Spec *spec, const JsonValue *value)
 		   read_policies(spec, value);
 }
 
-/* pymdp checks this list and then enumerates all policies all the same. */
+/*
+ * pymdp checks this list and then enumerates all policies all the same; so
+ * does this.
+ */
 static void
 check_control_fac_idx(Spec *spec)
 {

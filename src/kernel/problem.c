@@ -37,7 +37,9 @@ text_mend(char *text)
 		text[start - 1] = '\0';
 }
 
-/* snprintf whose result may be cut short. */
+/*
+ * snprintf whose result may be cut short.
+ */
 void
 text_print(char *buffer, size_t size, const char *format, ...)
 {
@@ -49,7 +51,9 @@ text_print(char *buffer, size_t size, const char *format, ...)
 	text_mend(buffer);
 }
 
-/* Likewise, after what is in the buffer already. */
+/*
+ * Likewise, after what is in the buffer already.
+ */
 void
 text_add(char *buffer, size_t size, const char *format, ...)
 {
@@ -62,7 +66,10 @@ text_add(char *buffer, size_t size, const char *format, ...)
 	text_mend(buffer);
 }
 
-/* A text from the spec in quotation marks, shortened to fit a message. */
+/*
+ * A text from the spec in quotation marks, shortened to fit a message.  Names
+ * in a spec may be of any length until they are checked.
+ */
 const char *
 text_quote(char buffer[80], const char *text)
 {
@@ -74,7 +81,10 @@ text_quote(char buffer[80], const char *text)
 	return buffer;
 }
 
-/* What a value is, for "must be ..., not %s". */
+/*
+ * What a value is, for "must be ..., not %s".  Arrays and objects are not
+ * shown: their beginning seldom tells what is wrong.
+ */
 const char *
 text_value(char buffer[80], const JsonValue *value)
 {
@@ -103,7 +113,9 @@ text_value(char buffer[80], const JsonValue *value)
 	return "";
 }
 
-/* [0, 2] */
+/*
+ * A list of indices as JSON writes it: [0, 2].  Long ones end in dots.
+ */
 void
 text_list(char *buffer, size_t size, const int32_t *items, int32_t count)
 {
@@ -113,6 +125,11 @@ text_list(char *buffer, size_t size, const int32_t *items, int32_t count)
 	text_add(buffer, size, "%s]", count > 20 ? ", ..." : "");
 }
 
+/*
+ * Adds one problem.  Texts that do not fit are cut, because a message that is
+ * cut tells more than one that is refused; and problems beyond the room are
+ * only counted, so that a hostile spec costs no more than an ordinary one.
+ */
 void
 kernel_problem(KernelProblems *problems, KernelStatus status, const char *path,
 			   const char *detail, const char *hint, const char *format, ...)
@@ -161,7 +178,8 @@ reader_allocate(Reader *reader, int64_t count, size_t size, const char *path)
 		kernel_problem(reader->problems, KERNEL_LIMIT, path, detail,
 					   "Give arrays that are mostly zero in the sparse form "
 					   "{\"shape\", \"default\", \"entries\"}, use fewer "
-					   "dependencies, or raise fa_agents.max_model_size.",
+					   "dependencies or shorter policies, or raise "
+					   "fa_agents.max_model_size.",
 					   "%s is too large for a model", path);
 		return NULL;
 	}
@@ -176,6 +194,10 @@ reader_allocate(Reader *reader, int64_t count, size_t size, const char *path)
 	return memory;
 }
 
+/*
+ * Gives the host a chance to interrupt, possibly by a longjmp: nothing here
+ * holds anything that would have to be released.
+ */
 void
 reader_poll(const Reader *reader)
 {
@@ -183,7 +205,9 @@ reader_poll(const Reader *reader)
 		reader->host->poll(reader->host->context);
 }
 
-/* What a function returns that began when there were first problems. */
+/*
+ * What a function returns that began when there were first problems.
+ */
 KernelStatus
 reader_status(const Reader *reader, int32_t first)
 {

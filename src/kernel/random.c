@@ -12,10 +12,10 @@
 static void
 philox_round(uint32_t counter[4], const uint32_t key[2])
 {
-	uint64_t	first = (uint64_t) UINT32_C(0xD2511F53) * counter[0];
-	uint64_t	second = (uint64_t) UINT32_C(0xCD9E8D57) * counter[2];
-	uint32_t	from1 = counter[1];
-	uint32_t	from3 = counter[3];
+	uint64_t first = (uint64_t) UINT32_C(0xD2511F53) * counter[0];
+	uint64_t second = (uint64_t) UINT32_C(0xCD9E8D57) * counter[2];
+	uint32_t from1 = counter[1];
+	uint32_t from3 = counter[3];
 
 	counter[0] = (uint32_t) (second >> 32) ^ from1 ^ key[0];
 	counter[1] = (uint32_t) second;
@@ -30,9 +30,10 @@ philox_round(uint32_t counter[4], const uint32_t key[2])
 double
 kernel_uniform(uint64_t seed, uint64_t step, uint32_t purpose, uint32_t index)
 {
-	uint32_t	key[2] = {(uint32_t) seed, (uint32_t) (seed >> 32)};
-	uint32_t	counter[4] = {(uint32_t) step, (uint32_t) (step >> 32), purpose, index};
-	uint64_t	bits;
+	uint32_t key[2] = {(uint32_t) seed, (uint32_t) (seed >> 32)};
+	uint32_t counter[4] = {(uint32_t) step, (uint32_t) (step >> 32), purpose,
+						   index};
+	uint64_t bits;
 
 	for (int round = 0; round < 10; round++)
 	{

@@ -6,7 +6,9 @@
 
 #include "compile.h"
 
-/* (5, 3, ?), or (5,) as people who know numpy write it; 0: not known */
+/*
+ * (5, 3, ?), or (5,) as people who know numpy write it; 0: not known
+ */
 static void
 shape_print(char *buffer, size_t size, const int64_t *sizes, int32_t rank)
 {
@@ -22,6 +24,10 @@ shape_print(char *buffer, size_t size, const int64_t *sizes, int32_t rank)
 	text_add(buffer, size, rank == 1 ? ",)" : ")");
 }
 
+/*
+ * Tells the sparse form from an object by label.  Labels named "shape" or
+ * "entries" cannot be given by label; they can still be given in a list.
+ */
 bool
 tensor_is_sparse(const JsonValue *value)
 {
@@ -29,7 +35,10 @@ tensor_is_sparse(const JsonValue *value)
 		   json_member(value, "entries") != NULL;
 }
 
-/* The shape of nested lists, as the first element of each shows it. */
+/*
+ * The shape of nested lists, as the first element of each level shows it.
+ * Whether the others agree is seen when the numbers are read.
+ */
 static bool
 shape_of_nested(Reader *reader, const Place *place, const JsonValue *value,
 				int32_t from, Shape *shape)
@@ -55,7 +64,10 @@ shape_of_nested(Reader *reader, const Place *place, const JsonValue *value,
 	return true;
 }
 
-/* The member "shape" of a sparse form. */
+/*
+ * The member "shape" of a sparse form, and that it has no members which would
+ * be ignored.
+ */
 static bool
 shape_of_sparse(Reader *reader, const Place *place, const JsonValue *value,
 				Shape *shape)
@@ -95,7 +107,9 @@ shape_of_sparse(Reader *reader, const Place *place, const JsonValue *value,
 	return true;
 }
 
-/* The shape of an array as it is written, in whichever form. */
+/*
+ * The shape of an array as it is written, in whichever form.
+ */
 bool
 tensor_shape(Reader *reader, const Place *place, const JsonValue *value,
 			 bool next_allowed, Shape *shape)
@@ -122,7 +136,9 @@ tensor_shape(Reader *reader, const Place *place, const JsonValue *value,
 	return false;
 }
 
-/* One axis more; false where the elements can no longer be counted. */
+/*
+ * One axis more; false where the elements can no longer be counted.
+ */
 bool
 layout_add_axis(Layout *layout, int64_t size)
 {
@@ -135,7 +151,9 @@ layout_add_axis(Layout *layout, int64_t size)
 	return true;
 }
 
-/* Positions as in C: the last axis is the fastest. */
+/*
+ * Positions as in C: the last axis is the fastest.
+ */
 void
 layout_row_major(Layout *layout)
 {
@@ -148,7 +166,9 @@ layout_row_major(Layout *layout)
 	}
 }
 
-/* Optional axes may be absent, all of them; unknown sizes (0) fit any. */
+/*
+ * Optional axes may be absent, all of them; unknown sizes (0) fit any.
+ */
 bool
 layout_fits(const Layout *layout, const Shape *shape)
 {
@@ -164,7 +184,9 @@ layout_fits(const Layout *layout, const Shape *shape)
 	return true;
 }
 
-/* Arrays of pymdp's Agent have an axis for the batch before all others. */
+/*
+ * Arrays of pymdp's Agent have an axis for the batch before all others.
+ */
 static bool
 has_batch_axis(const Layout *layout, const Shape *shape)
 {
@@ -178,7 +200,11 @@ has_batch_axis(const Layout *layout, const Shape *shape)
 	return true;
 }
 
-/* Complains where the shape that was written is not the one that must be. */
+/*
+ * Complains where the shape that was written is not the one that must be.
+ * Both are shown, and what the axes mean: the usual mistake is an axis left
+ * out or two exchanged.
+ */
 bool
 tensor_fits(Reader *reader, const Tensor *tensor)
 {

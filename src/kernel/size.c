@@ -26,7 +26,10 @@ set_strides(Layout *layout, int32_t from, int32_t to, int64_t stride)
 	return stride;
 }
 
-/* Sizes not known are 0.  False if there are too many axes or elements. */
+/*
+ * A: the outcome, then the parents.  Sizes not known are 0.  False if there
+ * are too many axes or elements to count.
+ */
 bool
 layout_of_A(const Spec *spec, int32_t m, Layout *layout)
 {
@@ -48,6 +51,11 @@ layout_of_A(const Spec *spec, int32_t m, Layout *layout)
 	return true;
 }
 
+/*
+ * B: the next state, the parents, the controls.  Where all its controls have
+ * one action, their axes may be left out; what has not been said about
+ * dependencies yet is taken as the default, so that match.c can use it.
+ */
 bool
 layout_of_B(const Spec *spec, int32_t f, Layout *layout)
 {
@@ -91,7 +99,10 @@ layout_of_B(const Spec *spec, int32_t f, Layout *layout)
 
 /* ---------- measuring ---------- */
 
-/* Sets a size that is not known yet. */
+/*
+ * Sets a size that is not known yet.  What was said comes before what is seen:
+ * an array that differs is the one to complain of.
+ */
 static void
 learn_size(Variable *variable, int64_t size)
 {
@@ -99,6 +110,9 @@ learn_size(Variable *variable, int64_t size)
 		variable->size = (int32_t) size;
 }
 
+/*
+ * The shape of one array as it is written.
+ */
 static bool
 measure(Spec *spec, const Group *group, int32_t i, const char *key,
 		const JsonValue *value, Tensor *tensor)
@@ -117,6 +131,9 @@ measure(Spec *spec, const Group *group, int32_t i, const char *key,
 						group == &spec->factors, &tensor->shape);
 }
 
+/*
+ * The shapes of all A, and the numbers of outcomes that they show.
+ */
 static void
 measure_A(Spec *spec)
 {
@@ -138,7 +155,9 @@ measure_A(Spec *spec)
 	}
 }
 
-/* The size of B's axis for the factor's own state; 0 where there is none. */
+/*
+ * The size of B's axis for the factor's own state; 0 where there is none.
+ */
 static int64_t
 own_axis(const SpecFactor *factor, int32_t f)
 {
@@ -152,7 +171,9 @@ own_axis(const SpecFactor *factor, int32_t f)
 	return 0;
 }
 
-/* Does B have this many axes, with those of the actions or without? */
+/*
+ * Does B have this many axes, with those of the actions or without?
+ */
 static bool
 has_rank(const SpecFactor *factor, int32_t rank)
 {
@@ -163,7 +184,9 @@ has_rank(const SpecFactor *factor, int32_t rank)
 		   (factor->controls.count == 0 && rank == states + 1);
 }
 
-/* The number of states that B shows, where nobody has given it. */
+/*
+ * The number of states that B shows, where nobody has given it.
+ */
 static void
 measure_states(Spec *spec, int32_t f)
 {
@@ -192,6 +215,9 @@ measure_states(Spec *spec, int32_t f)
 	factor->shaped = false;
 }
 
+/*
+ * The shapes of all B, and the numbers of states that they show.
+ */
 static void
 measure_B(Spec *spec)
 {
@@ -210,7 +236,11 @@ measure_B(Spec *spec)
 	}
 }
 
-/* Numbers of actions that nobody gave: B's last axes show them. */
+/*
+ * Numbers of actions that nobody gave: B's last axes show them.  Of several
+ * factors that share a control, the first shows it and the others are checked
+ * against it.
+ */
 static void
 measure_controls(Spec *spec)
 {
@@ -248,6 +278,9 @@ measure_controls(Spec *spec)
 
 /* ---------- checking ---------- */
 
+/*
+ * What the axes of an array mean, for the detail of problems with it.
+ */
 static void
 describe_axes(Tensor *tensor, const Spec *spec, const char *first,
 			  const IndexList *parents, const IndexList *controls)
@@ -267,7 +300,9 @@ describe_axes(Tensor *tensor, const Spec *spec, const char *first,
 	text_add(tensor->axes, size, ".");
 }
 
-/* Does the array fit, and is all known that it takes to read it? */
+/*
+ * Does the array fit, and is all known that it takes to read it?
+ */
 static bool
 check_layout(Spec *spec, Tensor *tensor, bool laid_out)
 {
@@ -283,6 +318,10 @@ check_layout(Spec *spec, Tensor *tensor, bool laid_out)
 	return tensor_fits(&spec->reader, tensor) && tensor->layout.elements > 0;
 }
 
+/*
+ * The layout of A, and that the array fits it.  L(A) is kept by outcome, with
+ * the joint states as rows, so these must be countable by int32.
+ */
 static void
 check_A(Spec *spec, int32_t m)
 {
@@ -306,6 +345,10 @@ check_A(Spec *spec, int32_t m)
 					   INT32_MAX);
 }
 
+/*
+ * The layout of B, and that the array fits it; and the numbers of joint
+ * actions and of joint states that follow.
+ */
 static void
 check_B(Spec *spec, int32_t f)
 {
@@ -344,7 +387,9 @@ check_B(Spec *spec, int32_t f)
 					   INT32_MAX);
 }
 
-/* A control that drives nothing has no array to show its size. */
+/*
+ * A control that drives nothing has no array to show its size.
+ */
 static void
 check_controls(Spec *spec)
 {
@@ -364,7 +409,9 @@ check_controls(Spec *spec)
 	}
 }
 
-/* All sizes that can be known, and the arrays that fit them. */
+/*
+ * All sizes that can be known, and the arrays that fit them.
+ */
 bool
 spec_shapes(Spec *spec)
 {

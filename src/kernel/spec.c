@@ -9,6 +9,10 @@
 
 #define MAX_NAME 255 /* bytes of a name or label */
 
+/*
+ * A member of the spec; null is as good as absent, because pymdp's default for
+ * most arguments is None.
+ */
 const JsonValue *
 spec_member(const Spec *spec, const char *key)
 {
@@ -17,7 +21,9 @@ spec_member(const Spec *spec, const char *key)
 
 /* ---------- the values of a variable ---------- */
 
-/* A label as it was written: a string, or an integer in decimal. */
+/*
+ * A label as it was written: a string, or an integer in decimal.
+ */
 static const char *
 read_label(Spec *spec, const JsonValue *value, const char *path)
 {
@@ -42,6 +48,10 @@ read_label(Spec *spec, const JsonValue *value, const char *path)
 	return NULL;
 }
 
+/*
+ * The labels of a variable's values, in their order; each once, because they
+ * are looked up by.
+ */
 static bool
 read_labels(Spec *spec, Variable *variable, const char *path,
 			const JsonValue *value)
@@ -70,7 +80,10 @@ read_labels(Spec *spec, Variable *variable, const char *path,
 	return repeated < 0;
 }
 
-/* "states": 3, or "states": ["a", "b", "c"] (and outcomes, actions, ...). */
+/*
+ * "states": 3, or "states": ["a", "b", "c"] (and outcomes, actions, size,
+ * elements).  A size may be said more than once, but then must be the same.
+ */
 void
 variable_set_size(Spec *spec, Variable *variable, const char *path,
 				  const JsonValue *value)
@@ -143,6 +156,9 @@ static const GroupWords words[] = {
 	 {"size", "elements", NULL}},
 };
 
+/*
+ * The words that belong to a group.
+ */
 static const GroupWords *
 words_of(const Group *group)
 {
@@ -153,7 +169,9 @@ words_of(const Group *group)
 	return &words[i];
 }
 
-/* The name in one object of a list; NULL where it has none. */
+/*
+ * The name in one object of a list; NULL where it has none.
+ */
 static const char *
 read_name(Spec *spec, const Variable *variable, const JsonValue *object)
 {
@@ -173,7 +191,10 @@ read_name(Spec *spec, const Variable *variable, const JsonValue *object)
 	return NULL;
 }
 
-/* One object of "factors", "modalities" or "controls". */
+/*
+ * One object of "factors", "modalities" or "controls".  What is wrong with it
+ * does not stop the others: it keeps an invented name.
+ */
 static bool
 describe_element(Spec *spec, Group *group, const JsonValue *object)
 {
@@ -211,7 +232,10 @@ describe_element(Spec *spec, Group *group, const JsonValue *object)
 	return true;
 }
 
-/* One member of pymdp's "states", "observations" or "controls". */
+/*
+ * One member of pymdp's "states", "observations" or "controls".  The size is
+ * "size" or the number of "elements"; where both are given they must agree.
+ */
 static bool
 describe_member(Spec *spec, Group *group, const JsonMember *member)
 {
@@ -248,7 +272,9 @@ describe_member(Spec *spec, Group *group, const JsonMember *member)
 	return true;
 }
 
-/* The value of a key that describes a whole group: a list, or an object. */
+/*
+ * The value of a key that describes a whole group: a list, or an object.
+ */
 bool
 group_describe(Spec *spec, Group *group, const char *key)
 {
@@ -285,7 +311,11 @@ group_describe(Spec *spec, Group *group, const char *key)
 	return group_hash(&spec->reader, group);
 }
 
-/* Where nothing has names, as many as there are arrays. */
+/*
+ * Where nothing has names, there are as many as there are arrays.  An object
+ * of arrays would have to be put in some order, which is for the author of the
+ * spec to say.
+ */
 static bool
 group_from_arrays(Spec *spec, Group *group, const char *key)
 {
@@ -324,6 +354,10 @@ group_from_arrays(Spec *spec, Group *group, const char *key)
 	return group_hash(&spec->reader, group);
 }
 
+/*
+ * The factors or the modalities, from whichever key names them, or else from
+ * the number of arrays.
+ */
 static bool
 make_group(Spec *spec, Group *group, const char *arrays)
 {
@@ -343,7 +377,10 @@ make_group(Spec *spec, Group *group, const char *arrays)
 	return group_from_arrays(spec, group, arrays);
 }
 
-/* The factors and modalities.  Without them there is nothing to go on with. */
+/*
+ * The factors and modalities.  Without them there is nothing to go on with;
+ * controls come later, as factors may name them.
+ */
 bool
 spec_variables(Spec *spec)
 {

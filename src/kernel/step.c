@@ -17,11 +17,11 @@
 /* The sizes on which a workspace depends. */
 typedef struct WorkspaceSizes
 {
-	int64_t		joint;			/* largest number of joint states */
-	int64_t		outcomes;		/* largest O(m) */
-	int64_t		actions;		/* largest number of actions of a control */
-	int64_t		parents;		/* largest number of parents */
-	int64_t		likelihood;		/* sum of P(m) */
+	int64_t joint;		/* largest number of joint states */
+	int64_t outcomes;	/* largest O(m) */
+	int64_t actions;	/* largest number of actions of a control */
+	int64_t parents;	/* largest number of parents */
+	int64_t likelihood; /* sum of P(m) */
 } WorkspaceSizes;
 
 static int64_t
@@ -52,7 +52,8 @@ workspace_sizes(const KernelModel *model)
 		sizes.parents = larger(sizes.parents, factor->parent_count);
 	}
 	for (int32_t c = 0; c < model->control_count; c++)
-		sizes.actions = larger(sizes.actions, kernel_control(model, c)->actions);
+		sizes.actions =
+			larger(sizes.actions, kernel_control(model, c)->actions);
 	return sizes;
 }
 
@@ -62,16 +63,16 @@ workspace_sizes(const KernelModel *model)
  */
 typedef struct Pieces
 {
-	char	   *base;
-	int64_t		used;
-	bool		overflow;
+	char   *base;
+	int64_t used;
+	bool	overflow;
 } Pieces;
 
 static void *
 piece(Pieces *pieces, int64_t count, size_t size)
 {
-	int64_t		bytes;
-	int64_t		at = pieces->used;
+	int64_t bytes;
+	int64_t at = pieces->used;
 
 	if (__builtin_mul_overflow(count, (int64_t) size, &bytes) ||
 		__builtin_add_overflow(bytes, INT64_C(63), &bytes) ||
@@ -87,19 +88,21 @@ piece(Pieces *pieces, int64_t count, size_t size)
 
 /* Room for one move table a factor and one view table a modality. */
 static void
-lay_out_planning(const KernelModel *model, Pieces *pieces, KernelWorkspace *workspace)
+lay_out_planning(const KernelModel *model, Pieces *pieces,
+				 KernelWorkspace *workspace)
 {
 	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves);
 	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
-	double	  **beliefs = PIECE(pieces, double *, model->factor_count);
+	double			 **beliefs = PIECE(pieces, double *, model->factor_count);
 	MoveValue **move_values = PIECE(pieces, MoveValue *, model->factor_count);
 	ViewValue **view_values = PIECE(pieces, ViewValue *, model->modality_count);
 
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
-		double	   *belief = PIECE(pieces, double,
-								   (int64_t) moves[f].count * kernel_factor(model, f)->states);
-		MoveValue  *value = PIECE(pieces, MoveValue, moves[f].count);
+		double *belief =
+			PIECE(pieces, double,
+				  (int64_t) moves[f].count *kernel_factor(model, f)->states);
+		MoveValue *value = PIECE(pieces, MoveValue, moves[f].count);
 
 		if (pieces->base != NULL)
 		{
@@ -109,7 +112,7 @@ lay_out_planning(const KernelModel *model, Pieces *pieces, KernelWorkspace *work
 	}
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
-		ViewValue  *value = PIECE(pieces, ViewValue, views[m].count);
+		ViewValue *value = PIECE(pieces, ViewValue, views[m].count);
 
 		if (pieces->base != NULL)
 			view_values[m] = value;
@@ -151,7 +154,7 @@ lay_out(const KernelModel *model, Pieces *pieces, KernelWorkspace *workspace)
 int64_t
 kernel_workspace_size(const KernelModel *model)
 {
-	Pieces		pieces = {NULL, sizeof(KernelWorkspace), false};
+	Pieces			pieces = {NULL, sizeof(KernelWorkspace), false};
 	KernelWorkspace unused;
 
 	lay_out(model, &pieces, &unused);
@@ -161,8 +164,8 @@ kernel_workspace_size(const KernelModel *model)
 KernelWorkspace *
 kernel_workspace(const KernelHost *host, const KernelModel *model)
 {
-	int64_t		size = kernel_workspace_size(model);
-	Pieces		pieces = {NULL, (sizeof(KernelWorkspace) + 63) & ~63, false};
+	int64_t size = kernel_workspace_size(model);
+	Pieces	pieces = {NULL, (sizeof(KernelWorkspace) + 63) & ~63, false};
 	KernelWorkspace *workspace;
 
 	if (size < 0)
@@ -180,7 +183,8 @@ kernel_workspace(const KernelHost *host, const KernelModel *model)
 static Columns
 resolve(const KernelModel *model, const KernelMatrix *matrix)
 {
-	Columns		columns = {KERNEL_AT(model, double, matrix->values), NULL, NULL, matrix->rows};
+	Columns columns = {KERNEL_AT(model, double, matrix->values), NULL, NULL,
+					   matrix->rows};
 
 	if (matrix->sparse)
 	{
@@ -199,15 +203,16 @@ optional(const KernelModel *model, KernelOffset offset)
 
 /* Points the workspace at the model's own tables, C from parameters where given. */
 void
-workspace_use_model(KernelWorkspace *workspace, const KernelParameters *parameters)
+workspace_use_model(KernelWorkspace		   *workspace,
+					const KernelParameters *parameters)
 {
 	const KernelModel *model = workspace->model;
-	const double *C = parameters ? parameters->C : NULL;
+	const double	  *C = parameters ? parameters->C : NULL;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
 		const KernelModality *modality = kernel_modality(model, m);
-		ModalityTable *table = &workspace->modalities[m];
+		ModalityTable		 *table = &workspace->modalities[m];
 
 		table->A = resolve(model, &modality->A);
 		table->log_A = resolve(model, &modality->log_A);
@@ -224,7 +229,7 @@ workspace_use_model(KernelWorkspace *workspace, const KernelParameters *paramete
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(model, f);
-		FactorTable *table = &workspace->factors[f];
+		FactorTable		   *table = &workspace->factors[f];
 
 		table->B = resolve(model, &factor->B);
 		table->gain = optional(model, factor->gain_B);
@@ -264,14 +269,16 @@ log_E_of(const KernelModel *model, const KernelParameters *parameters)
  * to refuse the step, because what follows from NaN is no choice at all.
  */
 static KernelStatus
-step_agent(const KernelHost *host, KernelWorkspace *workspace, KernelAgent *agent)
+step_agent(const KernelHost *host, KernelWorkspace *workspace,
+		   KernelAgent *agent)
 {
-	const KernelModel *model = workspace->model;
+	const KernelModel	   *model = workspace->model;
 	const KernelParameters *parameters = agent->parameters;
-	double		gamma = parameters ? parameters->gamma : model->gamma;
-	double		alpha = parameters ? parameters->alpha : model->alpha;
-	double		epsilon = parameters ? parameters->inductive_epsilon : model->inductive_epsilon;
-	size_t		policies = sizeof(double) * (size_t) model->policy_count;
+	double gamma = parameters ? parameters->gamma : model->gamma;
+	double alpha = parameters ? parameters->alpha : model->alpha;
+	double epsilon =
+		parameters ? parameters->inductive_epsilon : model->inductive_epsilon;
+	size_t policies = sizeof(double) * (size_t) model->policy_count;
 
 	empirical_prior(workspace, agent->prior, agent->did, workspace->prior);
 	agent->vfe = infer_states(workspace, workspace->prior, agent->observation,
@@ -297,14 +304,14 @@ kernel_step(const KernelHost *host, const KernelModel *model,
 			KernelWorkspace *workspace, KernelAgent *agents, int32_t count)
 {
 	const double *C_in_use = NULL;
-	bool		learned_in_use = false;
-	KernelStatus status = KERNEL_OK;
+	bool		  learned_in_use = false;
+	KernelStatus  status = KERNEL_OK;
 
 	(void) model;
 	use_tables(workspace, NULL, NULL);
 	for (int32_t i = 0; i < count && status == KERNEL_OK; i++)
 	{
-		KernelAgent *agent = &agents[i];
+		KernelAgent	 *agent = &agents[i];
 		const double *C = agent->parameters ? agent->parameters->C : NULL;
 
 		if (agent->learned != NULL || learned_in_use || C != C_in_use)
@@ -337,9 +344,10 @@ kernel_explain(const KernelHost *host, const KernelModel *model,
 			   const KernelParameters *parameters, const KernelLearned *learned,
 			   KernelExplanation *explanation)
 {
-	double		gamma = parameters ? parameters->gamma : model->gamma;
-	double		epsilon = parameters ? parameters->inductive_epsilon : model->inductive_epsilon;
-	size_t		policies = sizeof(double) * (size_t) model->policy_count;
+	double gamma = parameters ? parameters->gamma : model->gamma;
+	double epsilon =
+		parameters ? parameters->inductive_epsilon : model->inductive_epsilon;
+	size_t policies = sizeof(double) * (size_t) model->policy_count;
 
 	use_tables(workspace, parameters, learned);
 	evaluate_policies(host, workspace, belief, epsilon);
@@ -350,13 +358,14 @@ kernel_explain(const KernelHost *host, const KernelModel *model,
 	memcpy(explanation->neg_efe, workspace->neg_efe, policies);
 	for (int32_t p = 0; p < model->policy_count; p++)
 	{
-		ViewValue	views;
-		MoveValue	moves;
+		ViewValue views;
+		MoveValue moves;
 
 		policy_parts(workspace, p, &views, &moves);
 		explanation->utility[p] = views.utility;
 		explanation->state_info_gain[p] = views.state_info_gain;
-		explanation->param_info_gain[p] = views.param_info_gain + moves.param_info_gain;
+		explanation->param_info_gain[p] =
+			views.param_info_gain + moves.param_info_gain;
 		explanation->inductive[p] = moves.inductive;
 	}
 	return KERNEL_OK;

@@ -11,54 +11,54 @@
 /* A KernelMatrix whose offsets have become pointers. */
 typedef struct Columns
 {
-	const double *values;
-	const int64_t *starts;		/* NULL: dense */
+	const double  *values;
+	const int64_t *starts; /* NULL: dense */
 	const int32_t *indices;
-	int32_t		rows;
+	int32_t		   rows;
 } Columns;
 
 /* One modality as an agent sees it: the model's, or what the agent learned. */
 typedef struct ModalityTable
 {
-	Columns		A;				/* P(m) columns of O(m) rows */
-	Columns		log_A;			/* O(m) columns of P(m) rows */
-	const double *ambiguity;	/* [P(m)] */
-	const double *gain;			/* [P(m)][O(m)] of W, or NULL */
-	const double *C;			/* [policy_length][O(m)] */
-	const int32_t *parents;		/* [parent_count] */
-	int32_t		parent_count;
-	int32_t		outcomes;
-	int64_t		parent_states;
+	Columns		   A;		  /* P(m) columns of O(m) rows */
+	Columns		   log_A;	  /* O(m) columns of P(m) rows */
+	const double  *ambiguity; /* [P(m)] */
+	const double  *gain;	  /* [P(m)][O(m)] of W, or NULL */
+	const double  *C;		  /* [policy_length][O(m)] */
+	const int32_t *parents;	  /* [parent_count] */
+	int32_t		   parent_count;
+	int32_t		   outcomes;
+	int64_t		   parent_states;
 } ModalityTable;
 
 /* One factor, likewise. */
 typedef struct FactorTable
 {
-	Columns		B;				/* U(f) * P(f) columns of S(f) rows */
-	const double *gain;			/* [U(f)][P(f)][S(f)] of W, or NULL */
-	const double *I;			/* [inductive_depth][S(f)], or NULL */
+	Columns		   B;	 /* U(f) * P(f) columns of S(f) rows */
+	const double  *gain; /* [U(f)][P(f)][S(f)] of W, or NULL */
+	const double  *I;	 /* [inductive_depth][S(f)], or NULL */
 	const int32_t *parents;
 	const int32_t *controls;
-	int32_t		parent_count;
-	int32_t		control_count;
-	int32_t		states;
-	int32_t		offset;			/* of this factor in a belief */
-	int64_t		parent_states;
+	int32_t		   parent_count;
+	int32_t		   control_count;
+	int32_t		   states;
+	int32_t		   offset; /* of this factor in a belief */
+	int64_t		   parent_states;
 } FactorTable;
 
 /* Parts of neg_efe that arise at one view (of a modality) ... */
 typedef struct ViewValue
 {
-	double		utility;
-	double		state_info_gain;
-	double		param_info_gain;
+	double utility;
+	double state_info_gain;
+	double param_info_gain;
 } ViewValue;
 
 /* ... and at one move (of a factor). */
 typedef struct MoveValue
 {
-	double		param_info_gain;
-	double		inductive;
+	double param_info_gain;
+	double inductive;
 } MoveValue;
 
 struct KernelWorkspace
@@ -66,64 +66,65 @@ struct KernelWorkspace
 	const KernelModel *model;
 
 	/* the tables in use: the model's own, or overlaid by what was learned */
-	ModalityTable *modalities;	/* [modality_count] */
-	FactorTable *factors;		/* [factor_count] */
-	double	   *learned;		/* room for all learned tables, or NULL */
+	ModalityTable *modalities; /* [modality_count] */
+	FactorTable	  *factors;	   /* [factor_count] */
+	double		  *learned;	   /* room for all learned tables, or NULL */
 
 	/* inference */
-	double	   *prior;			/* [belief_size] */
-	double	   *log_prior;		/* [belief_size] */
-	double	   *messages;		/* [belief_size]: what no iteration changes */
-	double	   *update;			/* [belief_size]: one iteration's sum */
-	double	   *likelihood;		/* room for the expanded log likelihoods */
-	const double **evidence;	/* [modality_count]: ln P(outcome | joint states),
+	double		  *prior;	   /* [belief_size] */
+	double		  *log_prior;  /* [belief_size] */
+	double		  *messages;   /* [belief_size]: what no iteration changes */
+	double		  *update;	   /* [belief_size]: one iteration's sum */
+	double		  *likelihood; /* room for the expanded log likelihoods */
+	const double **evidence; /* [modality_count]: ln P(outcome | joint states),
 								 * NULL: missing */
-	double	   *joint;			/* [largest P]: product of the parents' beliefs */
-	const double **parent_beliefs;	/* [largest parent_count] */
-	double	   *contraction[2]; /* [largest P] each: partial sums */
+	double		  *joint;	 /* [largest P]: product of the parents' beliefs */
+	const double **parent_beliefs; /* [largest parent_count] */
+	double		  *contraction[2]; /* [largest P] each: partial sums */
 
 	/* planning */
-	double	   *outcomes;		/* [largest O(m)]: expected outcomes */
-	double	  **move_beliefs;	/* [factor_count]: [moves][S(f)] */
-	MoveValue **move_values;	/* [factor_count]: [moves] */
-	ViewValue **view_values;	/* [modality_count]: [views] */
-	double	   *branch_values;	/* [branch_count] */
-	double	   *neg_efe;		/* [policy_count] */
-	double	   *q_pi;			/* [policy_count] */
-	double	   *marginal;		/* [largest number of actions of a control] */
-	int32_t    *goal_row;		/* [factor_count]: row of I that applies, -1: none */
+	double	   *outcomes;	   /* [largest O(m)]: expected outcomes */
+	double	  **move_beliefs;  /* [factor_count]: [moves][S(f)] */
+	MoveValue **move_values;   /* [factor_count]: [moves] */
+	ViewValue **view_values;   /* [modality_count]: [views] */
+	double	   *branch_values; /* [branch_count] */
+	double	   *neg_efe;	   /* [policy_count] */
+	double	   *q_pi;		   /* [policy_count] */
+	double	   *marginal;	   /* [largest number of actions of a control] */
+	int32_t	   *goal_row; /* [factor_count]: row of I that applies, -1: none */
 };
 
 /* step.c */
-extern void workspace_use_model(KernelWorkspace *workspace,
+extern void workspace_use_model(KernelWorkspace		   *workspace,
 								const KernelParameters *parameters);
 
 /* learn.c */
 extern int64_t learned_tables_size(const KernelModel *model);
-extern void workspace_use_learned(KernelWorkspace *workspace,
-								  const KernelLearned *learned);
+extern void
+workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned);
 
 /* infer.c */
 extern const double *joint_belief(const int32_t *parents, int32_t parent_count,
 								  const double *const *beliefs,
 								  const KernelModel *model, double *room);
-extern void propagate(const FactorTable *factor, int64_t action,
-					  const double *joint, double *next);
-extern void empirical_prior(KernelWorkspace *workspace, const double *belief,
-							const int32_t *did, double *prior);
-extern double infer_states(KernelWorkspace *workspace, const double *prior,
-						   const int32_t *observation, double *belief);
+extern void			 propagate(const FactorTable *factor, int64_t action,
+							   const double *joint, double *next);
+extern void	   empirical_prior(KernelWorkspace *workspace, const double *belief,
+							   const int32_t *did, double *prior);
+extern double  infer_states(KernelWorkspace *workspace, const double *prior,
+							const int32_t *observation, double *belief);
 extern int64_t flat_action(const KernelModel *model, const FactorTable *factor,
 						   const int32_t *action);
 
 /* policy.c */
-extern void evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
-							  const double *belief, double inductive_epsilon);
-extern void policy_posterior(KernelWorkspace *workspace, double gamma,
-							 const double *log_E);
+extern void
+evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
+				  const double *belief, double inductive_epsilon);
+extern void
+policy_posterior(KernelWorkspace *workspace, double gamma, const double *log_E);
 extern void choose_action(KernelWorkspace *workspace, double alpha,
 						  uint64_t seed, uint64_t step, int32_t *action);
 extern void policy_parts(const KernelWorkspace *workspace, int32_t policy,
 						 ViewValue *views, MoveValue *moves);
 
-#endif							/* FA_KERNEL_STEP_H */
+#endif /* FA_KERNEL_STEP_H */

@@ -34,7 +34,10 @@ typedef struct Walk
 	double		 *dense;
 } Walk;
 
-/* Adds a problem at the first so many indices of where the walk stands. */
+/*
+ * Adds a problem at the first so many indices of where the walk stands:
+ * B[0][1] where a list is ragged, B[0][1][2] where a number is wrong.
+ */
 static void
 walk_complain(Walk *walk, KernelStatus status, int32_t indices,
 			  const char *what)
@@ -52,7 +55,11 @@ walk_complain(Walk *walk, KernelStatus status, int32_t indices,
 	walk->complaints++;
 }
 
-/* A problem of a number that cannot be used, or NULL. */
+/*
+ * Why a number cannot be used, or NULL. Infinities come from texts such as
+ * 1e999; they and numbers near the end of the range are refused together, so
+ * that no sum or product of them can overflow later.
+ */
 static const char *
 number_fault(const Tensor *tensor, const JsonValue *value, char buffer[160],
 			 KernelStatus *status)
@@ -78,6 +85,11 @@ number_fault(const Tensor *tensor, const JsonValue *value, char buffer[160],
 	return buffer;
 }
 
+/*
+ * One number at its position.  Zeros are not listed: all forms that list
+ * entries have 0 for the rest here, and minus zero must not become a
+ * difference between models that are equal.
+ */
 static void
 walk_number(Walk *walk, const JsonValue *value, int64_t position)
 {
@@ -100,7 +112,9 @@ walk_number(Walk *walk, const JsonValue *value, int64_t position)
 	}
 }
 
-/* An element of "next": the row that holds the 1 of its column. */
+/*
+ * An element of "next": the row that holds the 1 of its column.
+ */
 static void
 walk_next(Walk *walk, const JsonValue *value, int64_t position)
 {
@@ -127,6 +141,11 @@ walk_next(Walk *walk, const JsonValue *value, int64_t position)
 	walk->count++;
 }
 
+/*
+ * One level of nested lists.  The shape was taken from the first element of
+ * each level, so every other must agree with it: this is where ragged lists
+ * are found, with their place.
+ */
 static void
 walk_axis(Walk *walk, const JsonValue *value, int32_t axis, int64_t position)
 {
@@ -166,6 +185,10 @@ walk_axis(Walk *walk, const JsonValue *value, int32_t axis, int64_t position)
 	}
 }
 
+/*
+ * The whole array; false if there was anything to complain of.  After a few
+ * complaints it stops: they are usually all of one kind.
+ */
 static bool
 walk_all(Walk *walk)
 {
@@ -178,7 +201,10 @@ walk_all(Walk *walk)
 	return walk->complaints == 0;
 }
 
-/* How many numbers of nested lists are not zero; checks all of them. */
+/*
+ * How many numbers of nested lists are not zero, after all of them were
+ * checked.  Knowing it, the caller can choose a form and allocate exactly.
+ */
 bool
 tensor_count(Reader *reader, const Tensor *tensor, int64_t *nonzero)
 {
@@ -283,7 +309,9 @@ read_entry(Walk *walk, const JsonValue *entry, int32_t number)
 		(Entry){position, entry->as.elements[rank].as.number};
 }
 
-/* Two entries of one place say two things. */
+/*
+ * Two entries of one place say two things.
+ */
 static bool
 entries_differ(Reader *reader, const Tensor *tensor, const Entries *entries)
 {
@@ -309,7 +337,10 @@ entries_differ(Reader *reader, const Tensor *tensor, const Entries *entries)
 	return true;
 }
 
-/* The members "default" and "entries" of a sparse form. */
+/*
+ * The members "default" and "entries" of a sparse form.  The list of entries
+ * is as long as its JSON, whatever size the shape claims.
+ */
 static bool
 read_sparse(Reader *reader, const Tensor *tensor, Walk *walk, Entries *entries)
 {
@@ -390,7 +421,10 @@ tensor_entries(Reader *reader, const Tensor *tensor, int64_t room,
 	return true;
 }
 
-/* An array spread out: out[position] for each element. */
+/*
+ * An array spread out: out[position] for each element.  The caller has
+ * allocated out, and so has checked that it is not too large.
+ */
 bool
 tensor_dense(Reader *reader, const Tensor *tensor, double *out)
 {

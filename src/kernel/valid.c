@@ -9,7 +9,9 @@
 
 #include "compile.h"
 
-/* Does an array lie within the block? */
+/*
+ * Does an array lie within the block?
+ */
 static bool
 within(const KernelModel *model, KernelOffset offset, int64_t count,
 	   size_t size)
@@ -24,7 +26,9 @@ within(const KernelModel *model, KernelOffset offset, int64_t count,
 		   end <= model->size;
 }
 
-/* Likewise, or absent. */
+/*
+ * Likewise, or absent.
+ */
 static bool
 within_or_none(const KernelModel *model, KernelOffset offset, int64_t count,
 			   size_t size)
@@ -32,6 +36,9 @@ within_or_none(const KernelModel *model, KernelOffset offset, int64_t count,
 	return offset == 0 || within(model, offset, count, size);
 }
 
+/*
+ * A string must end within the block.
+ */
 static bool
 string_valid(const KernelModel *model, KernelOffset offset)
 {
@@ -41,6 +48,9 @@ string_valid(const KernelModel *model, KernelOffset offset)
 				  (size_t) model->size - offset) != NULL;
 }
 
+/*
+ * Labels: the array of offsets, and each string.
+ */
 static bool
 labels_valid(const KernelModel *model, KernelOffset labels, int64_t count)
 {
@@ -56,6 +66,10 @@ labels_valid(const KernelModel *model, KernelOffset labels, int64_t count)
 	return true;
 }
 
+/*
+ * The arrays of a matrix.  The number of entries stands in the block itself,
+ * at the end of starts.
+ */
 static bool
 matrix_valid(const KernelModel *model, const KernelMatrix *matrix, int64_t rows,
 			 int64_t columns)
@@ -76,7 +90,9 @@ matrix_valid(const KernelModel *model, const KernelMatrix *matrix, int64_t rows,
 	return within(model, matrix->values, entries, sizeof(double));
 }
 
-/* A list of indices, each of them below a limit. */
+/*
+ * A list of indices, each of them below a limit.
+ */
 static bool
 indices_valid(const KernelModel *model, KernelOffset list, int32_t count,
 			  int32_t limit)
@@ -93,6 +109,10 @@ indices_valid(const KernelModel *model, KernelOffset list, int32_t count,
 	return true;
 }
 
+/*
+ * All of one modality.  Its counts are products of sizes from the block, which
+ * may be anything.
+ */
 static bool
 modality_valid(const KernelModel *model, const KernelModality *modality)
 {
@@ -115,6 +135,9 @@ modality_valid(const KernelModel *model, const KernelModality *modality)
 		   within_or_none(model, modality->gain_A, count, sizeof(double));
 }
 
+/*
+ * All of one factor.
+ */
 static bool
 factor_valid(const KernelModel *model, const KernelFactor *factor)
 {
@@ -139,6 +162,9 @@ factor_valid(const KernelModel *model, const KernelFactor *factor)
 		   within_or_none(model, factor->gain_B, count, sizeof(double));
 }
 
+/*
+ * The moves of a factor.
+ */
 static bool
 moves_valid(const KernelModel *model, const KernelMoves *moves, int32_t parents)
 {
@@ -151,6 +177,9 @@ moves_valid(const KernelModel *model, const KernelMoves *moves, int32_t parents)
 						 moves->count);
 }
 
+/*
+ * The views of a modality.
+ */
 static bool
 views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
 {
@@ -162,6 +191,9 @@ views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
 						 views->count);
 }
 
+/*
+ * Everything that there is several of.
+ */
 static bool
 variables_valid(const KernelModel *model)
 {
@@ -194,6 +226,10 @@ variables_valid(const KernelModel *model)
 	return true;
 }
 
+/*
+ * The head first: nothing else may be read before magic, layout and size are
+ * right.
+ */
 bool
 kernel_model_valid(const void *block, size_t size)
 {

@@ -10,7 +10,10 @@
 /* pymdp accepts a distribution by isclose(sum, 1): rtol 1e-5, atol 1e-8. */
 #define SUM_TOLERANCE 1.001e-5
 
-/* One member of an object by label: {"label": number}. */
+/*
+ * One member of an object by label: {"label": number}.  Giving a value both by
+ * its label and by its number is a mistake that jsonb lets pass.
+ */
 static bool
 read_labelled(Reader *reader, const Place *place, const JsonMember *member,
 			  const Variable *variable, bool nonnegative, double *out,
@@ -59,7 +62,9 @@ read_labelled(Reader *reader, const Place *place, const JsonMember *member,
 	return false;
 }
 
-/* Numbers by label; those absent are 0. */
+/*
+ * Numbers by label; those absent are 0.
+ */
 static bool
 read_labels(Reader *reader, const Place *place, const JsonValue *value,
 			const Variable *variable, bool nonnegative, double *out)
@@ -81,7 +86,10 @@ read_labels(Reader *reader, const Place *place, const JsonValue *value,
 	return reader->problems->count == first;
 }
 
-/* One number for each value of the variable: a list, sparse, or by label. */
+/*
+ * One number for each value of the variable: a list, the sparse form, or an
+ * object by label.
+ */
 static bool
 vector_read(Reader *reader, const Place *place, const JsonValue *value,
 			const Variable *variable, bool nonnegative, double *out)
@@ -100,7 +108,10 @@ vector_read(Reader *reader, const Place *place, const JsonValue *value,
 	return tensor_fits(reader, &tensor) && tensor_dense(reader, &tensor, out);
 }
 
-/* Preferences that change along the plan, in the sparse form. */
+/*
+ * Preferences that change along the plan, all in one sparse form.  Returns
+ * [rows][O].
+ */
 static double *
 read_sparse_rows(Reader *reader, const Place *place, const JsonValue *value,
 				 const Variable *outcomes, int32_t *rows)
@@ -124,6 +135,10 @@ read_sparse_rows(Reader *reader, const Place *place, const JsonValue *value,
 	return out != NULL && tensor_dense(reader, &tensor, out) ? out : NULL;
 }
 
+/*
+ * Preferences that change along the plan, a row for each step; every row in
+ * any form.  Returns [rows][O].
+ */
 static double *
 read_rows(Reader *reader, const Place *place, const JsonValue *value,
 		  const Variable *outcomes)
@@ -177,7 +192,11 @@ vector_C(Reader *reader, const Place *place, const JsonValue *value,
 	return all != NULL;
 }
 
-/* A distribution over a factor's states, out [S]. */
+/*
+ * A distribution over a factor's states, out [S].  It must sum to 1 within
+ * pymdp's tolerance for columns; pymdp itself does not check D, and its
+ * results then mean nothing.
+ */
 bool
 vector_D(Reader *reader, const Place *place, const JsonValue *value,
 		 const Variable *states, double *out)
@@ -195,6 +214,10 @@ vector_D(Reader *reader, const Place *place, const JsonValue *value,
 	return false;
 }
 
+/*
+ * Goals are marks, not weights: pymdp's inductive term takes 0 and 1 only, and
+ * gives no error for others.
+ */
 static bool
 all_binary(Reader *reader, const Place *place, const double *values,
 		   int64_t count)
@@ -213,7 +236,9 @@ all_binary(Reader *reader, const Place *place, const double *values,
 	return true;
 }
 
-/* The goal states of a factor, out [S] of 0 and 1. */
+/*
+ * The goal states of a factor, out [S] of 0 and 1.
+ */
 bool
 vector_H(Reader *reader, const Place *place, const JsonValue *value,
 		 const Variable *states, double *out)
@@ -222,7 +247,9 @@ vector_H(Reader *reader, const Place *place, const JsonValue *value,
 		   all_binary(reader, place, out, states->size);
 }
 
-/* The reachability matrix of a factor as pymdp makes it, [depth][S]. */
+/*
+ * The reachability matrix of a factor as pymdp makes it, [depth][S].
+ */
 bool
 vector_I(Reader *reader, const Place *place, const JsonValue *value,
 		 int32_t states, int32_t *depth, double **out)
@@ -245,7 +272,11 @@ vector_I(Reader *reader, const Place *place, const JsonValue *value,
 		   all_binary(reader, place, *out, tensor.layout.elements);
 }
 
-/* The weights of the policies, as their logarithms. */
+/*
+ * The weights of the policies, as their logarithms [policies].  They need not
+ * sum to 1, as the softmax takes only differences; but without any positive
+ * weight all policies would be equal, which nobody can have meant.
+ */
 bool
 vector_E(Reader *reader, const JsonValue *value, int32_t policies,
 		 double *log_E)

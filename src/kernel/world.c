@@ -13,13 +13,13 @@ static int32_t
 draw_row(const KernelModel *world, const KernelMatrix *matrix, int64_t column,
 		 double uniform)
 {
-	const double *values = KERNEL_AT(world, double, matrix->values);
+	const double  *values = KERNEL_AT(world, double, matrix->values);
 	const int32_t *indices = NULL;
-	int64_t		first = column * matrix->rows;
-	int64_t		end = first + matrix->rows;
-	double		sum = 0.0;
-	double		below = 0.0;
-	int64_t		last = first;
+	int64_t		   first = column * matrix->rows;
+	int64_t		   end = first + matrix->rows;
+	double		   sum = 0.0;
+	double		   below = 0.0;
+	int64_t		   last = first;
 
 	if (matrix->sparse)
 	{
@@ -45,14 +45,15 @@ draw_row(const KernelModel *world, const KernelMatrix *matrix, int64_t column,
 
 /* The joint index of some factors' true states, the last factor the fastest. */
 static int64_t
-joint_state(const KernelModel *world, KernelOffset parents, int32_t parent_count,
-			const int32_t *state)
+joint_state(const KernelModel *world, KernelOffset parents,
+			int32_t parent_count, const int32_t *state)
 {
 	const int32_t *parent = KERNEL_AT(world, int32_t, parents);
-	int64_t		joint = 0;
+	int64_t		   joint = 0;
 
 	for (int32_t i = 0; i < parent_count; i++)
-		joint = joint * kernel_factor(world, parent[i])->states + state[parent[i]];
+		joint =
+			joint * kernel_factor(world, parent[i])->states + state[parent[i]];
 	return joint;
 }
 
@@ -66,10 +67,10 @@ kernel_world_start(const KernelModel *world, const double *D, uint64_t seed,
 	for (int32_t f = 0; f < world->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(world, f);
-		const double *p = D + factor->belief_offset;
-		double		uniform = kernel_uniform(seed, step, KERNEL_DRAW_WORLD_START,
-											 (uint32_t) f);
-		double		below = 0.0;
+		const double	   *p = D + factor->belief_offset;
+		double				uniform =
+			kernel_uniform(seed, step, KERNEL_DRAW_WORLD_START, (uint32_t) f);
+		double below = 0.0;
 
 		state[f] = 0;
 		for (int32_t s = 0; s < factor->states; s++)
@@ -93,15 +94,17 @@ kernel_world_move(const KernelModel *world, uint64_t seed, uint64_t step,
 	{
 		const KernelFactor *factor = kernel_factor(world, f);
 		const int32_t *controls = KERNEL_AT(world, int32_t, factor->controls);
-		int64_t		flat = 0;
+		int64_t		   flat = 0;
 
 		for (int32_t i = 0; i < factor->control_count; i++)
 			flat = flat * kernel_control(world, controls[i])->actions +
-				action[controls[i]];
-		next[f] = draw_row(world, &factor->B,
-						   flat * factor->parent_states +
-						   joint_state(world, factor->parents, factor->parent_count, state),
-						   kernel_uniform(seed, step, KERNEL_DRAW_WORLD_MOVE, (uint32_t) f));
+				   action[controls[i]];
+		next[f] = draw_row(
+			world, &factor->B,
+			flat * factor->parent_states + joint_state(world, factor->parents,
+													   factor->parent_count,
+													   state),
+			kernel_uniform(seed, step, KERNEL_DRAW_WORLD_MOVE, (uint32_t) f));
 	}
 }
 
@@ -114,10 +117,11 @@ kernel_world_observe(const KernelModel *world, uint64_t seed, uint64_t step,
 	{
 		const KernelModality *modality = kernel_modality(world, m);
 
-		observation[m] = draw_row(world, &modality->A,
-								  joint_state(world, modality->parents,
-											  modality->parent_count, state),
-								  kernel_uniform(seed, step, KERNEL_DRAW_WORLD_OUTCOME,
-												 (uint32_t) m));
+		observation[m] =
+			draw_row(world, &modality->A,
+					 joint_state(world, modality->parents,
+								 modality->parent_count, state),
+					 kernel_uniform(seed, step, KERNEL_DRAW_WORLD_OUTCOME,
+									(uint32_t) m));
 	}
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 static void **pieces = NULL;
-static int piece_count = 0;
+static int	  piece_count = 0;
 
 static void *
 allocate(void *context, size_t size)
@@ -53,11 +53,11 @@ JsonValue
 read_reference(const KernelHost *host, const char *name)
 {
 	static KernelProblems problems;
-	char path[4096];
-	char *text;
-	size_t length;
-	JsonValue value;
-	FILE *file;
+	char				  path[4096];
+	char				 *text;
+	size_t				  length;
+	JsonValue			  value;
+	FILE				 *file;
 
 	reference_path(path, sizeof(path), name);
 	file = fopen(path, "rb");
@@ -92,10 +92,10 @@ compare_names(const void *a, const void *b)
 char **
 reference_files(const char *folder, int *count)
 {
-	char path[4096];
-	char **names = NULL;
+	char		   path[4096];
+	char		 **names = NULL;
 	struct dirent *entry;
-	DIR *directory;
+	DIR			  *directory;
 
 	reference_path(path, sizeof(path), folder);
 	directory = opendir(path);
@@ -153,7 +153,8 @@ flatten_ints(const JsonValue *value, int32_t *out)
 double
 difference(const double *got, const JsonValue *expected, int count)
 {
-	double *numbers = malloc(sizeof(double) * (size_t) (count_numbers(expected) + 1));
+	double *numbers =
+		malloc(sizeof(double) * (size_t) (count_numbers(expected) + 1));
 	double worst = flatten(expected, numbers) == count ? 0.0 : INFINITY;
 
 	for (int i = 0; i < count && worst < INFINITY; i++)

@@ -23,6 +23,7 @@ extern int flatten_ints(const JsonValue *value, int32_t *out);
 extern int count_numbers(const JsonValue *value);
 
 /* The largest absolute difference of got [count] from a JSON array. */
-extern double difference(const double *got, const JsonValue *expected, int count);
+extern double
+difference(const double *got, const JsonValue *expected, int count);
 
-#endif							/* SUPPORT_H */
+#endif /* SUPPORT_H */

@@ -1,98 +1,11 @@
 /*
  * test_compile.c
- *	  Specs to models: the forms that say the same, the plan, the limits, and
- *	  what each mistake is answered with.
- *
- * Specs stand here with ' for ".
+ *	  Specs to models: the forms that say the same, the plan, the limits.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "support.h"
-#include "tap.h"
-
-static KernelHost	  host;
-static KernelProblems problems;
-
-/* Two states, two outcomes, two actions. */
-#define A2 "'A': [[[0.9, 0.1], [0.1, 0.9]]]"
-#define B2 "'B': [[[[1, 0], [1, 0]], [[0, 1], [0, 1]]]]"
-
-/* Compiles text in which ' stands for ". */
-static KernelStatus
-compile(const char *text, const KernelModel **model)
-{
-	char		*copy = strdup(text);
-	JsonValue	 spec;
-	KernelStatus status;
-
-	for (char *c = copy; *c != '\0'; c++)
-	{
-		if (*c == '\'')
-			*c = '"';
-	}
-	problems.count = 0;
-	*model = NULL;
-	status = json_parse(&host, copy, strlen(copy), &spec, &problems);
-	free(copy);
-	if (status == KERNEL_OK)
-		status = kernel_compile(&host, &spec, model, &problems);
-	return status;
-}
-
-static void
-print_problems(void)
-{
-	for (int i = 0; i < problems.count && i < KERNEL_MAX_PROBLEMS; i++)
-		printf("# [%d] %s: %s. %s %s\n", (int) problems.items[i].status,
-			   problems.items[i].path, problems.items[i].message,
-			   problems.items[i].detail, problems.items[i].hint);
-}
-
-static const KernelModel *
-compiles(const char *text, const char *name)
-{
-	const KernelModel *model;
-
-	if (!ok(compile(text, &model) == KERNEL_OK && problems.count == 0 &&
-				model != NULL &&
-				kernel_model_valid(model, (size_t) model->size),
-			"%s", name))
-		print_problems();
-	return model;
-}
-
-/* Exactly one problem, whose message, detail or hint has a part. */
-static void
-fails(KernelStatus status, const char *text, const char *part)
-{
-	const KernelModel *model;
-	KernelProblem	  *problem = &problems.items[0];
-	bool			   found;
-
-	found = compile(text, &model) == status && model == NULL &&
-			problems.count == 1 && problem->status == status &&
-			(strstr(problem->message, part) != NULL ||
-			 strstr(problem->detail, part) != NULL ||
-			 strstr(problem->hint, part) != NULL);
-	if (!ok(found, "%s", part))
-		print_problems();
-}
-
-/* Among others, a problem whose message or detail has a part. */
-static void
-fails_among_others(KernelStatus status, const char *text, const char *part)
-{
-	const KernelModel *model;
-	bool			   found = compile(text, &model) == status && model == NULL;
-	bool			   said = false;
-
-	for (int i = 0; i < problems.count && i < KERNEL_MAX_PROBLEMS; i++)
-		said |= strstr(problems.items[i].message, part) != NULL ||
-				strstr(problems.items[i].detail, part) != NULL;
-	if (!ok(found && said, "%s", part))
-		print_problems();
-}
+#include "spec_test.h"
 
 /* ---------- forms that say the same ---------- */
 
@@ -402,8 +315,9 @@ test_plan(void)
 		   model->branch_count == 5 + 25 + 125 && starts[0] == 0 &&
 		   starts[1] == 5 && starts[2] == 30 && starts[3] == 155,
 	   "branches by step");
-	ok(moves[0].count == 155 && moves[1].count == 3, "moves of each factor");
-	ok(views[0].count == 155 && views[1].count == 155 && views[2].count == 3,
+	ok(moves[0].count == 15 && moves[1].count == 3,
+	   "moves of each factor: equal maps are one");
+	ok(views[0].count == 15 && views[1].count == 15 && views[2].count == 3,
 	   "views of each modality");
 	starts = KERNEL_AT(model, int32_t, moves[1].starts);
 	ok(starts[1] == 1 && starts[2] == 2 && starts[3] == 3 &&
@@ -419,6 +333,38 @@ test_plan(void)
 		   KERNEL_AT(model, int32_t, model->policies)[123 * 6 + 4] == 3 &&
 		   KERNEL_AT(model, int32_t, model->policies)[123 * 6 + 5] == 0,
 	   "lexicographic policies");
+}
+
+/* How many moves factor 0 has in a model of two steps. */
+static int
+moves_of(const char *text, const char *name)
+{
+	const KernelModel *model = compiles(text, name);
+
+	return model == NULL ? -1 :
+						   KERNEL_AT(model, KernelMoves, model->moves)[0].count;
+}
+
+/* What must not be merged: each of these would give wrong numbers. */
+static void
+test_merging(void)
+{
+	ok(moves_of("{" A2 ", " B2 ", 'policy_len': 2}", "certain moves") == 2 + 2,
+	   "equal maps are merged within a step, never across steps");
+	ok(moves_of("{" A2 ", 'B': [[[[0.999, 0], [1, 0]], [[0.001, 1], [0, 1]]]], "
+				"'policy_len': 2}",
+				"uncertain moves") == 2 + 4,
+	   "a move that is not certain is not merged");
+	ok(moves_of("{" A2 ", " B2
+				", 'pB': [[[[1, 1], [1, 1]], [[1, 1], [1, 1]]]], "
+				"'learn_B': true, 'policy_len': 2}",
+				"learned moves") == 2 + 4,
+	   "moves that are learned are not merged");
+	ok(moves_of("{" A2 ", " B2
+				", 'pB': [[[[1, 1], [1, 1]], [[1, 1], [1, 1]]]], "
+				"'use_param_info_gain': true, 'policy_len': 2}",
+				"moves with a gain") == 2 + 4,
+	   "moves whose action tells about pB are not merged");
 }
 
 /* A factor whose parent is driven sees that one's past, not its present. */
@@ -437,7 +383,7 @@ test_coupled_plan(void)
 	if (model == NULL)
 		return;
 	moves = KERNEL_AT(model, KernelMoves, model->moves);
-	ok(model->branch_count == 2 + 4 + 8 && moves[0].count == 2 + 4 + 8 &&
+	ok(model->branch_count == 2 + 4 + 8 && moves[0].count == 2 + 2 + 2 &&
 		   moves[1].count == 1 + 2 + 4,
 	   "moves lag behind their parent's");
 	ok(KERNEL_AT(model, KernelViews, model->views)[0].count == 7,
@@ -690,363 +636,6 @@ test_limits(void)
 	host = real;
 }
 
-/* ---------- mistakes ---------- */
-
-typedef struct Mistake
-{
-	KernelStatus status;
-	const char	*spec;
-	const char	*part;
-} Mistake;
-
-static const Mistake mistakes[] = {
-	/* the whole */
-	{KERNEL_INVALID, "[1]", "a spec must be an object, not an array"},
-	{KERNEL_INVALID, "{" A2 "}", "the spec has no B"},
-	{KERNEL_INVALID, "{" B2 "}", "the spec has no A"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'gama': 1}", "Did you mean \"gamma\"?"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'Policy_len': 1}", "\"policy_len\""},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'xyzzy': 1}", "unknown key \"xyzzy\""},
-
-	/* numbers in A and B */
-	{KERNEL_INVALID, "{'A': [[[0.9, 0.1], [0.1, 0.8]]], " B2 "}",
-	 "A[0]: column (1) sums to 0.9, not to 1"},
-	{KERNEL_INVALID,
-	 "{'A': [[[0.9, 0.1], [0.1, 0.8]]], " B2 ", "
-	 "'modalities': [{'name': 'reward'}]}",
-	 "A[0] (modality \"reward\"): column (1) sums to 0.9, not to 1"},
-	{KERNEL_INVALID,
-	 "{" A2 ", 'B': [[[[1, 0], [1, 1]], [[0, 1], [0, 1]]]], "
-	 "'factors': [{'name': 'x'}]}",
-	 "B[0] (factor \"x\"): column (1, 1) sums to 2, not to 1"},
-	{KERNEL_RANGE, "{'A': [[[1.1, 0.1], [-0.1, 0.9]]], " B2 "}",
-	 "A[0][1][0] is -0.1, but must not be negative"},
-	{KERNEL_RANGE, "{'A': [[[1, 1e999], [0, 0]]], " B2 "}",
-	 "A[0][0][1] is too large"},
-	{KERNEL_RANGE, "{'A': [[[1, -1e999], [0, 0]]], " B2 "}",
-	 "A[0][0][1] is too large"},
-	{KERNEL_INVALID, "{'A': [[[1, null], [0, 1]]], " B2 "}",
-	 "A[0][0][1] must be a number, not null"},
-	{KERNEL_INVALID, "{'A': [[[1, 'NaN'], [0, 1]]], " B2 "}",
-	 "must be a number, not the string \"NaN\""},
-	{KERNEL_INVALID, "{'A': [[[1, true], [0, 1]]], " B2 "}", "not true"},
-
-	/* shapes */
-	{KERNEL_INVALID, "{'A': [], " B2 "}", "one element for each modality"},
-	{KERNEL_INVALID, "{" A2 ", 'B': []}", "one element for each factor"},
-	{KERNEL_INVALID, "{'A': [[]], " B2 "}", "A[0] has an empty array"},
-	{KERNEL_INVALID, "{'A': [[[], []]], " B2 "}", "A[0] has an empty array"},
-	{KERNEL_INVALID, "{'A': [[[1, 0], [0]]], " B2 "}",
-	 "A[0][1] has length 1, but its neighbours have length 2"},
-	{KERNEL_INVALID, "{'A': [[[1, 0], 0]], " B2 "}",
-	 "A[0][1] must be an array of length 2, not 0"},
-	{KERNEL_INVALID, "{'A': [[[1, 0], [0, [1]]]], " B2 "}",
-	 "A[0][1][1] must be a number, not an array"},
-	{KERNEL_INVALID, "{'A': [[1, 0]], " B2 "}",
-	 "A[0] has shape (2,), expected (?, 2)"},
-	{KERNEL_INVALID, "{'A': [[[[0.9, 0.1], [0.1, 0.9]]]], " B2 "}",
-	 "begin with an axis for its batch"},
-	{KERNEL_INVALID, "{'A': [[[1, 0, 0], [0, 1, 1]]], " B2 "}",
-	 "A[0] has shape (2, 3), expected (2, 2)"},
-	{KERNEL_INVALID, "{" A2 ", 'B': [[[1, 0, 0], [0, 1, 1]]]}",
-	 "the first axis of B[0] has size 2, but that of the same states "
-	 "before has size 3"},
-	{KERNEL_INVALID, "{" A2 ", 'B': [[[[[1]], [[0]]], [[[0]], [[1]]]]]}",
-	 "The axes are the next state, the states of \"factor_0\", the actions"},
-	{KERNEL_INVALID, "{'A': 3, " B2 "}", "A must be an array"},
-	{KERNEL_INVALID, "{'A': [3], " B2 "}", "A[0] must be an array, not 3"},
-	{KERNEL_INVALID, "{'A': {'x': [[1, 0], [0, 1]]}, " B2 "}",
-	 "the modalities have no names"},
-	{KERNEL_INVALID, "{'A': [null], " B2 "}", "A[0] is missing"},
-
-	/* the sparse forms */
-	{KERNEL_INVALID, "{'A': [{'entries': []}], " B2 "}",
-	 "the shape of A[0] must be an array"},
-	{KERNEL_INVALID, "{'A': [{'shape': [2, 0], 'entries': []}], " B2 "}",
-	 "has 0 as a size"},
-	{KERNEL_INVALID,
-	 "{'A': [{'shape': [2, 2], 'entries': [[0, 0, 1], "
-	 "[1, 1, 1], [0, 0, 1]]}], " B2 "}",
-	 "has two entries for [0, 0]"},
-	{KERNEL_RANGE, "{'A': [{'shape': [2, 2], 'entries': [[0, 2, 1]]}], " B2 "}",
-	 "has 2 as index 1, which counts from 0 to 1"},
-	{KERNEL_RANGE,
-	 "{'A': [{'shape': [2, 2], 'entries': [[0, 0.5, 1]]}], " B2 "}",
-	 "has 0.5 as index 1"},
-	{KERNEL_INVALID, "{'A': [{'shape': [2, 2], 'entries': [[0, 1]]}], " B2 "}",
-	 "must be an array of 2 indices and a value"},
-	{KERNEL_RANGE,
-	 "{'A': [{'shape': [2, 2], 'entries': [[0, 1, -1]]}], " B2 "}",
-	 "the value of entry 0 of A[0] is -1"},
-	{KERNEL_RANGE, "{'A': [{'shape': [2, 2], 'default': 1e999}], " B2 "}",
-	 "the default of A[0] is too large"},
-	{KERNEL_INVALID, "{'A': [{'shape': [2, 2], 'entires': []}], " B2 "}",
-	 "Did you mean \"entries\"?"},
-	{KERNEL_RANGE, "{" A2 ", 'B': [{'next': [[0, 2], [0, 1]]}]}",
-	 "B[0].next[0][1] is 2, but the states of \"factor_0\" are 0 to 1"},
-	{KERNEL_INVALID, "{" A2 ", 'B': [{'next': [[0, 1], [0]]}]}",
-	 "B[0].next[1] has length 1"},
-	{KERNEL_INVALID, "{'A': [{'next': [0, 1]}], " B2 "}", "unknown key"},
-
-	/* dependencies */
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'A_dependencies': [[1]]}",
-	 "A_dependencies[0][0] is 1, which is no factor"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'B_dependencies': [[-1]]}",
-	 "B_dependencies[0][0] is -1, which is no factor"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'B_dependencies': [[0, 0]]}",
-	 "names factor 0 twice"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'A_dependencies': [[]]}",
-	 "names no factor"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'A_dependencies': [[0], [0]]}",
-	 "A_dependencies has length 2, but the number of modalities is 1"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'A_dependencies': [0]}",
-	 "A_dependencies[0] must be an array"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'A_dependencies': 0}",
-	 "A_dependencies must be an array"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'num_controls': [3]}",
-	 "B[0] has shape (2, 2, 2), expected (2, 2, 3)"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'num_controls': [2, 2]}",
-	 "num_controls has length 2, but the number of controls is 1"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'control_fac_idx': [1]}", "is no factor"},
-	{KERNEL_RANGE, "{" A2 ", 'B': [[[1, 0], [0, 1]]], 'control_fac_idx': [0]}",
-	 "names factor 0, which has one action"},
-
-	/* lists for people */
-	{KERNEL_INVALID,
-	 "{'A': [[[1, 0, 0], [0, 1, 1]]], " B2 ", 'factors': "
-	 "[{'name': 'x', 'states': 3}]}",
-	 "expected (3, 3, 2)"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'x', 'states': "
-	 "['a', 'a']}]}",
-	 "factors[0].states has the label \"a\" twice"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'x', 'states': "
-	 "[]}]}",
-	 "not an empty array"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'x', 'states': "
-	 "0}]}",
-	 "factors[0].states must be a number from 1"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'factors': [{'name': ''}]}",
-	 "the name in factors[0] must be a string"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'factors': ['x']}",
-	 "factors[0] must be an object"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'factors': {'x': {}}}",
-	 "factors must be an array of objects"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'x', "
-	 "'depend_on': []}]}",
-	 "Did you mean \"depends_on\"?"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'x'}, "
-	 "{'name': 'x'}]}",
-	 "two factors have the name \"x\""},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'x'}], "
-	 "'states': {'x': {'size': 2}}}",
-	 "both name the factors"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'place'}], "
-	 "'modalities': [{'name': 'o', 'depends_on': ['plaec']}]}",
-	 "Did you mean \"place\"?"},
-	{KERNEL_INVALID,
-	 "{'A': [[[1, 0], [0, 1]]], 'B': [[[1, 0], [0, 1]], "
-	 "[[1, 0], [0, 1]]], 'factors': [{'name': 'x'}, {'name': 'y'}], "
-	 "'modalities': [{'name': 'o', 'depends_on': ['x']}], "
-	 "'A_dependencies': [[1]]}",
-	 "modalities[0].depends_on and A_dependencies[0] (modality \"o\") "
-	 "disagree"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'x', "
-	 "'controlled_by': ['u']}], 'controls': [{'name': 'v'}]}",
-	 "which is no control"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'x', "
-	 "'actions': 3}]}",
-	 "expected (2, 2, 3)"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'name': 'x', 'actions': "
-	 "2}], 'num_controls': [3]}",
-	 "num_controls[0] says 3, but elsewhere the size of \"x\" is 2"},
-	{KERNEL_INVALID,
-	 "{" A2 ", 'B': [[[1, 0], [0, 1]]], 'factors': [{'name': "
-	 "'x', 'actions': 2, 'controlled_by': []}]}",
-	 "cannot belong to 0 controls"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'controls': [{'name': 'u', 'actions': "
-	 "2}, {'name': 'idle'}], 'factors': [{'controlled_by': ['u']}]}",
-	 "\"idle\" drives no factor"},
-	{KERNEL_INVALID,
-	 "{" A2 ", 'B': {'y': [[1, 0], [0, 1]]}, 'factors': "
-	 "[{'name': 'x'}]}",
-	 "B names \"y\", which is no factor"},
-
-	/* C, D, E, H, I */
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'C': [[0, 1, 2]]}",
-	 "C[0] has shape (3,), expected (2,)"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'C': [[[0, 1], [2]]]}",
-	 "C[0][1] has shape (1,), expected (2,)"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'C': [[0, 1e999]]}",
-	 "C[0][1] is too large"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'C': [[0, 1], [0, 1]]}",
-	 "C has length 2, but the number of modalities is 1"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'C': [{'cheese': 1}]}",
-	 "names \"cheese\", which is not among the values"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'C': [{'1': 'x'}]}",
-	 "\"1\" must be a number"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'D': [[0.5, 0.6]]}",
-	 "D[0] sums to 1.1, not to 1"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'D': [[1.5, -0.5]]}",
-	 "must not be negative"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'D': [{'0': 0.5}]}", "D[0] sums to 0.5"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'E': [1]}",
-	 "E has shape (1,), expected (2,)"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'E': [0, 0]}",
-	 "no policy a positive weight"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'E': [1, -1]}", "E[1] is -1"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'H': [[0.5, 0.5]]}",
-	 "its elements must be 0 or 1"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'I': [[[0, 2]]]}",
-	 "its elements must be 0 or 1"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'I': [[0, 1]]}",
-	 "I[0] has shape (2,), expected (2, 2)"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'use_inductive': true}",
-	 "use_inductive needs H or I"},
-	{KERNEL_INVALID,
-	 "{'A': [[[1, 0], [0, 1]]], 'A_dependencies': [[0]], "
-	 "'B': [{'next': [[0, 1], [1, 0]]}, [[1, 0], [0, 1]]], "
-	 "'B_dependencies': [[0, 1], [1]], 'H': [[0, 1], [0, 0]], "
-	 "'use_inductive': true}",
-	 "use_inductive does not work where B[0]"},
-
-	/* counts and rates */
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'learn_A': true}", "learn_A needs pA"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'learn_B': true, 'pB': [null]}",
-	 "learn_B needs pB"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'use_param_info_gain': true}",
-	 "use_param_info_gain needs pA or pB"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'pA': [[[1, 1]]]}",
-	 "pA[0] has shape (1, 2), expected (2, 2)"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'pA': [[[1, -1], [1, 1]]]}",
-	 "pA[0][0][1] is -1"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'pA': [[[1, 0], [1, 0]]]}",
-	 "the counts of column (1) sum to 0"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'lr_pA': -1}", "lr_pA has a rate"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'lr_pB': [1, 1]}",
-	 "lr_pB has length 2, but the number of factors is 1"},
-
-	/* numbers and switches */
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'gamma': -1}", "gamma must be"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'gamma': 1e999}", "gamma must be"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'alpha': '1'}", "alpha must be"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'policy_len': 0}", "policy_len must be"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'policy_len': 1.5}", "policy_len must be"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'num_iter': 0}", "num_iter must be"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'inductive_depth': 0}",
-	 "inductive_depth must be"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'inductive_epsilon': 0}",
-	 "inductive_epsilon must be"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'inductive_threshold': 2}",
-	 "inductive_threshold must be"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'use_utility': 1}",
-	 "use_utility must be true or false, not 1"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'sampling_mode': 'half'}",
-	 "Known are \"full\", \"marginal\"."},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'action_selection': 'random'}",
-	 "action_selection cannot be the string \"random\""},
-	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'inference_algo': 'mmp'}",
-	 "inference_algo \"mmp\" is not supported"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'inference_algo': 'magic'}",
-	 "inference_algo cannot be"},
-	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'learning_mode': 'offline'}",
-	 "learning_mode \"offline\" is not supported"},
-	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'learn_C': true}",
-	 "learn_C is not supported"},
-	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'categorical_obs': true}",
-	 "categorical_obs is not supported"},
-	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'inference_horizon': 4}",
-	 "inference_horizon is not supported"},
-	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'search': {'method': 'si'}}",
-	 "search is not supported"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'batch_size': 1}",
-	 "batch_size does not apply"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'preprocess_fn': 'f'}",
-	 "preprocess_fn does not apply"},
-
-	/* policies */
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'policies': [[[0]], [[2]]]}",
-	 "policies[1][0][0] is 2, but control \"factor_0\" has actions 0 to 1"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'policies': [[[-1]]]}",
-	 "policies[0][0][0] is -1"},
-	{KERNEL_RANGE, "{" A2 ", " B2 ", 'policies': [[[0.5]]]}",
-	 "policies[0][0][0] is 0.5"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'policies': [[[null]]]}",
-	 "policies[0][0][0] is null"},
-	{KERNEL_INVALID,
-	 "{" A2 ", " B2 ", 'factors': [{'actions': ['left', "
-	 "'right']}], 'policies': [[['lefd']]]}",
-	 "Did you mean \"left\"?"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'policies': [[0], [1]]}",
-	 "policies has 2 axes, expected 3 axes"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'policies': [0]}",
-	 "policies has 1 axes, expected 3 axes"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'policies': []}",
-	 "policies is empty or no array"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'policies': [[[0]], [[0], [1]]]}",
-	 "policies[1] is not an array of as many steps as policies[0] has, 1"},
-	{KERNEL_INVALID, "{" A2 ", " B2 ", 'policies': [[[0, 1]]]}",
-	 "policies[0][0] must be an array of length 1"},
-};
-
-static void
-test_mistakes(void)
-{
-	for (size_t i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++)
-		fails(mistakes[i].status, mistakes[i].spec, mistakes[i].part);
-}
-
-/* All that is wrong is said at once, and one thing once. */
-static void
-test_many_mistakes(void)
-{
-	const KernelModel *model;
-
-	compile("{'A': [[[1, 1], [0, 1]]], 'B': [[[[1, 0], [1, 0]], "
-			"[[0, 1], [0, 2]]]], 'C': [[1]], 'D': [[1, 1]], 'gamma': 'x', "
-			"'alhpa': 1, 'policies': [[[7]]], 'learn_A': true}",
-			&model);
-	if (!ok(problems.count == 8, "eight mistakes"))
-		print_problems();
-	compile("{'A': [[[1, 0], [0, 1]]], 'B': [[[[1, 0], [0, 1]]]], "
-			"'C': [[0, 0]], 'D': [[1, 0]], 'E': [1, 1], 'H': [[0, 1]], "
-			"'pB': [[[[1, 1], [1, 1]]]], 'use_inductive': true}",
-			&model);
-	if (!ok(problems.count == 1, "a wrong B is one mistake"))
-		print_problems();
-	ok(strstr(problems.items[0].message, "the first axis of B[0] has "
-										 "size 1") != NULL,
-	   "namely its shape");
-}
-
-/* Long names and other alphabets are cut between characters. */
-static void
-test_long_names(void)
-{
-	const KernelModel *model;
-	char			   text[1000] = "{" A2 ", " B2 ", '";
-	const char		  *message;
-
-	for (int i = 0; i < 200; i++)
-		strcat(text, "\xc3\xa9");
-	strcat(text, "': 1}");
-	compile(text, &model);
-	message = problems.items[0].message;
-	ok(problems.count == 1 && strstr(message, "\xc3\xa9...\"") != NULL &&
-		   strstr(message, "\xc3...") == NULL,
-	   "a long name is cut");
-}
-
 /* A block that is not whole, or not ours, is not taken. */
 static void
 test_valid(void)
@@ -1097,6 +686,7 @@ main(void)
 	test_configuration();
 	test_configured_controls();
 	test_plan();
+	test_merging();
 	test_coupled_plan();
 	test_given_policies();
 	test_grid();
@@ -1104,9 +694,6 @@ main(void)
 	test_learning();
 	test_shape_hash();
 	test_limits();
-	test_mistakes();
-	test_many_mistakes();
-	test_long_names();
 	test_valid();
 	free_all();
 	return tap_done();

@@ -16,18 +16,18 @@
 typedef struct Walker
 {
 	const KernelModel *model;
-	KernelLearned learned;
-	bool *changed;
-	bool owes; /* an update of the last step */
-	double *belief;
-	double *before; /* the belief one step earlier */
-	double *q_pi;
-	double *neg_efe;
-	int32_t *action;
-	int32_t *observation;
-	int32_t *did;
-	bool moved; /* did and before are set */
-	double vfe;
+	KernelLearned	   learned;
+	bool			  *changed;
+	bool			   owes; /* an update of the last step */
+	double			  *belief;
+	double			  *before; /* the belief one step earlier */
+	double			  *q_pi;
+	double			  *neg_efe;
+	int32_t			  *action;
+	int32_t			  *observation;
+	int32_t			  *did;
+	bool			   moved; /* did and before are set */
+	double			   vfe;
 } Walker;
 
 static void *
@@ -48,8 +48,10 @@ open_walker(Walker *walker, const KernelModel *model)
 	walker->action = room((size_t) model->control_count, sizeof(int32_t));
 	walker->did = room((size_t) model->control_count, sizeof(int32_t));
 	walker->observation = room((size_t) model->modality_count, sizeof(int32_t));
-	walker->learned.counts = room((size_t) kernel_learned_size(model), sizeof(double));
-	walker->changed = room((size_t) kernel_learned_part_count(model), sizeof(bool));
+	walker->learned.counts =
+		room((size_t) kernel_learned_size(model), sizeof(double));
+	walker->changed =
+		room((size_t) kernel_learned_part_count(model), sizeof(bool));
 	kernel_learned_start(model, &walker->learned);
 	memcpy(walker->belief, KERNEL_AT(model, double, model->D),
 		   sizeof(double) * (size_t) model->belief_size);
@@ -91,11 +93,11 @@ walk(const KernelHost *host, KernelWorkspace *workspace, Walker *walker,
 	 const JsonValue *step)
 {
 	const KernelModel *model = walker->model;
-	const JsonValue *did = json_member(step, "did");
-	double *prior = room((size_t) model->belief_size, sizeof(double));
-	KernelAgent agents[3];
-	KernelAgent agent = {0};
-	double *beliefs[2];
+	const JsonValue	  *did = json_member(step, "did");
+	double		*prior = room((size_t) model->belief_size, sizeof(double));
+	KernelAgent	 agents[3];
+	KernelAgent	 agent = {0};
+	double		*beliefs[2];
 	KernelStatus status;
 
 	settle(walker);
@@ -117,7 +119,8 @@ walk(const KernelHost *host, KernelWorkspace *workspace, Walker *walker,
 	agent.neg_efe = walker->neg_efe;
 	agents[0] = agents[1] = agents[2] = agent;
 	for (int i = 0; i < 2; i++)
-		agents[i].belief = beliefs[i] = room((size_t) model->belief_size, sizeof(double));
+		agents[i].belief = beliefs[i] =
+			room((size_t) model->belief_size, sizeof(double));
 	status = kernel_step(host, model, workspace, agents, 3);
 	for (int i = 0; i < 2; i++)
 	{
@@ -138,22 +141,28 @@ static bool
 agrees(const Walker *walker, const JsonValue *step, int number)
 {
 	const KernelModel *model = walker->model;
-	double off[4] = {
-		difference(walker->belief, json_member(step, "belief"), model->belief_size),
-		fabs(walker->vfe - json_member(step, "vfe")->as.number),
-		difference(walker->q_pi, json_member(step, "q_pi"), model->policy_count),
-		difference(walker->neg_efe, json_member(step, "neg_efe"), model->policy_count),
+	double			   off[4] = {
+					difference(walker->belief, json_member(step, "belief"),
+							   model->belief_size),
+					fabs(walker->vfe - json_member(step, "vfe")->as.number),
+					difference(walker->q_pi, json_member(step, "q_pi"),
+							   model->policy_count),
+					difference(walker->neg_efe, json_member(step, "neg_efe"),
+							   model->policy_count),
 	};
 	int32_t *action = room((size_t) model->control_count, sizeof(int32_t));
-	bool same = flatten_ints(json_member(step, "action"), action) == model->control_count &&
-		memcmp(action, walker->action, sizeof(int32_t) * (size_t) model->control_count) == 0;
+	bool	 same = flatten_ints(json_member(step, "action"), action) ==
+					model->control_count &&
+				memcmp(action, walker->action,
+					   sizeof(int32_t) * (size_t) model->control_count) == 0;
 
 	free(action);
 	for (int i = 0; i < 4; i++)
 		same = same && off[i] <= TOLERANCE;
 	if (!same)
-		printf("# step %d off by: belief %.3g, vfe %.3g, q_pi %.3g, neg_efe %.3g; action %d\n",
-			   number, off[0], off[1], off[2], off[3], walker->action[0]);
+		printf(
+			"# step %d off by: belief %.3g, vfe %.3g, q_pi %.3g, neg_efe %.3g; action %d\n",
+			number, off[0], off[1], off[2], off[3], walker->action[0]);
 	return same;
 }
 
@@ -165,16 +174,17 @@ static bool
 final_agrees(Walker *walker, const JsonValue *expected, bool of_A)
 {
 	const KernelModel *model = walker->model;
-	bool same = true;
+	bool			   same = true;
 
 	for (int i = 0; expected != NULL && i < expected->count; i++)
 	{
 		const JsonValue *table = &expected->as.elements[i];
-		int64_t rows = of_A ? kernel_modality(model, i)->outcomes : kernel_factor(model, i)->states;
+		int64_t			 rows = of_A ? kernel_modality(model, i)->outcomes :
+									   kernel_factor(model, i)->states;
 		int64_t parents = of_A ? kernel_modality(model, i)->parent_states :
 								 kernel_factor(model, i)->parent_states;
 		int64_t actions = of_A ? 1 : kernel_factor(model, i)->actions;
-		size_t size = (size_t) (rows * parents * actions);
+		size_t	size = (size_t) (rows * parents * actions);
 		double *got;
 		double *want;
 
@@ -190,8 +200,10 @@ final_agrees(Walker *walker, const JsonValue *expected, bool of_A)
 		for (int64_t r = 0; same && r < rows; r++)
 			for (int64_t p = 0; p < parents; p++)
 				for (int64_t u = 0; u < actions; u++)
-					same = same && fabs(got[(u * parents + p) * rows + r] -
-										want[(r * parents + p) * actions + u]) <= TOLERANCE;
+					same =
+						same && fabs(got[(u * parents + p) * rows + r] -
+									 want[(r * parents + p) * actions + u]) <=
+									TOLERANCE;
 		free(got);
 		free(want);
 	}
@@ -202,18 +214,19 @@ static void
 check_case(const char *name)
 {
 	static KernelProblems problems;
-	KernelHost host;
-	JsonValue golden;
-	const JsonValue *steps;
-	const KernelModel *model = NULL;
-	KernelWorkspace *workspace;
-	Walker walker;
-	bool same = true;
+	KernelHost			  host;
+	JsonValue			  golden;
+	const JsonValue		 *steps;
+	const KernelModel	 *model = NULL;
+	KernelWorkspace		 *workspace;
+	Walker				  walker;
+	bool				  same = true;
 
 	test_host(&host);
 	golden = read_reference(&host, name);
 	problems.count = 0;
-	if (!ok(kernel_compile(&host, json_member(&golden, "spec"), &model, &problems) == KERNEL_OK,
+	if (!ok(kernel_compile(&host, json_member(&golden, "spec"), &model,
+						   &problems) == KERNEL_OK,
 			"%s compiles", name))
 	{
 		printf("# %s: %s\n", problems.items[0].path, problems.items[0].message);
@@ -226,7 +239,7 @@ check_case(const char *name)
 	for (int i = 0; i < steps->count; i++)
 	{
 		const JsonValue *step = &steps->as.elements[i];
-		KernelStatus status = walk(&host, workspace, &walker, step);
+		KernelStatus	 status = walk(&host, workspace, &walker, step);
 
 		if (status != KERNEL_OK)
 			printf("# step %d: status %d\n", i, (int) status);
@@ -237,7 +250,7 @@ check_case(const char *name)
 	{
 		settle(&walker);
 		ok(final_agrees(&walker, json_member(&golden, "final_A"), true) &&
-		   final_agrees(&walker, json_member(&golden, "final_B"), false),
+			   final_agrees(&walker, json_member(&golden, "final_B"), false),
 		   "%s: what was learned agrees", name);
 	}
 	close_walker(&walker);
@@ -247,7 +260,7 @@ check_case(const char *name)
 int
 main(void)
 {
-	int count;
+	int	   count;
 	char **names = reference_files("golden", &count);
 
 	ok(count >= 60, "the golden data is there");

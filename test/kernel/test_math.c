@@ -22,11 +22,12 @@ check_digamma(const JsonValue *c)
 {
 	const JsonValue *x = json_member(c, "x");
 	const JsonValue *y = json_member(c, "y");
-	double worst = 0.0;
+	double			 worst = 0.0;
 
 	for (int i = 0; i < x->count; i++)
-		worst = fmax(worst, relative(kernel_digamma(x->as.elements[i].as.number),
-									 y->as.elements[i].as.number));
+		worst =
+			fmax(worst, relative(kernel_digamma(x->as.elements[i].as.number),
+								 y->as.elements[i].as.number));
 	is_close(worst, 0.0, 1e-13, "digamma agrees to 1e-13");
 }
 
@@ -36,7 +37,7 @@ check_gain(const JsonValue *c, const char *name)
 {
 	const JsonValue *a = json_member(c, "a");
 	const JsonValue *w = json_member(c, "w");
-	double worst = 0.0;
+	double			 worst = 0.0;
 
 	for (int column = 0; column < a->as.elements[0].count; column++)
 	{
@@ -51,7 +52,8 @@ check_gain(const JsonValue *c, const char *name)
 			double expected = w->as.elements[row].as.elements[column].as.number;
 
 			if (counts[row] > 0.0)
-				worst = fmax(worst, fabs(gain[row] - expected) / fmax(1e-3, fabs(expected)));
+				worst = fmax(worst, fabs(gain[row] - expected) /
+										fmax(1e-3, fabs(expected)));
 		}
 		free(counts);
 		free(gain);
@@ -65,11 +67,11 @@ check_inductive(const JsonValue *c, const char *name)
 {
 	const JsonValue *B = &json_member(c, "B")->as.elements[0];
 	const JsonValue *H = &json_member(c, "H")->as.elements[0];
-	int states = H->count;
-	int actions = B->as.elements[0].as.elements[0].count;
-	int depth = (int) json_member(c, "depth")->as.number;
-	size_t cells = (size_t) (states * states * actions);
-	double *dense = malloc(sizeof(double) * cells);
+	int				 states = H->count;
+	int				 actions = B->as.elements[0].as.elements[0].count;
+	int				 depth = (int) json_member(c, "depth")->as.number;
+	size_t			 cells = (size_t) (states * states * actions);
+	double			*dense = malloc(sizeof(double) * cells);
 	double *scratch = malloc(sizeof(double) * (size_t) (states * states));
 	double *I = malloc(sizeof(double) * (size_t) (depth * states));
 	double *goal = malloc(sizeof(double) * (size_t) states);
@@ -77,12 +79,15 @@ check_inductive(const JsonValue *c, const char *name)
 	for (int next = 0; next < states; next++)
 		for (int s = 0; s < states; s++)
 			for (int u = 0; u < actions; u++)
-				dense[(u * states + s) * states + next] =
-					B->as.elements[next].as.elements[s].as.elements[u].as.number;
+				dense[(u * states + s) * states + next] = B->as.elements[next]
+															  .as.elements[s]
+															  .as.elements[u]
+															  .as.number;
 	flatten(H, goal);
 	kernel_inductive(goal, states, (int64_t) states * actions, dense,
 					 json_member(c, "threshold")->as.number, depth, scratch, I);
-	ok(difference(I, &json_member(c, "I")->as.elements[0], depth * states) == 0.0,
+	ok(difference(I, &json_member(c, "I")->as.elements[0], depth * states) ==
+		   0.0,
 	   "inductive matrix: %s", name);
 	free(dense);
 	free(scratch);
@@ -93,8 +98,8 @@ check_inductive(const JsonValue *c, const char *name)
 static void
 check_analytic(void)
 {
-	KernelHost host;
-	JsonValue file;
+	KernelHost		 host;
+	JsonValue		 file;
 	const JsonValue *cases;
 
 	test_host(&host);
@@ -103,8 +108,8 @@ check_analytic(void)
 	for (int i = 0; i < cases->count; i++)
 	{
 		const JsonValue *c = &cases->as.elements[i];
-		const char *kind = json_member(c, "kind")->as.string;
-		const char *name = json_member(c, "name")->as.string;
+		const char		*kind = json_member(c, "kind")->as.string;
+		const char		*name = json_member(c, "name")->as.string;
 
 		if (strcmp(kind, "digamma") == 0)
 			check_digamma(c);
@@ -113,8 +118,8 @@ check_analytic(void)
 		else if (strcmp(kind, "inductive") == 0)
 			check_inductive(c, name);
 		else if (strcmp(kind, "constants") == 0)
-			is_close(kernel_log(0.0), json_member(c, "log_floor")->as.number, 0.0,
-					 "the logarithm's floor");
+			is_close(kernel_log(0.0), json_member(c, "log_floor")->as.number,
+					 0.0, "the logarithm's floor");
 	}
 	free_all();
 }
@@ -126,7 +131,8 @@ check_choices(void)
 	double no_tie[3] = {0.2, 0.4 * (1 - 2e-9), 0.4};
 	double large[3] = {1000.0, 1000.0, -1000.0};
 
-	ok(kernel_argmax(tie, 3) == 1, "within 1e-9 of the best the lowest index wins");
+	ok(kernel_argmax(tie, 3) == 1,
+	   "within 1e-9 of the best the lowest index wins");
 	ok(kernel_argmax(no_tie, 3) == 2, "beyond 1e-9 the best one does");
 	kernel_softmax(large, 3);
 	ok(large[0] == 0.5 && large[1] == 0.5 && large[2] == 0.0,
@@ -140,11 +146,11 @@ check_random(void)
 	double known = (double) (UINT64_C(0xe169c58d6627e8d5) >> 11) * 0x1p-53;
 	double sum = 0.0;
 	double squares = 0.0;
-	int n = 100000;
+	int	   n = 100000;
 
 	ok(kernel_uniform(0, 0, 0, 0) == known, "Philox's known answer");
 	ok(kernel_uniform(1, 2, 3, 4) != kernel_uniform(1, 2, 4, 3) &&
-	   kernel_uniform(1, 2, 3, 4) != kernel_uniform(2, 1, 3, 4),
+		   kernel_uniform(1, 2, 3, 4) != kernel_uniform(2, 1, 3, 4),
 	   "each part of the counter matters");
 	for (int i = 0; i < n; i++)
 	{

@@ -237,7 +237,7 @@ SELECT call, pg_temp.raises('SELECT ' || format(call, :ann)) FROM unnest(ARRAY[
 	'fa_step_many(ARRAY[%s])', 'fa_run(%s, 1)', 'fa_run_many(ARRAY[%s], 1)',
 	'fa_history_retain(''1 day'')']) AS call;
 SELECT fa_belief(:ann) IS NOT NULL AS belief, fa_action(:ann) IS NULL AS action,
-	fa_parameters(:ann) IS NOT NULL AS parameters, fa_infer('agent m', NULL, '{}') AS infer;
+	fa_parameters(:ann) IS NOT NULL AS parameters, fa_infer('agent m', '{0.25,0.5,0.25,0.5,0.5}', '{}') AS infer;
 SELECT count(*) FROM fa_explain(:cat);
 SELECT count(*) FROM fa_model_check(:'spec');
 COMMIT;
