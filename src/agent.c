@@ -85,13 +85,21 @@ static const struct
 	{"belief", FLOAT8ARRAYOID},
 };
 
-static Statement insert_agent_statement = {
-	"INSERT INTO @.fa_agent (agent_id, name, model_id, world_id, owner, params)"
-	" SELECT agent_id, name, model_id, world_id, owner, params FROM new_agents",
-	0,
-	{0}};
-static Statement insert_belief_statement = {
-	"INSERT INTO @.fa_belief (agent_id, model_id, world_id, seed, owner, history,"
+/* The same as the column list of fa_rows(). */
+#define NEW_ROWS                                                     \
+	"@.fa_rows() AS r"                                               \
+	" (agent_id pg_catalog.int8, name pg_catalog.text, "             \
+	"model_id pg_catalog.int8, world_id pg_catalog.int8, "           \
+	"owner pg_catalog.regrole, params pg_catalog.jsonb, "            \
+	"seed pg_catalog.int8, history pg_catalog.int2, "                \
+	"model_digest pg_catalog.bytea, world_digest pg_catalog.bytea, " \
+	"parameters pg_catalog.float8[], belief pg_catalog.float8[])"
+
+static Statement insert_statement = {
+	"WITH new_agents AS MATERIALIZED (SELECT * FROM " NEW_ROWS "), cold AS"
+	" (INSERT INTO @.fa_agent (agent_id, name, model_id, world_id, owner, params)"
+	" SELECT agent_id, name, model_id, world_id, owner, params FROM new_agents)"
+	" INSERT INTO @.fa_belief (agent_id, model_id, world_id, seed, owner, history,"
 	" paused, model_digest, world_digest, parameters, trial, step, belief)"
 	" SELECT agent_id, model_id, world_id, seed, owner, history, false,"
 	" model_digest, world_digest, parameters, 0, 0, belief FROM new_agents",
@@ -448,12 +456,7 @@ create_agents(const Call *call, const char *model_name, const char *name,
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row_context);
 	}
-	statement_run_with(call, &insert_agent_statement, NULL, NULL, "new_agents",
-					   desc, store, count);
-	tuplestore_rescan(store);
-	statement_run_with(call, &insert_belief_statement, NULL, NULL, "new_agents",
-					   desc, store, count);
-	tuplestore_end(store);
+	statement_run_with(call, &insert_statement, NULL, NULL, desc, store);
 	return ids;
 }
 

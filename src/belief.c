@@ -110,6 +110,16 @@ static const struct
 	{"belief", FLOAT8ARRAYOID},
 };
 
+/* The same as the column list of fa_rows(). */
+#define WRITE_ROWS                                                            \
+	"@.fa_rows() AS r"                                                        \
+	" (agent_id pg_catalog.int8, read_ctid pg_catalog.tid, "                  \
+	"read_xmin pg_catalog.xid, trial pg_catalog.int4, step pg_catalog.int8, " \
+	"vfe pg_catalog.float8, action pg_catalog.int4[], "                       \
+	"world_state pg_catalog.int4[], observation pg_catalog.int4[], "          \
+	"did pg_catalog.int4[], before pg_catalog.float8[], "                     \
+	"belief pg_catalog.float8[])"
+
 /*
  * A version that is no longer the newest is not found under a new snapshot; one
  * that is replaced while we wait for it has another xmin when the condition is
@@ -125,7 +135,7 @@ static Statement write_one_statement = {
 static Statement write_many_statement = {
 	"UPDATE @.fa_belief b SET trial = r.trial, step = r.step, vfe = r.vfe,"
 	" action = r.action, world_state = r.world_state, observation = r.observation,"
-	" did = r.did, before = r.before, belief = r.belief FROM results r"
+	" did = r.did, before = r.before, belief = r.belief FROM " WRITE_ROWS
 	" WHERE b.ctid" EQ "r.read_ctid AND b.xmin" EQ "r.read_xmin"
 	" RETURNING b.agent_id",
 	0,
@@ -418,7 +428,7 @@ write_one(const Call *call, const AgentRow *agent)
 	return statement_run(call, &write_one_statement, values, flags, 0) == 1;
 }
 
-/* The rows as the relation "results" of write_many_statement. */
+/* The rows as write_many_statement reads them. */
 static Tuplestorestate *
 write_store(AgentRow **agents, int count, TupleDesc desc)
 {
@@ -462,9 +472,8 @@ belief_write(const Call *call, AgentRow **agents, int count, bool *written)
 		TupleDescInitEntry(desc, i + 1, write_columns[i].name,
 						   write_columns[i].type, -1, 0);
 	store = write_store(agents, count, desc);
-	found = statement_run_with(call, &write_many_statement, NULL, NULL,
-							   "results", desc, store, count);
-	tuplestore_end(store);
+	found = statement_run_with(call, &write_many_statement, NULL, NULL, desc,
+							   store);
 
 	memset(written, 0, sizeof(bool) * count);
 	for (int i = 0, at = 0; i < found; i++)

@@ -76,8 +76,7 @@ extern int statement_run(const Call *call, Statement *statement, Datum *values,
 						 const char *nulls, int64 limit);
 extern int
 statement_run_with(const Call *call, Statement *statement, Datum *values,
-				   const char *nulls, const char *relation, TupleDesc desc,
-				   Tuplestorestate *rows, int64 count);
+				   const char *nulls, TupleDesc desc, Tuplestorestate *rows);
 
 /* Column (from 1) of the row-th tuple of the last result, in SPI's memory. */
 extern Datum result_datum(uint64 row, int column, bool *isnull);

@@ -57,10 +57,19 @@ static const struct
 	{"neg_efe", FLOAT8ARRAYOID},
 };
 
+/* The same as the column list of fa_rows(). */
+#define HISTORY_ROWS                                         \
+	"@.fa_rows() AS r"                                       \
+	" (agent_id pg_catalog.int8, step pg_catalog.int8, "     \
+	"trial pg_catalog.int4, observation pg_catalog.int4[], " \
+	"action pg_catalog.int4[], vfe pg_catalog.float8, "      \
+	"belief pg_catalog.float8[], q_pi pg_catalog.float8[], " \
+	"neg_efe pg_catalog.float8[])"
+
 static Statement insert_statement = {
 	"INSERT INTO @.fa_history (agent_id, step, trial, at, observation, action, vfe,"
 	" belief, q_pi, neg_efe) SELECT agent_id, step, trial, $1, observation, action,"
-	" vfe, belief, q_pi, neg_efe FROM steps",
+	" vfe, belief, q_pi, neg_efe FROM " HISTORY_ROWS,
 	1,
 	{TIMESTAMPTZOID}};
 static Statement partitions_statement = {
@@ -206,9 +215,7 @@ history_write(const Call *call, const AgentRow *const *agents,
 		history_values(agents[i], records[i], values, nulls);
 		tuplestore_putvalues(store, desc, values, nulls);
 	}
-	statement_run_with(call, &insert_statement, arguments, NULL, "steps", desc,
-					   store, count);
-	tuplestore_end(store);
+	statement_run_with(call, &insert_statement, arguments, NULL, desc, store);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

@@ -31,7 +31,6 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/queryenvironment.h"
 #include "utils/syscache.h"
 
 #include "fa_agents.h"
@@ -40,6 +39,12 @@
 static Oid	  current_schema_oid = InvalidOid;
 static char	  current_schema_name[NAMEDATALEN];
 static uint64 current_generation = 0;
+
+/* Rows for the statement that is being run; NULL: none, or taken already. */
+static Tuplestorestate *handed_rows = NULL;
+static TupleDesc		handed_desc = NULL;
+
+PG_FUNCTION_INFO_V1(fa_rows);
 
 /* Schema and owner of the function that is being called. */
 static Oid
@@ -204,6 +209,7 @@ run_pinned(const Call *call, Statement *statement, Datum *values,
 	}
 	PG_FINALLY();
 	{
+		handed_rows = NULL;
 		enable_seqscan = seqscan;
 		enable_bitmapscan = bitmapscan;
 		enable_hashjoin = hashjoin;
@@ -230,29 +236,40 @@ statement_run(const Call *call, Statement *statement, Datum *values,
 }
 
 /*
- * The same with rows of ours that the statement reads as a relation (the
- * mechanism of transition tables): a batch goes to the executor as it is.
+ * The same with rows of ours, which the statement reads by fa_rows(): a batch goes
+ * to the executor as it is.  The statement takes the rows over and frees them.
+ *
+ * (Transition tables would need no function, but when an UPDATE has waited for a
+ * row and looks at its condition again, the executor of 15 does not find them.)
  */
 int
 statement_run_with(const Call *call, Statement *statement, Datum *values,
-				   const char *nulls, const char *relation, TupleDesc desc,
-				   Tuplestorestate *rows, int64 count)
+				   const char *nulls, TupleDesc desc, Tuplestorestate *rows)
 {
-	EphemeralNamedRelationData enr;
-	int						   processed;
+	handed_rows = rows;
+	handed_desc = desc;
+	return statement_run(call, statement, values, nulls, 0);
+}
 
-	memset(&enr, 0, sizeof(enr));
-	enr.md.name = unconstify(char *, relation);
-	enr.md.reliddesc = InvalidOid;
-	enr.md.tupdesc = desc;
-	enr.md.enrtype = ENR_NAMED_TUPLESTORE;
-	enr.md.enrtuples = (double) count;
-	enr.reldata = rows;
-	if (SPI_register_relation(&enr) != SPI_OK_REL_REGISTER)
-		elog(ERROR, "could not register relation \"%s\"", relation);
-	processed = statement_run(call, statement, values, nulls, 0);
-	SPI_unregister_relation(relation);
-	return processed;
+/*
+ * fa_rows() returns setof record: the rows that the statement being run was handed.
+ */
+Datum
+fa_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	if (handed_rows == NULL || result == NULL || !IsA(result, ReturnSetInfo) ||
+		(result->allowedModes & SFRM_Materialize) == 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("fa_rows() is for statements of the extension itself")));
+	result->returnMode = SFRM_Materialize;
+	result->setResult = handed_rows;
+	result->setDesc = handed_desc;
+	handed_rows = NULL;
+	return (Datum) 0;
 }
 
 Datum
