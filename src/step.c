@@ -609,7 +609,8 @@ step_one(const Call *call, const StepPlan *plan, const StepOrder *order)
 
 /*
  * A block in a subtransaction of its own; false: rolled back.  SPI's memory of the
- * block goes with it either way.
+ * block goes with it either way.  An error has to end the subtransaction before
+ * it goes on: the server cleans up only those that the user began.
  */
 static bool
 try_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
@@ -617,13 +618,29 @@ try_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	bool		  done;
+	volatile bool done = false;
 
 	BeginInternalSubTransaction(NULL);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	done = try_one_step(call, plan, orders, count);
-	SPI_finish();
+	PG_TRY();
+	{
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		done = try_one_step(call, plan, orders, count);
+		SPI_finish();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(old);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(old);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
 	if (done)
 		ReleaseCurrentSubTransaction();
 	else

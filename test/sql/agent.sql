@@ -15,7 +15,7 @@ SELECT fa_model_create('agent m', :'spec') IS NOT NULL AS made;
 -- an agent is a cold row and a hot row
 SELECT fa_agent_create('agent m', 'agent ann') AS ann \gset
 SELECT a.name, m.name AS model, a.world_id, a.owner = quote_ident(current_user)::regrole AS mine,
-	a.params, a.forked_from, a.created_at = now() AS now
+	a.params, a.forked_from
 FROM fa_agent a JOIN fa_model m USING (model_id) WHERE agent_id = :ann;
 SELECT b.model_id = a.model_id AND b.owner = a.owner AND b.model_digest = m.digest AS as_cold,
 	history, paused, trial, step, vfe, action, world_state, belief, parameters

@@ -125,6 +125,14 @@ SELECT count(*) FROM fa_run_many(NULL, 3);
 SELECT count(*) FROM fa_run_many('{}', 3);
 SELECT count(*) FROM fa_run_many(ARRAY[:ann], NULL);
 
+-- A loop can be cancelled, and did nothing then.
+\set VERBOSITY sqlstate
+SET statement_timeout = '100ms';
+SELECT count(*) FROM fa_run(:ann, 100000000);
+RESET statement_timeout;
+\set VERBOSITY default
+SELECT pg_temp.everything() = :'before' AS as_before;
+
 -- The procedure: the same steps in pieces, committed.
 SELECT fa_agent_create('run grid', 'run eve', '{"seed": 3, "history": true}') AS eve \gset
 SELECT fa_agent_fork(:eve) AS fox \gset

@@ -97,6 +97,49 @@ RESET plan_cache_mode;
 DEALLOCATE step;
 SELECT step - :step AS since FROM fa_belief WHERE agent_id = :ann;
 
+-- in a trigger: an agent that watches a table
+CREATE TABLE step_sensor (at int, seen int);
+CREATE FUNCTION pg_temp.watch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM fa_step(tg_argv[0]::bigint, ARRAY[new.seen, -1]);
+	RETURN NULL;
+END $$;
+SELECT format('CREATE TRIGGER watch AFTER INSERT ON step_sensor FOR EACH ROW EXECUTE FUNCTION pg_temp.watch(%s)', :ann) AS trigger \gset
+:trigger;
+SELECT step AS step FROM fa_belief WHERE agent_id = :ann \gset
+INSERT INTO step_sensor VALUES (1, 0), (2, 1), (3, 2);
+SELECT step - :step AS steps FROM fa_belief WHERE agent_id = :ann;
+SELECT pg_temp.raises('INSERT INTO step_sensor VALUES (4, 0), (5, 9)');
+SELECT step - :step AS steps FROM fa_belief WHERE agent_id = :ann;
+DROP TABLE step_sensor;
+-- in a cursor, a function that catches errors, one snapshot, and plans that are discarded
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+DECLARE c CURSOR FOR SELECT s.step - :step AS steps FROM generate_series(1, 3) AS n, fa_step(:ann + 0 * n) AS s;
+FETCH 2 FROM c;
+CLOSE c;
+SELECT count(*) FROM fa_step_many(ARRAY[:ann, :bob]);
+SELECT fa_agent_reset(ARRAY[:bob]);
+SELECT count(*) FROM fa_step_many(ARRAY[:bob, :ann]);
+COMMIT;
+SELECT step - :step AS steps FROM fa_belief WHERE agent_id = :ann;
+DISCARD PLANS;
+DO $$
+BEGIN
+	PERFORM fa_step(agent_id) FROM fa_agent WHERE name = 'step ann';
+	BEGIN
+		PERFORM fa_step_many(array_agg(agent_id), '{{0,0},{9,9}}') FROM fa_agent WHERE name IN ('step ann', 'step bob');
+	EXCEPTION WHEN numeric_value_out_of_range THEN
+		PERFORM fa_step_many(array_agg(agent_id), '{{0,0},{1,0}}') FROM fa_agent WHERE name IN ('step ann', 'step bob');
+	END;
+END $$;
+SELECT step - :step AS steps FROM fa_belief WHERE agent_id = :ann;
+-- with no room to keep models in memory
+SET fa_agents.cache_size = 0;
+SELECT count(*) FROM fa_step_many(ARRAY[:ann, :cat, :bob]);
+SELECT count(*) FROM fa_step(:cat) AS c, fa_step(:ann) AS a;
+RESET fa_agents.cache_size;
+SELECT step - :step AS steps FROM fa_belief WHERE agent_id = :ann;
+
 -- Rolled back, a step leaves no trace.
 SELECT pg_temp.everything() AS before \gset
 BEGIN;
