@@ -295,6 +295,7 @@ until_met(Until *until, const KernelModel *model, const KernelModel *world,
 
 /* ---------- history.c ---------- */
 
+extern void history_prepare(const Call *call);
 extern void history_write(const Call *call, const AgentRow *const *agents,
 						  const StepRecord *const *records, int count);
 

@@ -132,27 +132,47 @@ make_partition(DateADT day)
 						 day_start(day + 1)));
 }
 
-/* Makes the partitions of today and tomorrow where they are missing. */
-static void
-ensure_partitions(const Call *call, DateADT today)
+static bool
+partition_exists(const Call *call, DateADT day)
 {
-	Oid parent = InvalidOid;
+	return OidIsValid(get_relname_relid(partition_name(day), call->schema));
+}
 
-	for (DateADT day = today; day <= today + 1; day++)
+/* Makes the partitions of a day and the next; the lock on the parent is ours. */
+static void
+make_missing(const Call *call, DateADT day)
+{
+	/* whoever waited for the lock finds what was made meanwhile */
+	AcceptInvalidationMessages();
+	for (int i = 0; i < 2; i++)
 	{
-		if (OidIsValid(get_relname_relid(partition_name(day), call->schema)))
-			continue;
-		if (!OidIsValid(parent))
-		{
-			/* one at a time; whoever waited finds it made */
-			parent = call_relation(call, "fa_history");
-			LockRelationOid(parent, ShareUpdateExclusiveLock);
-			AcceptInvalidationMessages();
-			day = today - 1;
-			continue;
-		}
-		make_partition(day);
+		if (!partition_exists(call, day + i))
+			make_partition(day + i);
 	}
+}
+
+/*
+ * Sees to it that steps can be kept now.  Called before any hot row is written, so
+ * that who waits here holds no agent.  The next day's partition is left to others
+ * if they are at it: midnight is made ready by somebody, and nobody waits.
+ */
+void
+history_prepare(const Call *call)
+{
+	DateADT today = (DateADT) (GetCurrentTimestamp() / USECS_PER_DAY);
+	Oid		parent;
+
+	if (partition_exists(call, today) && partition_exists(call, today + 1))
+		return;
+	parent = call_relation(call, "fa_history");
+	if (partition_exists(call, today))
+	{
+		if (!ConditionalLockRelationOid(parent, ShareUpdateExclusiveLock))
+			return;
+	}
+	else
+		LockRelationOid(parent, ShareUpdateExclusiveLock);
+	make_missing(call, today);
 }
 
 /* ---------- write ---------- */
@@ -206,7 +226,8 @@ history_write(const Call *call, const AgentRow *const *agents,
 	for (int i = 0; i < HISTORY_COLUMNS; i++)
 		TupleDescInitEntry(desc, i + 1, history_columns[i].name,
 						   history_columns[i].type, -1, 0);
-	ensure_partitions(call, (DateADT) (at / USECS_PER_DAY));
+	if (!partition_exists(call, (DateADT) (at / USECS_PER_DAY)))
+		history_prepare(call); /* midnight has passed since */
 	for (int i = 0; i < count; i++)
 	{
 		Datum values[HISTORY_COLUMNS];

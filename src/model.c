@@ -213,22 +213,29 @@ lock_name(const Call *call, ModelTable table, const char *name)
 }
 
 /*
- * Runs a one-argument statement under the newest snapshot.  What a lock guards
+ * Runs a statement under the newest snapshot; returns how many rows it found.  What a lock guards
  * must be looked at as it is now, also in a REPEATABLE READ transaction whose own
  * snapshot is older than the lock.
  */
+static int
+run_now(const Call *call, Statement *statement, Datum *arguments)
+{
+	Call now = *call;
+	int	 found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	now.read_only = true;
+	found = statement_run(&now, statement, arguments, NULL, 1);
+	PopActiveSnapshot();
+	return found;
+}
+
 static bool
 found_now(const Call *call, Statement *statement, int64 id)
 {
 	Datum arguments[1] = {Int64GetDatum(id)};
-	Call  now = *call;
-	bool  found;
 
-	PushActiveSnapshot(GetLatestSnapshot());
-	now.read_only = true;
-	found = statement_run(&now, statement, arguments, NULL, 1) > 0;
-	PopActiveSnapshot();
-	return found;
+	return run_now(call, statement, arguments) > 0;
 }
 
 /* ---------- find ---------- */
@@ -307,7 +314,7 @@ next_version(const Call *call, ModelTable table, const char *name)
 	Datum arguments[1] = {CStringGetTextDatum(name)};
 	bool  isnull;
 
-	if (statement_run(call, &texts[table].newest, arguments, NULL, 1) == 0)
+	if (run_now(call, &texts[table].newest, arguments) == 0)
 		return 1;
 	if (!has_privs_of_role(call->user,
 						   DatumGetObjectId(result_datum(0, 1, &isnull))))
@@ -423,6 +430,8 @@ drop_one(const Call *call, ModelTable table, const char *name, int64 id)
 	Datum arguments[1] = {Int64GetDatum(id)};
 
 	model_lock(call, table, id, AccessExclusiveLock);
+	if (!found_now(call, &texts[table].exists, id))
+		unknown_name(table, name);
 	if (found_now(call, &texts[table].users, id))
 		ereport(
 			ERROR,

@@ -206,7 +206,7 @@ read_inbox(Block *block)
 		lanes[i]->inbox = heads[i];
 }
 
-/* Reads the hot rows of a block. */
+/* Reads the hot rows of a block, and sees to it that their history can be kept. */
 static void
 gather(Block *block, const Call *call, const StepPlan *plan,
 	   const StepOrder *orders, int count)
@@ -220,6 +220,13 @@ gather(Block *block, const Call *call, const StepPlan *plan,
 	for (int i = 0; i < count; i++)
 		ids[i] = orders[i].agent_id;
 	block->rows = belief_read(call, ids, count);
+	for (int i = 0; i < count; i++)
+	{
+		if (block->rows[i].history == 0)
+			continue;
+		history_prepare(call);
+		break;
+	}
 }
 
 /* Checks what is asked of each agent, and makes room for it. */
@@ -569,11 +576,18 @@ try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	return true;
 }
 
+/*
+ * Locks the rows of a block.  They are read before, too, so that history is ready
+ * (gather) before any of them is held.
+ */
 static void
-lock_orders(const Call *call, const StepOrder *orders, int count)
+lock_orders(const Call *call, const StepPlan *plan, const StepOrder *orders,
+			int count)
 {
 	int64 *ids = palloc(sizeof(int64) * count);
+	Block  unlocked;
 
+	gather(&unlocked, call, plan, orders, count);
 	for (int i = 0; i < count; i++)
 		ids[i] = orders[i].agent_id;
 	belief_lock(call, ids, count);
@@ -585,7 +599,7 @@ static void
 step_locked(const Call *call, const StepPlan *plan, const StepOrder *orders,
 			int count)
 {
-	lock_orders(call, orders, count);
+	lock_orders(call, plan, orders, count);
 	if (!try_one_step(call, plan, orders, count))
 		ereport(
 			ERROR,
@@ -672,7 +686,7 @@ run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	lock_orders(call, orders, count);
+	lock_orders(call, plan, orders, count);
 	gather(&block, call, plan, orders, count);
 	open_lanes(&block, orders);
 	while (step_lanes(&block) > 0)
