@@ -251,6 +251,7 @@ typedef struct StepOrder
 	int			 position;	  /* in the caller's order */
 	const int32 *observation; /* NULL: from the inbox, the world, or none */
 	int			 observation_count; /* 0 with an observation: no evidence */
+	int		 observation_padding; /* nulls that follow, for larger models */
 	const int32 *did;				/* NULL: the action that was chosen */
 	int			 did_count;
 } StepOrder;

@@ -307,17 +307,21 @@ compile(Jsonb *spec, KernelProblems *problems)
 	return model;
 }
 
-/* The version that a new spec of this name gets; the name is locked. */
+/*
+ * The version that a new spec of this name gets, and its owner: who made the first
+ * one.  The name is locked.
+ */
 static int32
-next_version(const Call *call, ModelTable table, const char *name)
+next_version(const Call *call, ModelTable table, const char *name, Oid *owner)
 {
 	Datum arguments[1] = {CStringGetTextDatum(name)};
 	bool  isnull;
 
+	*owner = call->user;
 	if (run_now(call, &texts[table].newest, arguments) == 0)
 		return 1;
-	if (!has_privs_of_role(call->user,
-						   DatumGetObjectId(result_datum(0, 1, &isnull))))
+	*owner = DatumGetObjectId(result_datum(0, 1, &isnull));
+	if (!has_privs_of_role(call->user, *owner))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -330,6 +334,7 @@ next_version(const Call *call, ModelTable table, const char *name)
 static int64
 create(FunctionCallInfo fcinfo, ModelTable table)
 {
+	Oid			owner;
 	const char		  *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	Jsonb			  *spec = PG_GETARG_JSONB_P(1);
 	KernelProblems	  *problems = palloc0(sizeof(KernelProblems));
@@ -361,8 +366,8 @@ create(FunctionCallInfo fcinfo, ModelTable table)
 	id = nextval_internal(call_relation(&call, texts[table].sequence), false);
 	arguments[0] = Int64GetDatum(id);
 	arguments[1] = CStringGetTextDatum(name);
-	arguments[2] = Int32GetDatum(next_version(&call, table, name));
-	arguments[3] = ObjectIdGetDatum(call.user);
+	arguments[2] = Int32GetDatum(next_version(&call, table, name, &owner));
+	arguments[3] = ObjectIdGetDatum(owner);
 	arguments[4] = JsonbPGetDatum(spec);
 	arguments[5] = PointerGetDatum(body);
 	statement_run(&call, &texts[table].insert, arguments, NULL, 0);

@@ -22,6 +22,8 @@
 
 #include "fa_agents.h"
 
+#include <math.h>
+
 #define PROGRESS_SECONDS 5 /* between two notices of a long run */
 
 PG_FUNCTION_INFO_V1(fa_run);
@@ -119,7 +121,8 @@ accept(const KernelModel *model, KernelOffset labels, int32 count,
 	if (value->kind == JSON_STRING)
 		index = kernel_label_index(model, labels, count, value->as.string);
 	else if (value->kind == JSON_NUMBER && value->as.number >= 0 &&
-			 value->as.number < count)
+			 value->as.number < count &&
+			 value->as.number == rint(value->as.number))
 		index = (int32) value->as.number;
 	if (index < 0)
 		invalid_until(psprintf("\"%s\" has no such %s.", rule->name,

@@ -126,6 +126,20 @@ check_did(const AgentRow *row, const StepOrder *order)
 	}
 }
 
+/*
+ * How many outcomes an order has for a model: nulls at the end of a row of
+ * fa_step_many are missing outcomes as far as the model has modalities, and
+ * padding beyond.
+ */
+static int
+padded_count(const StepOrder *order, const KernelModel *model)
+{
+	if (order->observation_count < model->modality_count)
+		return Min(order->observation_count + order->observation_padding,
+				   model->modality_count);
+	return order->observation_count;
+}
+
 /* Which world answers: a named one; one that runs already; the model in a loop. */
 static const KernelModel *
 lane_world(const AgentRow *row, const StepPlan *plan)
@@ -146,7 +160,7 @@ open_lane(const StepPlan *plan, const StepOrder *order, AgentRow *row,
 	check_did(row, order);
 	if (order->observation != NULL)
 		observation_check(model, row->agent_id, order->observation,
-						  order->observation_count);
+						  padded_count(order, model));
 	lane->order = order;
 	lane->row = row;
 	lane->world = lane_world(row, plan);
@@ -884,6 +898,7 @@ parse_observations(ArrayType *array, StepOrder *orders, int count)
 						 DatumGetInt32(elements[i * width + m]);
 		orders[i].observation = used == 0 ? NULL : row;
 		orders[i].observation_count = used;
+		orders[i].observation_padding = width - used;
 	}
 }
 

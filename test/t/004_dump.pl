@@ -1,0 +1,172 @@
+# pg_dump and pg_restore keep the models, worlds and agents, what they believe
+# and learned, the inbox, keys and history, the ids to come, and all that the
+# catalog says of the extension's tables; and the restored agents go on as the
+# others do.
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->start;
+
+$node->safe_psql('postgres', q{
+CREATE ROLE alice;
+CREATE ROLE bob;
+CREATE DATABASE live;
+});
+$node->safe_psql('live', q{
+CREATE SCHEMA "Active ""agents""";
+GRANT USAGE ON SCHEMA "Active ""agents""" TO PUBLIC;
+CREATE EXTENSION fa_agents SCHEMA "Active ""agents""";
+SET search_path = "Active ""agents""";
+-- rights given later are kept too
+GRANT SELECT ON fa_history TO bob;
+GRANT EXECUTE ON FUNCTION fa_history_retain(interval) TO alice;
+SELECT fa_model_create('maze', fa_spec_tmaze());
+SELECT fa_model_create('maze', fa_spec_tmaze(cue_validity => 0.8));
+SELECT fa_model_create('grid', fa_spec_grid(5, 5, noise => 0.1));
+SELECT fa_world_create('noisy', fa_spec_grid(5, 5, noise => 0.3));
+SELECT fa_model_create('learner', '{"A": [[[0.9, 0.1], [0.1, 0.9]]],
+	"B": [[[[1, 0], [0, 1]], [[0, 1], [1, 0]]]], "C": [[0, 1]],
+	"pA": [[[9, 1], [1, 9]]], "pB": [[[[5, 1], [1, 5]], [[1, 5], [5, 1]]]],
+	"learn_A": true, "learn_B": true, "action_selection": "stochastic"}');
+SELECT fa_agent_create('maze@1', 'old');
+SELECT fa_agent_create('maze', 'ann', '{"history": ["belief", "q_pi", "neg_efe"], "gamma": 4}');
+SELECT fa_agent_create('grid', 'bill', '{"world": "noisy", "seed": 5, "history": true}');
+SELECT fa_agent_create('learner', 'cleo', '{"history": true}');
+SELECT fa_agent_create('grid', 'dora');
+SELECT count(*) FROM fa_agent_create_many('grid', 10);
+SELECT fa_agent_fork((SELECT agent_id FROM fa_agent WHERE name = 'bill'));
+SELECT fa_agent_drop(ARRAY[(SELECT max(agent_id) - 1 FROM fa_agent)]);
+SELECT count(*) FROM fa_run_many((SELECT array_agg(agent_id) FROM fa_agent), 5);
+SELECT fa_agent_reset(ARRAY[(SELECT agent_id FROM fa_agent WHERE name = 'ann')]);
+SELECT count(*) FROM fa_run_many((SELECT array_agg(agent_id) FROM fa_agent), 3);
+SELECT * FROM fa_agent a, fa_step(a.agent_id, key => 'again') WHERE name = 'cleo';
+SELECT fa_observe(agent_id, '{1}', 'first'), fa_observe(agent_id, '{0}') FROM fa_agent WHERE name = 'cleo';
+SELECT fa_agent_pause(ARRAY[(SELECT agent_id FROM fa_agent WHERE name = 'dora')]);
+SET ROLE alice;
+SELECT fa_model_create('alice''s', fa_spec_grid(2, 2));
+SELECT fa_agent_create('alice''s', 'alice''s', '{"history": true}');
+SELECT r.* FROM fa_agent a, fa_step(a.agent_id) r WHERE name = 'alice''s';
+RESET ROLE;
+});
+
+# All that the catalog tells of the extension's objects, and of the partitions.
+my $catalog = q{
+WITH ours AS (
+	SELECT d.objid, d.classid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+	WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'fa_agents'),
+relations AS (
+	SELECT c.* FROM pg_class c WHERE oid IN (SELECT objid FROM ours WHERE classid = 'pg_class'::regclass)
+		OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent IN (SELECT objid FROM ours))),
+everything (line) AS (
+	SELECT pg_describe_object(classid, objid, 0) FROM ours
+	UNION ALL SELECT format('%s %s options %s owner %s acl %s rls %s %s replica %s persistence %s bound %s toast %s',
+		relkind, oid::regclass, reloptions, relowner::regrole, relacl, relrowsecurity, relforcerowsecurity,
+		relreplident, relpersistence, pg_get_expr(relpartbound, oid),
+		(SELECT t.reloptions FROM pg_class t WHERE t.oid = reltoastrelid)) FROM relations
+	UNION ALL SELECT format('%s.%s %s %s default %s storage %s compression %s generated %s acl %s', attrelid::regclass, attname,
+		format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid), attstorage, attcompression, attgenerated, attacl)
+		FROM pg_attribute a LEFT JOIN pg_attrdef d ON (adrelid, adnum) = (attrelid, attnum)
+		WHERE attrelid IN (SELECT oid FROM relations) AND attnum > 0 AND NOT attisdropped
+	UNION ALL SELECT pg_get_indexdef(indexrelid) || ' valid ' || indisvalid
+		|| ' part of ' || coalesce((SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = indexrelid), 'none')
+		FROM pg_index WHERE indrelid IN (SELECT oid FROM relations)
+	UNION ALL SELECT format('constraint %s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint
+		WHERE conrelid IN (SELECT oid FROM relations)
+	UNION ALL SELECT format('policy %s %s %s %s %s', polrelid::regclass, polname, polcmd, polroles, pg_get_expr(polqual, polrelid))
+		FROM pg_policy
+	UNION ALL SELECT format('trigger %s', pg_get_triggerdef(oid)) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM relations)
+	UNION ALL SELECT format('function %s acl %s', oid::regprocedure, proacl) FROM pg_proc
+		WHERE oid IN (SELECT objid FROM ours WHERE classid = 'pg_proc'::regclass)
+	UNION ALL SELECT format('sequence %s %s', seqrelid::regclass, (seqstart, seqincrement, seqmax, seqmin, seqcache, seqcycle))
+		FROM pg_sequence WHERE seqrelid IN (SELECT oid FROM relations)
+	UNION ALL SELECT format('comment %s: %s', pg_describe_object(classoid, objoid, objsubid), description) FROM pg_description
+		WHERE (classoid, objoid) IN (SELECT classid, objid FROM ours)
+	UNION ALL SELECT format('extension %s %s %s config %s', extname, extversion, extnamespace::regnamespace,
+		(SELECT array_agg(c::regclass ORDER BY c::regclass::text) FROM unnest(extconfig) c)) FROM pg_extension WHERE extname = 'fa_agents'
+)
+SELECT line FROM everything ORDER BY line COLLATE "C"};
+
+# Every row of every table, and where the sequences stand.
+my $rows = q{SET search_path = "Active ""agents""";
+	SELECT 'model', m::text FROM fa_model m UNION ALL SELECT 'world', w::text FROM fa_world w UNION ALL
+	SELECT 'agent', a::text FROM fa_agent a UNION ALL SELECT 'belief', b::text FROM fa_belief b UNION ALL
+	SELECT 'learned', l::text FROM fa_learned l UNION ALL SELECT 'inbox', o::text FROM fa_observation o UNION ALL
+	SELECT 'key', k::text FROM fa_key k UNION ALL SELECT 'history', h::text FROM fa_history h UNION ALL
+	SELECT 'sequence', s::text FROM (SELECT 'agent', last_value, is_called FROM fa_agent_id_seq UNION ALL
+		SELECT 'model', last_value, is_called FROM fa_model_id_seq UNION ALL
+		SELECT 'world', last_value, is_called FROM fa_world_id_seq UNION ALL
+		SELECT 'observation', last_value, is_called FROM fa_observation_id_seq) s
+	ORDER BY 1, 2};
+
+# What the agents do next: new ids, and the same numbers.
+my $go_on = q{SET search_path = "Active ""agents""";
+	SELECT fa_agent_resume(ARRAY[(SELECT agent_id FROM fa_agent WHERE name = 'dora')]);
+	SELECT 'again', r.* FROM fa_agent a, fa_step(a.agent_id, key => 'again') r WHERE name = 'cleo';
+	SELECT 'put', fa_observe(agent_id, '{1}', 'first'), fa_observe(agent_id, '{0}') FROM fa_agent WHERE name = 'cleo';
+	SELECT 'step', * FROM fa_step_many((SELECT array_agg(agent_id) FROM fa_agent));
+	SELECT 'run', * FROM fa_run_many((SELECT array_agg(agent_id) FROM fa_agent), 10, 2);
+	SELECT 'model', fa_model_create('maze', fa_spec_tmaze()), fa_world_create('noisy', fa_spec_grid(5, 5)),
+		fa_agent_create('maze@2', 'emil'), fa_agent_fork((SELECT agent_id FROM fa_agent WHERE name = 'cleo'));
+	SELECT 'parameters', fa_parameters(agent_id) FROM fa_agent WHERE name = 'cleo';
+	SET ROLE alice;
+	SELECT 'hers', name, r.step, r.action, r.vfe FROM fa_agent a, fa_step(a.agent_id) r;
+	RESET ROLE;
+	SELECT 'belief', agent_id, step, belief FROM fa_belief ORDER BY 2;};
+
+my $live_catalog = $node->safe_psql('live', $catalog);
+my $live_rows = $node->safe_psql('live', $rows);
+like($live_rows, qr/^history.*\n.*^inbox.*\n.*^key.*\n.*^learned/ms, 'there is something of everything');
+
+# Compares lists of lines, and shows those that differ.
+sub same_lines
+{
+	my ($got, $expected, $name) = @_;
+	my %got = map { $_ => 1 } split /\n/, $got;
+	my %expected = map { $_ => 1 } split /\n/, $expected;
+	my @differ = ((map { "- $_" } grep { !$got{$_} } keys %expected),
+		(map { "+ $_" } grep { !$expected{$_} } keys %got));
+	ok($got eq $expected, $name) or diag(join "\n", map { substr $_, 0, 300 } sort @differ);
+}
+
+# in each format, and once from a copy that was itself restored
+my $dir = $node->basedir;
+my $from = 'live';
+for my $format ('plain', 'custom', 'directory')
+{
+	my $to = "restored_$format";
+	my $file = "$dir/dump_$format";
+	$node->command_ok([ 'pg_dump', "-F$format", '-f', $file, $node->connstr($from) ], "dumped as $format");
+	$node->safe_psql('postgres', "CREATE DATABASE $to");
+	$node->command_ok(
+		$format eq 'plain'
+		? [ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $file, $node->connstr($to) ]
+		: [ 'pg_restore', '--exit-on-error', '-d', $node->connstr($to), $file ],
+		"restored from $format");
+	same_lines($node->safe_psql($to, $catalog), $live_catalog, "$format: the catalog says the same");
+	same_lines($node->safe_psql($to, $rows), $live_rows, "$format: the rows are the same");
+	$from = $to;
+}
+
+my $next = $node->safe_psql('live', $go_on);
+like($next, qr/^again.*^put\|f\|t.*^run.*^hers/ms, 'agents go on');
+same_lines($node->safe_psql("restored_$_", $go_on), $next, "$_: restored agents go on with the same numbers")
+  for 'plain', 'custom', 'directory';
+
+# the stranger's view is the same too
+for my $database ('live', 'restored_custom')
+{
+	is($node->safe_psql($database, q{SET ROLE bob; SET search_path = "Active ""agents""";
+		SELECT count(*) FROM fa_agent; SELECT count(*) FROM fa_model; SELECT count(*) FROM fa_history}),
+		"0\n0\n0", "$database: a stranger sees nothing");
+	my ($status, $out, $error) = $node->psql($database, q{SET ROLE bob; SELECT * FROM "Active ""agents""".fa_step(2)});
+	like($error, qr/permission denied for agent 2/, "$database: a stranger steps nothing");
+}
+
+$node->stop;
+done_testing();
