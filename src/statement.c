@@ -26,11 +26,14 @@
 #include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/syscache.h"
 
 #include "fa_agents.h"
@@ -189,33 +192,84 @@ statement_prepare(Statement *statement)
 	pfree(text);
 }
 
+/*
+ * The planner's switches while our statements are planned.  Whatever a user sets
+ * for his own queries, and whatever a table's size was when a plan was made, rows
+ * are found by their keys, and in the order of our keys.  (These are the server's
+ * variables themselves: to go through the settings costs some microseconds a
+ * statement.)
+ */
+static const struct
+{
+	bool *setting;
+	bool  value;
+} pins[] = {
+	{&enable_seqscan, false},	 {&enable_bitmapscan, false},
+	{&enable_hashjoin, false},	 {&enable_mergejoin, false},
+	{&enable_indexscan, true},	 {&enable_tidscan, true},
+	{&enable_nestloop, true},	 {&enable_sort, true},
+	{&enable_material, true},	 {&enable_indexonlyscan, true},
+	{&jit_enabled, false},
+};
+
+/* Other settings that decide which plan is taken. */
+typedef struct Costs
+{
+	bool   pinned[lengthof(pins)];
+	int	   cache_mode;
+	double random_page;
+	double seq_page;
+} Costs;
+
+static void
+pin_planner(Costs *saved)
+{
+	for (int i = 0; i < (int) lengthof(pins); i++)
+	{
+		saved->pinned[i] = *pins[i].setting;
+		*pins[i].setting = pins[i].value;
+	}
+	saved->cache_mode = plan_cache_mode;
+	saved->random_page = random_page_cost;
+	saved->seq_page = seq_page_cost;
+	plan_cache_mode = PLAN_CACHE_MODE_FORCE_GENERIC_PLAN;
+	random_page_cost = DEFAULT_RANDOM_PAGE_COST;
+	seq_page_cost = DEFAULT_SEQ_PAGE_COST;
+}
+
+static void
+unpin_planner(const Costs *saved)
+{
+	for (int i = 0; i < (int) lengthof(pins); i++)
+		*pins[i].setting = saved->pinned[i];
+	plan_cache_mode = saved->cache_mode;
+	random_page_cost = saved->random_page;
+	seq_page_cost = saved->seq_page;
+}
+
 /* Runs a prepared statement under the pinned planner settings. */
 static int
 run_pinned(const Call *call, Statement *statement, Datum *values,
 		   const char *nulls, int64 limit)
 {
-	bool		 seqscan = enable_seqscan;
-	bool		 bitmapscan = enable_bitmapscan;
-	bool		 hashjoin = enable_hashjoin;
-	bool		 mergejoin = enable_mergejoin;
 	volatile int result = 0;
+	Costs		 saved;
 
+	pin_planner(&saved);
 	PG_TRY();
 	{
-		enable_seqscan = enable_bitmapscan = false;
-		enable_hashjoin = enable_mergejoin = false;
 		result = SPI_execute_plan(statement->plan, values, nulls,
 								  call->read_only, limit);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		handed_rows = NULL;
-		enable_seqscan = seqscan;
-		enable_bitmapscan = bitmapscan;
-		enable_hashjoin = hashjoin;
-		enable_mergejoin = mergejoin;
+		unpin_planner(&saved);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	handed_rows = NULL;
+	unpin_planner(&saved);
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql,
 			 SPI_result_code_string(result));

@@ -14,13 +14,16 @@ SELECT fa_agent_create('history m', 'history off', '{"history": false}') AS off 
 SELECT fa_agent_create('history m', 'history on', '{"history": true}') AS on \gset
 SELECT fa_agent_create('history m', 'history empty', '{"history": []}') AS empty \gset
 SELECT fa_agent_create('history m', 'history belief', '{"history": ["belief"]}') AS belief \gset
+SELECT fa_agent_create('history m', 'history q_pi', '{"history": ["q_pi"]}') AS q_pi \gset
+SELECT fa_agent_create('history m', 'history neg_efe', '{"history": ["neg_efe"]}') AS neg_efe \gset
 SELECT fa_agent_create('history m', 'history all', '{"history": ["belief", "q_pi", "neg_efe"]}') AS all \gset
 
 -- a row for each step, by whatever way it was made
-SELECT count(*) FROM fa_step_many(ARRAY[:none, :off, :on, :empty, :belief, :all], '{{0},{0},{0},{0},{0},{0}}');
+SELECT count(*) FROM fa_step_many(ARRAY[:none, :off, :on, :empty, :belief, :q_pi, :neg_efe, :all],
+	'{{0},{0},{0},{0},{0},{0},{0},{0}}');
 SELECT count(*) FROM fa_step(:on, '{}', 'k');
 SELECT count(*) FROM fa_step(:on, '{}', 'k');
-SELECT count(*) FROM fa_run_many(ARRAY[:none, :off, :on, :empty, :belief, :all], 2, 2);
+SELECT count(*) FROM fa_run_many(ARRAY[:none, :off, :on, :empty, :belief, :q_pi, :neg_efe, :all], 2, 2);
 SELECT count(*) FROM fa_run(:on, 2);
 SELECT fa_agent_reset(ARRAY[:on, :all]);
 CALL fa_run_commit(ARRAY[:on], 3, commit_every => 2);

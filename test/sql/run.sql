@@ -80,6 +80,11 @@ SELECT count(*) FROM fa_run_many(ARRAY(SELECT agent_id FROM noisy), 1);
 SELECT pg_temp.as_often(count(*) FILTER (WHERE state = 0 AND world_state[1] = 0), count(*) FILTER (WHERE state = 0), 0.9) AS b0,
 	pg_temp.as_often(count(*) FILTER (WHERE state = 1 AND world_state[1] = 0), count(*) FILTER (WHERE state = 1), 0.25) AS b1
 FROM draws JOIN fa_belief USING (agent_id);
+-- a move does not hang on the one before it
+CREATE TEMP TABLE moved AS SELECT agent_id, world_state[1] AS next FROM draws JOIN fa_belief USING (agent_id);
+SELECT count(*) FROM fa_run_many(ARRAY(SELECT agent_id FROM noisy), 1);
+SELECT d.state, m.next, pg_temp.as_often(count(*) FILTER (WHERE world_state[1] = 0), count(*), CASE m.next WHEN 0 THEN 0.9 ELSE 0.25 END) AS b
+FROM draws d JOIN moved m USING (agent_id) JOIN fa_belief USING (agent_id) GROUP BY 1, 2 ORDER BY 1, 2;
 -- and outcomes of the steps are independent of one another, and of other agents
 SELECT abs(corr(a, b)) < 0.05 AS next_agent FROM (
 	SELECT observation[1] AS a, lag(observation[1]) OVER (ORDER BY agent_id) AS b FROM draws WHERE state = 0) AS d;

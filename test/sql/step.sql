@@ -314,32 +314,39 @@ SELECT fa_model_create('step hot ' || n, jsonb_build_object(
 		'B', jsonb_build_array(jsonb_build_object('next',
 			(SELECT jsonb_agg(ARRAY[i, (i + 1) % n]) FROM generate_series(0, n - 1) AS i))))) > 0 AS made
 FROM unnest('{25,300,520,1000}'::int[]) AS n;
-CREATE TEMP TABLE hot AS SELECT n, fa_agent_create('step hot ' || n, 'step hot ' || n) AS agent_id
-FROM unnest('{25,300,520,1000}'::int[]) AS n;
-SELECT cardinality(belief) AS floats FROM hot JOIN fa_belief USING (agent_id) ORDER BY n;
-VACUUM fa_belief;
-CREATE PROCEDURE pg_temp.step_and_commit(agent bigint, times int) LANGUAGE plpgsql AS $$
+-- ten agents of each size, made at once, so that pages are as full as they come
+CREATE TEMP TABLE hot AS SELECT round, n, agent_id
+FROM generate_series(1, 3) AS round, unnest('{25,300,520,1000}'::int[]) AS n,
+	fa_agent_create_many('step hot ' || n, 10) AS agent_id;
+SELECT n, count(*), min(cardinality(belief)) AS floats FROM hot JOIN fa_belief USING (agent_id) GROUP BY n ORDER BY n;
+CREATE PROCEDURE pg_temp.step_and_commit(of_round int, size int, times int) LANGUAGE plpgsql AS $$
+DECLARE
+	agents bigint[] := ARRAY(SELECT agent_id FROM hot WHERE round = of_round AND n = size);
+	agent bigint;
 BEGIN
 	FOR i IN 1 .. times LOOP
-		PERFORM fa_step(agent, '{}');
-		COMMIT;
+		FOREACH agent IN ARRAY agents LOOP
+			PERFORM fa_step(agent, '{}');
+			COMMIT;
+		END LOOP;
 	END LOOP;
 END $$;
 -- A snapshot held elsewhere (autovacuum analyses a table) makes updates that are not
--- HOT, and they are no fault: the best of three rounds counts.
+-- HOT, and they are no fault: the best of three rounds, each with agents of its own.
 CREATE TEMP TABLE rounds (n int, round int, after bool, updates bigint, hot bigint);
 SET synchronous_commit = off;
 \set ECHO none
 SELECT command
-FROM hot, generate_series(1, 3) AS round, generate_series(2, 6) AS line,
+FROM generate_series(1, 3) AS round, unnest('{25,300,520,1000}'::int[]) AS n,
+	generate_series(1, 5) AS line,
 	LATERAL (SELECT CASE line
-		WHEN 4 THEN format('CALL pg_temp.step_and_commit(%s, 50)', agent_id)
+		WHEN 3 THEN format('CALL pg_temp.step_and_commit(%s, %s, 5)', round, n)
 		-- counts are seen from the next transaction on
-		WHEN 2 THEN 'DO $f$ BEGIN PERFORM pg_stat_force_next_flush(); END $f$'
-		WHEN 5 THEN 'DO $f$ BEGIN PERFORM pg_stat_force_next_flush(); END $f$'
+		WHEN 1 THEN 'DO $f$ BEGIN PERFORM pg_stat_force_next_flush(); END $f$'
+		WHEN 4 THEN 'DO $f$ BEGIN PERFORM pg_stat_force_next_flush(); END $f$'
 		ELSE format('INSERT INTO rounds SELECT %s, %s, %L, n_tup_upd, n_tup_hot_upd'
 			' FROM pg_stat_user_tables WHERE relid = ''fa_belief''::regclass',
-			n, round, line = 6)
+			n, round, line = 5)
 		END AS command) AS c
 ORDER BY n, round, line \gexec
 \set ECHO all
