@@ -12,7 +12,8 @@ CREATE TABLE fa_history (
 	q_pi float8[],
 	neg_efe float8[]
 ) PARTITION BY RANGE (at);
-CREATE INDEX fa_history_agent ON fa_history (agent_id, step);
+-- The index by agent and step is made on each partition by itself: pg_dump would
+-- make one that belongs to a member's index twice.
 COMMENT ON TABLE fa_history IS
 	'steps of agents created with the param "history": true, or a list of "belief", "q_pi", "neg_efe"';
 
