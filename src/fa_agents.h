@@ -214,7 +214,7 @@ extern void learned_write(const Call *call, AgentRow **agents, int count);
 
 typedef struct InboxRow
 {
-	int64			 observation_id;
+	ItemPointerData	 where;		  /* its row */
 	const int32		*observation; /* [count] */
 	int				 count;
 	struct InboxRow *next; /* the same agent's next */
@@ -222,8 +222,8 @@ typedef struct InboxRow
 
 extern void inbox_read(const Call *call, const int64 *ids, int count,
 					   int32 limit, InboxRow **heads);
-extern void inbox_take(const Call *call, const int64 *agent_ids,
-					   const int64 *observation_ids, int count);
+extern void
+inbox_take(const Call *call, const ItemPointerData *taken, int count);
 extern void observation_check(const KernelModel *model, int64 agent_id,
 							  const int32 *observation, int count);
 
@@ -250,9 +250,9 @@ typedef struct StepOrder
 	int64		 agent_id;
 	int			 position;	  /* in the caller's order */
 	const int32 *observation; /* NULL: from the inbox, the world, or none */
-	int			 observation_count; /* 0 with an observation: no evidence */
-	int		 observation_padding; /* nulls that follow, for larger models */
-	const int32 *did;				/* NULL: the action that was chosen */
+	int			 observation_count;	  /* 0 with an observation: no evidence */
+	int			 observation_padding; /* nulls that follow, for larger models */
+	const int32 *did;				  /* NULL: the action that was chosen */
 	int			 did_count;
 } StepOrder;
 

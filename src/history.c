@@ -126,8 +126,8 @@ make_partition(DateADT day)
 	run_utility(
 		psprintf("CREATE TABLE %s.%s (LIKE %s.fa_history INCLUDING DEFAULTS)",
 				 schema, name, schema));
-	run_utility(psprintf("CREATE INDEX %s_agent ON %s.%s (agent_id, step)", name,
-						 schema, name));
+	run_utility(psprintf("CREATE INDEX %s_agent ON %s.%s (agent_id, step)",
+						 name, schema, name));
 	run_utility(psprintf("ALTER TABLE %s.fa_history ATTACH PARTITION %s.%s"
 						 " FOR VALUES FROM ('%s') TO ('%s')",
 						 schema, schema, name, day_start(day),

@@ -334,7 +334,7 @@ next_version(const Call *call, ModelTable table, const char *name, Oid *owner)
 static int64
 create(FunctionCallInfo fcinfo, ModelTable table)
 {
-	Oid			owner;
+	Oid				   owner;
 	const char		  *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	Jsonb			  *spec = PG_GETARG_JSONB_P(1);
 	KernelProblems	  *problems = palloc0(sizeof(KernelProblems));

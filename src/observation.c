@@ -27,19 +27,19 @@
 PG_FUNCTION_INFO_V1(fa_observe);
 
 static Statement read_statement = {
-	"SELECT a.agent_id, o.observation_id, o.observation"
+	"SELECT a.agent_id, o.ctid, o.observation"
 	" FROM pg_catalog.unnest($1) AS a (agent_id), LATERAL"
-	" (SELECT observation_id, observation FROM @.fa_observation i"
+	" (SELECT ctid, observation FROM @.fa_observation i"
 	" WHERE i.agent_id" EQ "a.agent_id ORDER BY observation_id LIMIT $2) AS o",
 	2,
 	{INT8ARRAYOID, INT4OID}};
+
+/*
+ * Rows are never updated, and only who holds the agent's row removes them, so they
+ * are where they were read.
+ */
 static Statement take_statement = {
-	"DELETE FROM @.fa_observation o"
-	" USING ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"
-	" AS t (agent_id, observation_id) WHERE o.agent_id" EQ "t.agent_id"
-	" AND o.observation_id" EQ "t.observation_id",
-	2,
-	{INT8ARRAYOID, INT8ARRAYOID}};
+	"DELETE FROM @.fa_observation WHERE ctid" EQ "ANY ($1)", 1, {TIDARRAYOID}};
 static Statement count_statement = {
 	"SELECT 1 FROM @.fa_observation WHERE agent_id" EQ "$1 LIMIT $2",
 	2,
@@ -68,10 +68,9 @@ static Statement find_key_statement = {
 
 /* Each stored key sweeps up to two expired ones, so the table stays bounded. */
 static Statement sweep_keys_statement = {
-	"DELETE FROM @.fa_key k USING (SELECT agent_id, kind, key FROM @.fa_key"
-	" WHERE at" LT "$1 ORDER BY at LIMIT 2 FOR UPDATE SKIP LOCKED) AS old"
-	" WHERE k.agent_id" EQ "old.agent_id AND k.kind" EQ "old.kind"
-	" AND k.key" EQ "old.key",
+	"DELETE FROM @.fa_key WHERE ctid" EQ "ANY (ARRAY"
+	" (SELECT ctid FROM @.fa_key WHERE at" LT "$1 ORDER BY at LIMIT 2"
+	" FOR UPDATE SKIP LOCKED))",
 	1,
 	{TIMESTAMPTZOID}};
 
@@ -147,7 +146,8 @@ inbox_read(const Call *call, const int64 *ids, int count, int32 limit,
 			while (ids[at] != id);
 			tail = &heads[at];
 		}
-		row->observation_id = result_int64(i, 2);
+		row->where =
+			*(ItemPointer) DatumGetPointer(result_datum(i, 2, &isnull));
 		row->observation =
 			array_to_int32(DatumGetArrayTypeP(result_datum(i, 3, &isnull)),
 						   &row->count, "observation", -1);
@@ -160,14 +160,20 @@ inbox_read(const Call *call, const int64 *ids, int count, int32 limit,
 
 /* Removes observations that were taken. */
 void
-inbox_take(const Call *call, const int64 *agent_ids,
-		   const int64 *observation_ids, int count)
+inbox_take(const Call *call, const ItemPointerData *taken, int count)
 {
-	Datum arguments[2] = {array_from_int64(agent_ids, count),
-						  array_from_int64(observation_ids, count)};
+	Datum *elements = palloc(sizeof(Datum) * Max(count, 1));
+	Datum  arguments[1];
 
-	if (count > 0)
-		statement_run(call, &take_statement, arguments, NULL, 0);
+	if (count == 0)
+		return;
+	for (int i = 0; i < count; i++)
+		elements[i] = PointerGetDatum(&taken[i]);
+	arguments[0] = PointerGetDatum(construct_array(elements, count, TIDOID,
+												   sizeof(ItemPointerData),
+												   false, TYPALIGN_SHORT));
+	if (statement_run(call, &take_statement, arguments, NULL, 0) != count)
+		elog(ERROR, "observations were taken by someone else");
 }
 
 /* ---------- keys ---------- */

@@ -204,11 +204,11 @@ static const struct
 	bool *setting;
 	bool  value;
 } pins[] = {
-	{&enable_seqscan, false},	 {&enable_bitmapscan, false},
-	{&enable_hashjoin, false},	 {&enable_mergejoin, false},
-	{&enable_indexscan, true},	 {&enable_tidscan, true},
-	{&enable_nestloop, true},	 {&enable_sort, true},
-	{&enable_material, true},	 {&enable_indexonlyscan, true},
+	{&enable_seqscan, false},  {&enable_bitmapscan, false},
+	{&enable_hashjoin, false}, {&enable_mergejoin, false},
+	{&enable_indexscan, true}, {&enable_tidscan, true},
+	{&enable_nestloop, true},  {&enable_sort, true},
+	{&enable_material, true},  {&enable_indexonlyscan, true},
 	{&jit_enabled, false},
 };
 

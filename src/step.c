@@ -58,19 +58,18 @@ typedef struct Lane
 
 typedef struct Block
 {
-	const Call	   *call;
-	const StepPlan *plan;
-	int				count;
-	Lane		   *lanes;	  /* [count], ascending by agent */
-	Lane		  **by_model; /* [count], grouped by model */
-	AgentRow	   *rows;	  /* [count] */
-	KernelAgent	   *agents;	  /* [count]: room for one group's step */
-	Lane		  **stepping; /* [count]: the lanes of agents[] */
-	KernelHost		host;
-	int64		   *taken_agents; /* observations taken: [taken_room] */
-	int64		   *taken_ids;
-	int				taken;
-	int				taken_room;
+	const Call		*call;
+	const StepPlan	*plan;
+	int				 count;
+	Lane			*lanes;	   /* [count], ascending by agent */
+	Lane		   **by_model; /* [count], grouped by model */
+	AgentRow		*rows;	   /* [count] */
+	KernelAgent		*agents;   /* [count]: room for one group's step */
+	Lane		   **stepping; /* [count]: the lanes of agents[] */
+	KernelHost		 host;
+	ItemPointerData *taken; /* observations taken: [taken_room] */
+	int				 taken_count;
+	int				 taken_room;
 } Block;
 
 /* ---------- gather ---------- */
@@ -307,19 +306,15 @@ take_from_inbox(Block *block, Lane *lane, int32 *observation)
 			observation[m] = waiting->observation[m];
 	}
 	lane->inbox = waiting->next;
-	if (block->taken == block->taken_room)
+	if (block->taken_count == block->taken_room)
 	{
-		Size room = sizeof(int64) * Max(2 * block->taken_room, block->count);
-
-		block->taken_room = room / sizeof(int64);
-		block->taken_agents = block->taken_agents ?
-								  repalloc(block->taken_agents, room) :
-								  palloc(room);
-		block->taken_ids =
-			block->taken_ids ? repalloc(block->taken_ids, room) : palloc(room);
+		block->taken_room = Max(2 * block->taken_room, block->count);
+		block->taken = block->taken == NULL ?
+						   palloc(sizeof(ItemPointerData) * block->taken_room) :
+						   repalloc(block->taken, sizeof(ItemPointerData) *
+													  block->taken_room);
 	}
-	block->taken_agents[block->taken] = lane->row->agent_id;
-	block->taken_ids[block->taken++] = waiting->observation_id;
+	block->taken[block->taken_count++] = waiting->where;
 }
 
 /*
@@ -523,8 +518,7 @@ write_rows(Block *block)
 			return false;
 	}
 	learned_write(block->call, pointers, block->count);
-	inbox_take(block->call, block->taken_agents, block->taken_ids,
-			   block->taken);
+	inbox_take(block->call, block->taken, block->taken_count);
 	return true;
 }
 
