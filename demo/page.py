@@ -106,7 +106,7 @@ def action_chart(task: dict, steps: list[dict]) -> str:
     left, cell, row = 8 * max(map(len, actions)) + 16, 46, 26
     out = [f'<svg width="{left + cell * len(steps) + 10}" height="{row * len(actions) + 44}">']
     for i, action in enumerate(actions):
-        out.append(f'<text x="{left - 8}" y="{row * i + 18}" font-size="13" text-anchor="end">{text(action)}</text>')
+        out.append(f'<text x="{left - 8}" y="{row * i + 18}" font-size="13" text-anchor="end">{text(action.lower())}</text>')
         for t, step in enumerate(steps):
             p, chosen = step["first"][action], step["action"]["move"] == action
             out.append(f'<rect x="{left + cell * t + 1}" y="{row * i + 1}" width="{cell - 2}" height="{row - 2}" fill="{shade(p)}"'
@@ -212,7 +212,11 @@ def section(task: dict) -> str:
     steps = task["steps"]
     asked = steps[min(task["ask"], len(steps)) - 1]
     many = " The plans are many, so that even the best one's share is small." if task["policies"] > 50 else ""
-    shortfall = f'<p>{task["reached"]:.1%} of the trials reached the goal. {task["shortfall"]}</p>' if task["shortfall"] else ""
+    shortfall = ""
+    if task["shortfall"] and task["reached"] < 1:
+        shortfall = f'<p>{task["reached"]:.1%} of the trials reached the goal. {task["shortfall"]}</p>'
+    spread = any(c["high"] - c["low"] > 1e-2 for c in task["course"])
+    band = " The band holds the middle half of the agents that are still on their way." if spread else ""
     return f"""
 <h2>{text(task["title"])}</h2>
 <p>{task["story"]}</p>
@@ -223,15 +227,14 @@ where it truly is. {task["legend"]}</p>
 <div class="film">{"".join(frame(task, s) for s in steps)}</div>
 <h3>What it wants to do</h3>
 <p class="note">The probability of each action at each step: of all plans that begin with it, together. The orange frame is the
-action that it chose.</p>
+action that it chose: the first of the single most probable plan, which need not be the most probable in sum.</p>
 {action_chart(task, steps)}
 <h3>Why, at step {asked["step"]}</h3>
 <p class="note">For each first move the best of its {task["policies"]:,} plans, as <code>fa_explain({task["agent_id"]})</code> gives
 them; it follows the one on top, and plans anew at the next step.{many} {task["why"]}</p>
 {explanation(asked)}
 <h3>Free energy over time</h3>
-<p class="note">Free energy is surprise: how badly an observation fits what the agent expected. The band holds the middle half of
-the agents that are still on their way. {task["surprise"]}</p>
+<p class="note">Free energy is surprise: how badly an observation fits what the agent expected.{band} {task["surprise"]}</p>
 {free_energy(task)}"""
 
 

@@ -6,6 +6,7 @@ CREATE TABLE fa_model (
 	model_id bigint PRIMARY KEY,
 	name text NOT NULL,
 	version int NOT NULL,
+	versions int NOT NULL,
 	owner regrole NOT NULL
 		DEFAULT pg_catalog.quote_ident(CURRENT_USER)::pg_catalog.regrole,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -22,6 +23,9 @@ COMMENT ON COLUMN fa_model.body IS
 	'the compiled block that the library computes with';
 COMMENT ON COLUMN fa_model.digest IS
 	'sha256 of body: the key by which sessions keep the model in memory';
+
+COMMENT ON COLUMN fa_model.versions IS
+	'how many versions this name has had: numbers of dropped ones are not used again';
 
 SELECT pg_catalog.pg_extension_config_dump('fa_model', '');
 SELECT pg_catalog.pg_extension_config_dump('fa_model_id_seq', '');

@@ -6,6 +6,7 @@ CREATE TABLE fa_world (
 	world_id bigint PRIMARY KEY,
 	name text NOT NULL,
 	version int NOT NULL,
+	versions int NOT NULL,
 	owner regrole NOT NULL
 		DEFAULT pg_catalog.quote_ident(CURRENT_USER)::pg_catalog.regrole,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -17,6 +18,9 @@ CREATE TABLE fa_world (
 );
 COMMENT ON TABLE fa_world IS
 	'compiled worlds: A, B and D of a spec; the true states lie with the agents';
+
+COMMENT ON COLUMN fa_world.versions IS
+	'how many versions this name has had: numbers of dropped ones are not used again';
 
 SELECT pg_catalog.pg_extension_config_dump('fa_world', '');
 SELECT pg_catalog.pg_extension_config_dump('fa_world_id_seq', '');

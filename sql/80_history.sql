@@ -10,7 +10,8 @@ CREATE TABLE fa_history (
 	vfe float8 NOT NULL,
 	belief float8[],
 	q_pi float8[],
-	neg_efe float8[]
+	neg_efe float8[],
+	owner regrole NOT NULL
 ) PARTITION BY RANGE (at);
 -- The index by agent and step is made on each partition by itself: pg_dump would
 -- make one that belongs to a member's index twice.
@@ -21,8 +22,7 @@ SELECT pg_catalog.pg_extension_config_dump('fa_history', '');
 
 ALTER TABLE fa_history ENABLE ROW LEVEL SECURITY;
 CREATE POLICY fa_history_owner ON fa_history FOR SELECT
-	USING (EXISTS (SELECT FROM fa_agent a
-				   WHERE a.agent_id OPERATOR(pg_catalog.=) fa_history.agent_id));
+	USING (pg_catalog.pg_has_role(owner::oid, 'USAGE'));
 GRANT SELECT ON fa_history TO PUBLIC;
 
 CREATE FUNCTION fa_history_retain(keep interval) RETURNS int

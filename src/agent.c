@@ -32,6 +32,8 @@ PG_FUNCTION_INFO_V1(fa_agent_reset);
 PG_FUNCTION_INFO_V1(fa_agent_set_model);
 PG_FUNCTION_INFO_V1(fa_agent_fork);
 
+#define CREATE_LIMIT 10000000 /* agents of one call */
+
 /* Members of params that are ours; all others are numbers of the model. */
 static const char *const own_params[] = {"seed", "world", "belief", "history",
 										 NULL};

@@ -27,4 +27,9 @@
 #define FA_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* 18 marks functions that do not return before their type */
+#if !PG18_GE
+#define pg_noreturn _Noreturn
+#endif
+
 #endif /* FA_COMPAT_H */

@@ -42,6 +42,7 @@ enum
 	HISTORY_COLUMN_BELIEF,
 	HISTORY_COLUMN_Q_PI,
 	HISTORY_COLUMN_NEG_EFE,
+	HISTORY_OWNER,
 	HISTORY_COLUMNS
 };
 
@@ -54,7 +55,7 @@ static const struct
 	{"trial", INT4OID},			 {"observation", INT4ARRAYOID},
 	{"action", INT4ARRAYOID},	 {"vfe", FLOAT8OID},
 	{"belief", FLOAT8ARRAYOID},	 {"q_pi", FLOAT8ARRAYOID},
-	{"neg_efe", FLOAT8ARRAYOID},
+	{"neg_efe", FLOAT8ARRAYOID}, {"owner", REGROLEOID},
 };
 
 /* The same as the column list of fa_rows(). */
@@ -64,12 +65,12 @@ static const struct
 	"trial pg_catalog.int4, observation pg_catalog.int4[], " \
 	"action pg_catalog.int4[], vfe pg_catalog.float8, "      \
 	"belief pg_catalog.float8[], q_pi pg_catalog.float8[], " \
-	"neg_efe pg_catalog.float8[])"
+	"neg_efe pg_catalog.float8[], owner pg_catalog.regrole)"
 
 static Statement insert_statement = {
 	"INSERT INTO @.fa_history (agent_id, step, trial, at, observation, action, vfe,"
-	" belief, q_pi, neg_efe) SELECT agent_id, step, trial, $1, observation, action,"
-	" vfe, belief, q_pi, neg_efe FROM " HISTORY_ROWS,
+	" belief, q_pi, neg_efe, owner) SELECT agent_id, step, trial, $1, observation, action,"
+	" vfe, belief, q_pi, neg_efe, owner FROM " HISTORY_ROWS,
 	1,
 	{TIMESTAMPTZOID}};
 static Statement partitions_statement = {
@@ -201,6 +202,7 @@ history_values(const AgentRow *agent, const StepRecord *record, Datum *values,
 	values[HISTORY_ACTION] =
 		array_from_int32(record->action, model->control_count);
 	values[HISTORY_VFE] = Float8GetDatum(record->vfe);
+	values[HISTORY_OWNER] = ObjectIdGetDatum(agent->owner);
 	values[HISTORY_COLUMN_BELIEF] =
 		optional_doubles(record->belief, agent->history & HISTORY_BELIEF,
 						 model->belief_size, &nulls[HISTORY_COLUMN_BELIEF]);

@@ -85,7 +85,7 @@ host_report(const KernelProblems *problems, const char *what)
 			 errmsg("invalid %s: %s", what, first->message),
 			 first->detail[0] != '\0' ?
 				 errdetail("%s", first->detail) :
-			 others > 0 ?
+			 others > 0 && strcmp(what, "spec") == 0 ?
 				 errdetail_plural(
 					 "There is %d more problem; fa_model_check lists all.",
 					 "There are %d more problems; fa_model_check lists all.",

@@ -50,6 +50,7 @@ typedef struct TableTexts
 	Statement	exists;
 	Statement	users; /* an agent that uses one of the ids */
 	Statement	remove;
+	Statement	keep; /* the count of versions, in those that are left */
 } TableTexts;
 
 static TableTexts texts[] = {
@@ -64,8 +65,8 @@ static TableTexts texts[] = {
 					   1,
 					   {TEXTOID}},
 			.insert =
-				{"INSERT INTO @.fa_model (model_id, name, version, owner, spec, body)"
-				 " VALUES ($1, $2, $3, $4, $5, $6)",
+				{"INSERT INTO @.fa_model (model_id, name, version, versions, owner, spec, body)"
+				 " VALUES ($1, $2, $3, $3, $4, $5, $6)",
 				 6,
 				 {INT8OID, TEXTOID, INT4OID, REGROLEOID, JSONBOID, BYTEAOID}},
 			.find =
@@ -86,9 +87,14 @@ static TableTexts texts[] = {
 					  "$1 LIMIT 1",
 					  1,
 					  {INT8OID}},
-			.remove = {"DELETE FROM @.fa_model WHERE model_id" EQ "$1",
+			.remove = {"DELETE FROM @.fa_model WHERE model_id" EQ "$1"
+					   " RETURNING name, versions",
 					   1,
 					   {INT8OID}},
+			.keep = {"UPDATE @.fa_model SET versions = $2 WHERE name" EQ "$1"
+					 " AND versions" LT "$2",
+					 2,
+					 {TEXTOID, INT4OID}},
 		},
 	[TABLE_WORLD] =
 		{
@@ -101,8 +107,8 @@ static TableTexts texts[] = {
 					   1,
 					   {TEXTOID}},
 			.insert =
-				{"INSERT INTO @.fa_world (world_id, name, version, owner, spec, body)"
-				 " VALUES ($1, $2, $3, $4, $5, $6)",
+				{"INSERT INTO @.fa_world (world_id, name, version, versions, owner, spec, body)"
+				 " VALUES ($1, $2, $3, $3, $4, $5, $6)",
 				 6,
 				 {INT8OID, TEXTOID, INT4OID, REGROLEOID, JSONBOID, BYTEAOID}},
 			.find =
@@ -123,9 +129,14 @@ static TableTexts texts[] = {
 					  "$1 LIMIT 1",
 					  1,
 					  {INT8OID}},
-			.remove = {"DELETE FROM @.fa_world WHERE world_id" EQ "$1",
+			.remove = {"DELETE FROM @.fa_world WHERE world_id" EQ "$1"
+					   " RETURNING name, versions",
 					   1,
 					   {INT8OID}},
+			.keep = {"UPDATE @.fa_world SET versions = $2 WHERE name" EQ "$1"
+					 " AND versions" LT "$2",
+					 2,
+					 {TEXTOID, INT4OID}},
 		},
 };
 
@@ -447,7 +458,15 @@ drop_one(const Call *call, ModelTable table, const char *name, int64 id)
 				 "Drop the agents by fa_agent_drop first; they are in table fa_agent with %s_id " INT64_FORMAT
 				 ".",
 				 texts[table].word, id)));
-	statement_run(call, &texts[table].remove, arguments, NULL, 0);
+	if (statement_run(call, &texts[table].remove, arguments, NULL, 0) == 1)
+	{
+		Datum dropped[2];
+		bool  isnull;
+
+		dropped[0] = result_datum(0, 1, &isnull);
+		dropped[1] = result_datum(0, 2, &isnull);
+		statement_run(call, &texts[table].keep, dropped, NULL, 0);
+	}
 }
 
 static void

@@ -63,7 +63,8 @@ static Statement store_key_statement = {
 /* IS TRUE keeps the planner from the index by time, which would read all keys. */
 static Statement find_key_statement = {
 	"SELECT observation, step, action, vfe FROM @.fa_key WHERE agent_id" EQ "$1"
-	" AND kind" EQ "$2 AND key" EQ "$3 AND (at OPERATOR(pg_catalog.>=) $4) IS TRUE",
+	" AND kind" EQ "$2 AND key" EQ
+	"$3 AND (at OPERATOR(pg_catalog.>=) $4) IS TRUE",
 	4,
 	{INT8OID, CHAROID, TEXTOID, TIMESTAMPTZOID}};
 

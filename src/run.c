@@ -108,6 +108,8 @@ parse_until(Jsonb *jsonb)
 									 (state ? state->count : 0) + 1));
 	parse_rules(observation, false, until);
 	parse_rules(state, true, until);
+	if (until->count == 0)
+		invalid_until("It names nothing to wait for.");
 	return until;
 }
 

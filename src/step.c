@@ -56,7 +56,7 @@ typedef struct Lane
 	StepRecord record;
 } Lane;
 
-typedef struct Block
+typedef struct StepBlock
 {
 	const Call		*call;
 	const StepPlan	*plan;
@@ -70,7 +70,7 @@ typedef struct Block
 	ItemPointerData *taken; /* observations taken: [taken_room] */
 	int				 taken_count;
 	int				 taken_room;
-} Block;
+} StepBlock;
 
 /* ---------- gather ---------- */
 
@@ -195,7 +195,7 @@ compare_lane_models(const void *a, const void *b)
 
 /* The observations that wait for agents whose order brings none. */
 static void
-read_inbox(Block *block)
+read_inbox(StepBlock *block)
 {
 	int64	  *ids = palloc(sizeof(int64) * block->count);
 	Lane	 **lanes = palloc(sizeof(Lane *) * block->count);
@@ -221,7 +221,7 @@ read_inbox(Block *block)
 
 /* Reads the hot rows of a block, and sees to it that their history can be kept. */
 static void
-gather(Block *block, const Call *call, const StepPlan *plan,
+gather(StepBlock *block, const Call *call, const StepPlan *plan,
 	   const StepOrder *orders, int count)
 {
 	int64 *ids = palloc(sizeof(int64) * count);
@@ -244,7 +244,7 @@ gather(Block *block, const Call *call, const StepPlan *plan,
 
 /* Checks what is asked of each agent, and makes room for it. */
 static void
-open_lanes(Block *block, const StepOrder *orders)
+open_lanes(StepBlock *block, const StepOrder *orders)
 {
 	int count = block->count;
 
@@ -293,7 +293,7 @@ move_world(Lane *lane)
 }
 
 static void
-take_from_inbox(Block *block, Lane *lane, int32 *observation)
+take_from_inbox(StepBlock *block, Lane *lane, int32 *observation)
 {
 	InboxRow		  *waiting = lane->inbox;
 	const KernelModel *model = lane->row->model->model;
@@ -322,7 +322,7 @@ take_from_inbox(Block *block, Lane *lane, int32 *observation)
  * the inbox, and the world's where the inbox has none.
  */
 static void
-find_observation(Block *block, Lane *lane)
+find_observation(StepBlock *block, Lane *lane)
 {
 	const KernelModel *model = lane->row->model->model;
 	const StepOrder	  *order = lane->order;
@@ -345,7 +345,7 @@ find_observation(Block *block, Lane *lane)
 
 /* Everything before the kernel's part of a lane's step. */
 static void
-begin_step(Block *block, Lane *lane, KernelAgent *agent)
+begin_step(StepBlock *block, Lane *lane, KernelAgent *agent)
 {
 	AgentRow *row = lane->row;
 	bool	  first = lane->trials == 0 && lane->trial_steps == 0;
@@ -411,7 +411,7 @@ end_step(Lane *lane, const KernelAgent *agent)
 
 /* The kernel stopped at one of the agents that are being stepped. */
 static void
-report_overflow(const Block *block, int count)
+report_overflow(const StepBlock *block, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
@@ -429,7 +429,7 @@ report_overflow(const Block *block, int count)
 
 /* One step of all unfinished lanes of one model, by_model[first .. end). */
 static int
-step_group(Block *block, int first, int end)
+step_group(StepBlock *block, int first, int end)
 {
 	CachedModel *cached = block->by_model[first]->row->model;
 	int			 count = 0;
@@ -455,7 +455,7 @@ step_group(Block *block, int first, int end)
 
 /* One step of all unfinished lanes; returns how many there were. */
 static int
-step_lanes(Block *block)
+step_lanes(StepBlock *block)
 {
 	int stepped = 0;
 
@@ -474,7 +474,7 @@ step_lanes(Block *block)
 
 /* History rows of the lanes that were just stepped. */
 static void
-write_history(Block *block, bool only_unfinished)
+write_history(StepBlock *block, bool only_unfinished)
 {
 	const AgentRow	 **agents = palloc(sizeof(AgentRow *) * block->count);
 	const StepRecord **records = palloc(sizeof(StepRecord *) * block->count);
@@ -495,7 +495,7 @@ write_history(Block *block, bool only_unfinished)
 }
 
 static void
-emit(Block *block, const Lane *lane)
+emit(StepBlock *block, const Lane *lane)
 {
 	if (block->plan->emit != NULL)
 		block->plan->emit(block->plan->emit_context, lane->order,
@@ -504,7 +504,7 @@ emit(Block *block, const Lane *lane)
 
 /* The hot rows; false where one was no longer as it had been read. */
 static bool
-write_rows(Block *block)
+write_rows(StepBlock *block)
 {
 	AgentRow **pointers = palloc(sizeof(AgentRow *) * block->count);
 	bool	  *written = palloc(sizeof(bool) * block->count);
@@ -525,7 +525,7 @@ write_rows(Block *block)
 /* ---------- one step of each, optimistic ---------- */
 
 static void
-store_key(const Block *block)
+store_key(const StepBlock *block)
 {
 	const Lane *lane = &block->lanes[0];
 	KeyResult	result = {
@@ -543,7 +543,7 @@ store_key(const Block *block)
  * anything else is checked, because it asks nothing of the agent as it is now.
  */
 static bool
-repeat_step(const Block *block, const StepOrder *order)
+repeat_step(const StepBlock *block, const StepOrder *order)
 {
 	const AgentRow	  *row = &block->rows[0];
 	const KernelModel *model = row->model->model;
@@ -567,7 +567,7 @@ static bool
 try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders,
 			 int count)
 {
-	Block block;
+	StepBlock block;
 
 	gather(&block, call, plan, orders, count);
 	if (repeat_step(&block, orders))
@@ -592,8 +592,8 @@ static void
 lock_orders(const Call *call, const StepPlan *plan, const StepOrder *orders,
 			int count)
 {
-	int64 *ids = palloc(sizeof(int64) * count);
-	Block  unlocked;
+	int64	 *ids = palloc(sizeof(int64) * count);
+	StepBlock unlocked;
 
 	gather(&unlocked, call, plan, orders, count);
 	for (int i = 0; i < count; i++)
@@ -690,7 +690,7 @@ static void
 run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		  int count)
 {
-	Block block;
+	StepBlock block;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -937,7 +937,7 @@ def gain_unused():
 
 @case
 def big256():
-    run("big256", dense256(), steps=5, wander=0.5, seed=76)
+    run("big256", dense256(), steps=6, wander=0.5, seed=76)
 
 
 if __name__ == "__main__":

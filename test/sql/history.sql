@@ -67,7 +67,8 @@ SET timezone = 'UTC';
 CREATE TABLE fa_history_20200101 PARTITION OF fa_history FOR VALUES FROM ('2020-01-01 00:00:00+00') TO ('2020-01-02 00:00:00+00');
 CREATE TABLE fa_history_20200102 PARTITION OF fa_history FOR VALUES FROM ('2020-01-02 00:00:00+00') TO ('2020-01-03 00:00:00+00');
 RESET timezone;
-INSERT INTO fa_history SELECT agent_id, step, trial, '2020-01-01 12:00:00+00', observation, action, vfe
+INSERT INTO fa_history (agent_id, step, trial, at, observation, action, vfe, owner)
+SELECT agent_id, step, trial, '2020-01-01 12:00:00+00', observation, action, vfe, owner
 FROM fa_history WHERE agent_id = :on AND step = 1;
 SELECT fa_history_retain('100 years'), fa_history_retain(NULL);
 BEGIN;

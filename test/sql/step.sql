@@ -314,10 +314,10 @@ SELECT fa_model_create('step hot ' || n, jsonb_build_object(
 		'B', jsonb_build_array(jsonb_build_object('next',
 			(SELECT jsonb_agg(ARRAY[i, (i + 1) % n]) FROM generate_series(0, n - 1) AS i))))) > 0 AS made
 FROM unnest('{25,300,520,1000}'::int[]) AS n;
--- ten agents of each size, made at once, so that pages are as full as they come
+-- forty agents of each size, made at once, so that pages are as full as they come
 CREATE TEMP TABLE hot AS SELECT round, n, agent_id
 FROM generate_series(1, 3) AS round, unnest('{25,300,520,1000}'::int[]) AS n,
-	fa_agent_create_many('step hot ' || n, 10) AS agent_id;
+	fa_agent_create_many('step hot ' || n, 40 + 0 * round) AS agent_id;
 SELECT n, count(*), min(cardinality(belief)) AS floats FROM hot JOIN fa_belief USING (agent_id) GROUP BY n ORDER BY n;
 CREATE PROCEDURE pg_temp.step_and_commit(of_round int, size int, times int) LANGUAGE plpgsql AS $$
 DECLARE
@@ -340,7 +340,7 @@ SELECT command
 FROM generate_series(1, 3) AS round, unnest('{25,300,520,1000}'::int[]) AS n,
 	generate_series(1, 5) AS line,
 	LATERAL (SELECT CASE line
-		WHEN 3 THEN format('CALL pg_temp.step_and_commit(%s, %s, 5)', round, n)
+		WHEN 3 THEN format('CALL pg_temp.step_and_commit(%s, %s, 2)', round, n)
 		-- counts are seen from the next transaction on
 		WHEN 1 THEN 'DO $f$ BEGIN PERFORM pg_stat_force_next_flush(); END $f$'
 		WHEN 4 THEN 'DO $f$ BEGIN PERFORM pg_stat_force_next_flush(); END $f$'
