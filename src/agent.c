@@ -370,7 +370,8 @@ check_agent_name(const Call *call, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
 						errmsg("agent name must not be empty"),
 						errhint("Leave it null for an agent without a name.")));
-	if (statement_run(call, &name_statement, arguments, NULL, 1) > 0)
+	name_lock(call, "fa_agent", name);
+	if (statement_run_now(call, &name_statement, arguments) > 0)
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
 						errmsg("agent name \"%s\" is in use", name)));
 }

@@ -74,6 +74,7 @@ extern const char *call_schema_name(void);
 
 extern int statement_run(const Call *call, Statement *statement, Datum *values,
 						 const char *nulls, int64 limit);
+extern int statement_run_now(const Call *call, Statement *statement, Datum *arguments);
 extern int
 statement_run_with(const Call *call, Statement *statement, Datum *values,
 				   const char *nulls, TupleDesc desc, Tuplestorestate *rows);
@@ -147,6 +148,7 @@ extern ModelRow
 model_find(const Call *call, ModelTable table, const char *name);
 extern ModelRow
 model_find_for_use(const Call *call, ModelTable table, const char *name);
+extern void name_lock(const Call *call, const char *relation, const char *name);
 extern void
 model_lock(const Call *call, ModelTable table, int64 id, LOCKMODE mode);
 

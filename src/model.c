@@ -214,39 +214,22 @@ model_lock(const Call *call, ModelTable table, int64 id, LOCKMODE mode)
 					   mode);
 }
 
-static void
-lock_name(const Call *call, ModelTable table, const char *name)
+/* Who adds something under a name waits for others who do. */
+void
+name_lock(const Call *call, const char *relation, const char *name)
 {
 	Oid hash = hash_bytes((const unsigned char *) name, strlen(name));
 
-	LockDatabaseObject(call_relation(call, texts[table].relation), hash, 1,
-					   ExclusiveLock);
+	LockDatabaseObject(call_relation(call, relation), hash, 1, ExclusiveLock);
 }
 
-/*
- * Runs a statement under the newest snapshot; returns how many rows it found.  What a lock guards
- * must be looked at as it is now, also in a REPEATABLE READ transaction whose own
- * snapshot is older than the lock.
- */
-static int
-run_now(const Call *call, Statement *statement, Datum *arguments)
-{
-	Call now = *call;
-	int	 found;
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	now.read_only = true;
-	found = statement_run(&now, statement, arguments, NULL, 1);
-	PopActiveSnapshot();
-	return found;
-}
 
 static bool
 found_now(const Call *call, Statement *statement, int64 id)
 {
 	Datum arguments[1] = {Int64GetDatum(id)};
 
-	return run_now(call, statement, arguments) > 0;
+	return statement_run_now(call, statement, arguments) > 0;
 }
 
 /* ---------- find ---------- */
@@ -329,7 +312,7 @@ next_version(const Call *call, ModelTable table, const char *name, Oid *owner)
 	bool  isnull;
 
 	*owner = call->user;
-	if (run_now(call, &texts[table].newest, arguments) == 0)
+	if (statement_run_now(call, &texts[table].newest, arguments) == 0)
 		return 1;
 	*owner = DatumGetObjectId(result_datum(0, 1, &isnull));
 	if (!has_privs_of_role(call->user, *owner))
@@ -373,7 +356,7 @@ create(FunctionCallInfo fcinfo, ModelTable table)
 	memcpy(VARDATA(body), model, model->size);
 
 	call_begin(&call, fcinfo, false);
-	lock_name(&call, table, name);
+	name_lock(&call, texts[table].relation, name);
 	id = nextval_internal(call_relation(&call, texts[table].sequence), false);
 	arguments[0] = Int64GetDatum(id);
 	arguments[1] = CStringGetTextDatum(name);

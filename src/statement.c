@@ -34,6 +34,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "fa_agents.h"
@@ -287,6 +288,24 @@ statement_run(const Call *call, Statement *statement, Datum *values,
 	if (statement->plan == NULL || statement->generation != current_generation)
 		statement_prepare(statement);
 	return run_pinned(call, statement, values, nulls, limit);
+}
+
+/*
+ * Runs a statement under the newest snapshot; returns how many rows it found.  What a lock guards
+ * must be looked at as it is now, also in a REPEATABLE READ transaction whose own
+ * snapshot is older than the lock.
+ */
+int
+statement_run_now(const Call *call, Statement *statement, Datum *arguments)
+{
+	Call now = *call;
+	int	 found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	now.read_only = true;
+	found = statement_run(&now, statement, arguments, NULL, 1);
+	PopActiveSnapshot();
+	return found;
 }
 
 /*
