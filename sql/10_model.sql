@@ -18,14 +18,14 @@ CREATE TABLE fa_model (
 );
 ALTER TABLE fa_model ALTER COLUMN body SET STORAGE EXTENDED;
 COMMENT ON TABLE fa_model IS
-	'compiled models; a row never changes, a new spec under the same name is a new version';
+	'compiled models; what a row means never changes, a new spec under the same name is a new version';
 COMMENT ON COLUMN fa_model.body IS
 	'the compiled block that the library computes with';
 COMMENT ON COLUMN fa_model.digest IS
 	'sha256 of body: the key by which sessions keep the model in memory';
 
 COMMENT ON COLUMN fa_model.versions IS
-	'how many versions this name has had: numbers of dropped ones are not used again';
+	'how many versions this name has had: while one is left, the numbers of dropped ones are not used again';
 
 SELECT pg_catalog.pg_extension_config_dump('fa_model', '');
 SELECT pg_catalog.pg_extension_config_dump('fa_model_id_seq', '');

@@ -20,7 +20,7 @@ COMMENT ON TABLE fa_world IS
 	'compiled worlds: A, B and D of a spec; the true states lie with the agents';
 
 COMMENT ON COLUMN fa_world.versions IS
-	'how many versions this name has had: numbers of dropped ones are not used again';
+	'how many versions this name has had: while one is left, the numbers of dropped ones are not used again';
 
 SELECT pg_catalog.pg_extension_config_dump('fa_world', '');
 SELECT pg_catalog.pg_extension_config_dump('fa_world_id_seq', '');

@@ -32,6 +32,7 @@ PG_FUNCTION_INFO_V1(fa_agent_reset);
 PG_FUNCTION_INFO_V1(fa_agent_set_model);
 PG_FUNCTION_INFO_V1(fa_agent_fork);
 
+#define BLOCK_AGENTS 64 /* agents read at once; one that learns may be large */
 #define CREATE_LIMIT 10000000 /* agents of one call */
 
 /* Members of params that are ours; all others are numbers of the model. */
@@ -324,9 +325,13 @@ initial_belief(const KernelModel *model, AgentParams *result)
 	memcpy(result->belief, D, sizeof(double) * model->belief_size);
 }
 
-/* Everything that params say about an agent of this model. */
+/*
+ * Everything that params say about an agent of this model.  An agent that is there
+ * already keeps its world (with_world false): the name may have a new version.
+ */
 static AgentParams
-parse_params(const Call *call, const KernelModel *model, Jsonb *params)
+parse_params(const Call *call, const KernelModel *model, Jsonb *params,
+			 bool with_world)
 {
 	AgentParams		result = {.params = params};
 	KernelProblems *problems;
@@ -353,7 +358,8 @@ parse_params(const Call *call, const KernelModel *model, Jsonb *params)
 								   "belief", result.belief, problems);
 	host_report(problems, "params");
 	parse_seed(json_member(value, "seed"), &result);
-	parse_world(call, model, json_member(value, "world"), &result);
+	if (with_world)
+		parse_world(call, model, json_member(value, "world"), &result);
 	result.history = parse_history(json_member(value, "history"));
 	pfree(problems);
 	return result;
@@ -366,10 +372,11 @@ check_agent_name(const Call *call, const char *name)
 {
 	Datum arguments[1] = {CStringGetTextDatum(name)};
 
-	if (name[0] == '\0')
-		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
-						errmsg("agent name must not be empty"),
-						errhint("Leave it null for an agent without a name.")));
+	if (name[0] == '\0' || strlen(name) > NAME_LIMIT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("agent name must have 1 to %d bytes", NAME_LIMIT),
+				 errhint("Leave it null for an agent without a name.")));
 	name_lock(call, "fa_agent", name);
 	if (statement_run_now(call, &name_statement, arguments) > 0)
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -432,6 +439,7 @@ create_agents(const Call *call, const char *model_name, const char *name,
 		   CurrentMemoryContext, "fa_agents new agent", ALLOCSET_DEFAULT_SIZES);
 	int64	   *ids = palloc(sizeof(int64) * Max(count, 1));
 	AgentParams parsed = {0};
+	bool		history = false;
 
 	for (int i = 0; i < NEW_COLUMNS; i++)
 		TupleDescInitEntry(desc, i + 1, new_columns[i].name,
@@ -439,7 +447,7 @@ create_agents(const Call *call, const char *model_name, const char *name,
 	if (name != NULL)
 		check_agent_name(call, name);
 	if (alike)
-		parsed = parse_params(call, compiled, params[0]);
+		parsed = parse_params(call, compiled, params[0], true);
 	for (int i = 0; i < count; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(row_context);
@@ -449,7 +457,8 @@ create_agents(const Call *call, const char *model_name, const char *name,
 
 		CHECK_FOR_INTERRUPTS();
 		if (!alike)
-			parsed = parse_params(call, compiled, params[i]);
+			parsed = parse_params(call, compiled, params[i], true);
+		history |= parsed.history != 0;
 		ids[i] = nextval_internal(sequence, false);
 		seed = parsed.has_seed ? parsed.seed + (alike ? i : 0) :
 								 default_seed(ids[i]);
@@ -459,6 +468,8 @@ create_agents(const Call *call, const char *model_name, const char *name,
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row_context);
 	}
+	if (history)
+		history_prepare(call);
 	statement_run_with(call, &insert_statement, NULL, NULL, desc, store);
 	return ids;
 }
@@ -609,25 +620,37 @@ fa_agent_drop(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(count);
 }
 
-/* Begins the next trial of agents [count], ids ascending. */
-void
-agent_reset(const Call *call, const int64 *ids, int count)
+/* Begins the next trial of a block of agents, whose rows are locked. */
+static void
+reset_block(const Call *call, const int64 *ids, int count)
 {
-	AgentRow **pointers = palloc(sizeof(AgentRow *) * Max(count, 1));
-	bool	  *written = palloc(sizeof(bool) * Max(count, 1));
-	AgentRow  *agents;
+	AgentRow **pointers = palloc(sizeof(AgentRow *) * count);
+	AgentRow  *agents = belief_read(call, ids, count);
 
-	if (count == 0)
-		return;
-	belief_lock(call, ids, count);
-	agents = belief_read(call, ids, count);
 	for (int i = 0; i < count; i++)
 	{
 		belief_start_trial(&agents[i]);
 		pointers[i] = &agents[i];
 	}
-	belief_write(call, pointers, count, written);
+	belief_write_locked(call, pointers, count);
 	learned_write(call, pointers, count);
+}
+
+/* Begins the next trial of agents [count], ids ascending. */
+void
+agent_reset(const Call *call, const int64 *ids, int count)
+{
+	if (count > 0)
+		belief_lock(call, ids, count);
+	for (int first = 0; first < count; first += BLOCK_AGENTS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		/* the block's memory ends with its connection */
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		reset_block(call, ids + first, Min(BLOCK_AGENTS, count - first));
+		SPI_finish();
+	}
 }
 
 /* fa_agent_reset(agent_ids bigint[]) returns how many began a new trial. */
@@ -666,7 +689,6 @@ set_model(const Call *call, AgentRow *agent, const ModelRow *model,
 	AgentRow   *pointer = agent;
 	Datum		arguments[4] = {Int64GetDatum(agent->agent_id),
 								Int64GetDatum(model->id), model->digest, 0};
-	bool		written;
 
 	if (compiled->shape != agent->model->model->shape)
 		ereport(
@@ -680,10 +702,11 @@ set_model(const Call *call, AgentRow *agent, const ModelRow *model,
 			 errhint("Create a new agent of that model.")));
 	/* what the old model's learning rates owe is settled under the old model */
 	belief_learn_owed(agent);
-	belief_write(call, &pointer, 1, &written);
+	belief_write_locked(call, &pointer, 1);
 	learned_write(call, &pointer, 1);
 
-	params = parse_params(call, compiled, stored_params(call, agent->agent_id));
+	params = parse_params(call, compiled, stored_params(call, agent->agent_id),
+						  false);
 	if (params.packed != NULL)
 		arguments[3] = array_from_double(params.packed, params.packed_length);
 	statement_run(call, &set_model_belief_statement, arguments,
@@ -700,7 +723,6 @@ fa_agent_set_model(PG_FUNCTION_ARGS)
 	const char		  *name = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const KernelModel *compiled;
 	ModelRow		   model;
-	AgentRow		  *agents;
 	Call			   call;
 
 	call_require_write("fa_agent_set_model");
@@ -708,11 +730,15 @@ fa_agent_set_model(PG_FUNCTION_ARGS)
 	model = model_find_for_use(&call, TABLE_MODEL, name);
 	compiled = cache_find(&call, TABLE_MODEL, model.id, model.digest)->model;
 	if (count > 0)
-	{
 		belief_lock(&call, ids, count);
-		agents = belief_read(&call, ids, count);
-		for (int i = 0; i < count; i++)
-			set_model(&call, &agents[i], &model, compiled, name);
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		set_model(&call, belief_read(&call, &ids[i], 1), &model, compiled,
+				  name);
+		SPI_finish();
 	}
 	call_end(&call);
 	PG_RETURN_INT64(count);
@@ -755,8 +781,8 @@ copy_agent(const Call *call, const AgentRow *agent, Jsonb *added, int64 fork_id)
 	const KernelModel *model = agent->model->model;
 	Jsonb			  *merged =
 		merge_params(call, stored_params(call, agent->agent_id), added);
-	AgentParams own = parse_params(call, model, added);
-	AgentParams params = parse_params(call, model, merged);
+	AgentParams own = parse_params(call, model, added, false);
+	AgentParams params = parse_params(call, model, merged, false);
 	Datum hot[6] = {Int64GetDatum(agent->agent_id), Int64GetDatum(fork_id),
 					ObjectIdGetDatum(call->user),	Int64GetDatum(own.seed),
 					Int16GetDatum(params.history),	0};

@@ -67,6 +67,11 @@ static Statement read_many_statement = {
 	"SELECT ctid, xmin, b FROM @.fa_belief b WHERE agent_id" EQ "ANY ($1)",
 	1,
 	{INT8ARRAYOID}};
+static Statement check_statement = {
+	"SELECT agent_id, owner, history FROM @.fa_belief WHERE agent_id" EQ
+	"ANY ($1)",
+	1,
+	{INT8ARRAYOID}};
 static Statement lock_statement = {
 	"SELECT agent_id, owner FROM @.fa_belief WHERE agent_id" EQ "ANY ($1)"
 	" ORDER BY agent_id FOR NO KEY UPDATE",
@@ -353,20 +358,55 @@ belief_world(const AgentRow *agent)
 /* ---------- lock ---------- */
 
 /*
+ * Are all of these agents there, and the caller's?  Returns whether one of them
+ * keeps history.  Asked before anything is locked: to lock first would let anybody
+ * stop everybody's agents.
+ */
+bool
+belief_check(const Call *call, const int64 *ids, int count)
+{
+	Datum arguments[1] = {array_from_int64(ids, count)};
+	int	  found = statement_run(call, &check_statement, arguments, NULL, 0);
+	bool *seen = palloc0(sizeof(bool) * Max(count, 1));
+	bool  history = false;
+
+	for (int i = 0; i < found; i++)
+	{
+		bool  isnull;
+		int64 id = result_int64(i, 1);
+
+		seen[position_of(ids, count, i, id)] = true;
+		agent_require_owner(call, id,
+							DatumGetObjectId(result_datum(i, 2, &isnull)));
+		history |= DatumGetInt16(result_datum(i, 3, &isnull)) != 0;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		if (!seen[i])
+			agent_unknown(ids[i]);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	pfree(seen);
+	return history;
+}
+
+/*
  * Locks rows in the order of their ids, ascending, so that batches that overlap
- * wait for each other and never in a circle.  Checks existence and rights.
+ * wait for each other and never in a circle.
  */
 void
 belief_lock(const Call *call, const int64 *ids, int count)
 {
 	Datum arguments[1] = {array_from_int64(ids, count)};
-	int	  found = statement_run(call, &lock_statement, arguments, NULL, 0);
+	int	  found;
 
+	(void) belief_check(call, ids, count);
+	found = statement_run(call, &lock_statement, arguments, NULL, 0);
 	for (int i = 0; i < count; i++)
 	{
 		bool isnull;
 
-		/* the result is in the same order, so the first gap is the unknown one */
+		/* in the same order, so the first gap is one dropped meanwhile */
 		if (i >= found || result_int64(i, 1) != ids[i])
 			agent_unknown(ids[i]);
 		agent_require_owner(call, ids[i],
@@ -485,6 +525,37 @@ belief_write(const Call *call, AgentRow **agents, int count, bool *written)
 		written[at] = true;
 	}
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Writes agents whose rows are locked.  That can only fail if somebody's trigger
+ * changed or kept back a row.
+ */
+void
+belief_write_locked(const Call *call, AgentRow **agents, int count)
+{
+	bool *written = palloc(sizeof(bool) * count);
+
+	belief_write(call, agents, count, written);
+	for (int i = 0; i < count; i++)
+	{
+		if (!written[i])
+			belief_changed(agents[i]->agent_id);
+	}
+	pfree(written);
+}
+
+/* A row that is ours alone was not as we left it. */
+void
+belief_changed(int64 agent_id)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+		 errmsg("row of agent " INT64_FORMAT " changed while it was locked",
+				agent_id),
+		 errhint(
+			 "A trigger may have changed table fa_belief; try again without it.")));
 }
 
 /* ---------- changes of state that are no step ---------- */

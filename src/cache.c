@@ -124,10 +124,11 @@ load_block(const Call *call, const KernelHost *host, ModelTable table, int64 id)
 	bool   isnull;
 
 	if (statement_run(call, statement, arguments, NULL, 1) != 1)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-						errmsg("%s with id " INT64_FORMAT " does not exist",
-							   table == TABLE_MODEL ? "model" : "world", id),
-						errdetail("An agent still refers to it.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("%s with id " INT64_FORMAT " was dropped meanwhile",
+						table == TABLE_MODEL ? "model" : "world", id),
+				 errhint("Try again: the agent has another one now.")));
 	body = DatumGetByteaPP(result_datum(0, 1, &isnull));
 	size = VARSIZE_ANY_EXHDR(body);
 	block = host->allocate(host->context, size);
@@ -159,7 +160,6 @@ cache_load(const Call *call, ModelTable table, int64 id, CachedModel *loaded)
 		host_check(KERNEL_MEMORY, "a model");
 	MemoryContextSwitchTo(old);
 	loaded->size = MemoryContextMemAllocated(loaded->context, true);
-	MemoryContextSetParent(loaded->context, CacheMemoryContext);
 }
 
 /*
@@ -186,6 +186,8 @@ cache_find(const Call *call, ModelTable table, int64 id, Datum digest)
 		cache_make_room(loaded.size);
 		entry = hash_search(cache, loaded.digest, HASH_ENTER, NULL);
 		*entry = loaded;
+		/* whole, and found by all: only now it outlives this call */
+		MemoryContextSetParent(entry->context, CacheMemoryContext);
 		cache_used += loaded.size;
 	}
 	entry->used = ++cache_clock;

@@ -74,7 +74,8 @@ extern const char *call_schema_name(void);
 
 extern int statement_run(const Call *call, Statement *statement, Datum *values,
 						 const char *nulls, int64 limit);
-extern int statement_run_now(const Call *call, Statement *statement, Datum *arguments);
+extern int
+statement_run_now(const Call *call, Statement *statement, Datum *arguments);
 extern int
 statement_run_with(const Call *call, Statement *statement, Datum *values,
 				   const char *nulls, TupleDesc desc, Tuplestorestate *rows);
@@ -124,6 +125,8 @@ typedef struct CachedModel
 	uint64			   used; /* when it was last looked up */
 	int				   pins; /* calls that use it now */
 } CachedModel;
+
+#define NAME_LIMIT 255 /* bytes of a name of a model, a world or an agent */
 
 typedef enum ModelTable
 {
@@ -193,7 +196,10 @@ typedef struct AgentRow
 #define HISTORY_NEG_EFE 8
 
 extern AgentRow *belief_read(const Call *call, const int64 *ids, int count);
-extern void		 belief_lock(const Call *call, const int64 *ids, int count);
+extern bool		 belief_check(const Call *call, const int64 *ids, int count);
+extern void belief_write_locked(const Call *call, AgentRow **agents, int count);
+pg_noreturn extern void belief_changed(int64 agent_id);
+extern void belief_lock(const Call *call, const int64 *ids, int count);
 extern void
 belief_write(const Call *call, AgentRow **agents, int count, bool *written);
 extern void				  belief_learn_owed(AgentRow *agent);

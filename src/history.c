@@ -3,15 +3,16 @@
  * history.c
  *	  History: steps kept as rows, in partitions by day.
  *
- * Rows are never deleted one by one: a day's partition is dropped whole.  A
- * partition is made when the first row of a day comes, and tomorrow's with it, so
- * that midnight makes nobody wait; making one takes a lock that conflicts only
- * with others who do the same.
+ * Rows are never deleted one by one: a day's partition is dropped whole.  They are
+ * made when the first agent that keeps history is created, and a week ahead by
+ * whose step finds half of that week used up; making one takes a lock that
+ * conflicts only with others who do the same.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -20,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -30,6 +32,7 @@
 PG_FUNCTION_INFO_V1(fa_history_retain);
 
 #define PARTITION_PREFIX "fa_history_"
+#define DAYS_AHEAD		 7 /* partitions that are made ahead */
 
 enum
 {
@@ -76,9 +79,10 @@ static Statement insert_statement = {
 static Statement partitions_statement = {
 	"SELECT c.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c"
 	" ON c.oid" EQ "i.inhrelid WHERE i.inhparent" EQ "$1 AND c.relname"
-	" OPERATOR(pg_catalog.<) $2 ORDER BY c.relname",
-	2,
-	{OIDOID, NAMEOID}};
+	" OPERATOR(pg_catalog.<) $2 AND c.relnamespace" EQ "$3 AND c.relname"
+	" OPERATOR(pg_catalog.~) '^fa_history_[0-9]{8}$' ORDER BY c.relname",
+	3,
+	{OIDOID, NAMEOID, OIDOID}};
 
 /* ---------- partitions ---------- */
 
@@ -116,48 +120,72 @@ run_utility(const char *sql)
 /*
  * Makes the partition of a day.  The table is made apart and then attached: ATTACH
  * PARTITION needs a lock on the parent that lets readers and writers go on, which
- * CREATE TABLE .. PARTITION OF does not.
+ * CREATE TABLE .. PARTITION OF does not.  Row security without a policy lets nobody
+ * look at it but through the parent, whatever privileges new tables get here; and
+ * the caller's settings for new tables are not ours.
  */
 static void
 make_partition(DateADT day)
 {
 	const char *schema = quote_identifier(call_schema_name());
 	const char *name = partition_name(day);
+	int			level = NewGUCNestLevel();
 
+	(void) set_config_option("default_tablespace", "", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	run_utility(psprintf(
+		"CREATE TABLE %s.%s (LIKE %s.fa_history INCLUDING DEFAULTS) USING heap",
+		schema, name, schema));
 	run_utility(
-		psprintf("CREATE TABLE %s.%s (LIKE %s.fa_history INCLUDING DEFAULTS)",
-				 schema, name, schema));
+		psprintf("ALTER TABLE %s.%s ENABLE ROW LEVEL SECURITY", schema, name));
 	run_utility(psprintf("CREATE INDEX %s_agent ON %s.%s (agent_id, step)",
 						 name, schema, name));
 	run_utility(psprintf("ALTER TABLE %s.fa_history ATTACH PARTITION %s.%s"
 						 " FOR VALUES FROM ('%s') TO ('%s')",
 						 schema, schema, name, day_start(day),
 						 day_start(day + 1)));
+	AtEOXact_GUC(true, level);
 }
 
+/* Is a day's partition there?  A stranger's table in its place is an error. */
 static bool
 partition_exists(const Call *call, DateADT day)
 {
-	return OidIsValid(get_relname_relid(partition_name(day), call->schema));
+	char *name = partition_name(day);
+	Oid	  relation = get_relname_relid(name, call->schema);
+
+	if (!OidIsValid(relation))
+		return false;
+	if (!get_rel_relispartition(relation) ||
+		get_partition_parent(relation, true) !=
+			call_relation(call, "fa_history"))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DUPLICATE_TABLE),
+			 errmsg("table \"%s\" is in the place of a partition of fa_history",
+					name),
+			 errhint("Rename or drop it.")));
+	return true;
 }
 
-/* Makes the partitions of a day and the next; the lock on the parent is ours. */
+/* Makes what is missing of a day's and the next days' partitions. */
 static void
-make_missing(const Call *call, DateADT day)
+make_missing(const Call *call, DateADT today)
 {
-	/* whoever waited for the lock finds what was made meanwhile */
+	/* the lock is ours: whoever waited for it finds what was made meanwhile */
 	AcceptInvalidationMessages();
-	for (int i = 0; i < 2; i++)
+	for (DateADT day = today; day <= today + DAYS_AHEAD; day++)
 	{
-		if (!partition_exists(call, day + i))
-			make_partition(day + i);
+		if (!partition_exists(call, day))
+			make_partition(day);
 	}
 }
 
 /*
- * Sees to it that steps can be kept now.  Called before any hot row is written, so
- * that who waits here holds no agent.  The next day's partition is left to others
- * if they are at it: midnight is made ready by somebody, and nobody waits.
+ * Sees to it that steps can be kept now and in the next days.  Called before any hot
+ * row of a block is touched, so that who waits here holds none of them.  While
+ * today's partition is there, the next ones are left to others if they are at it;
+ * they are made days ahead, so that hardly anybody ever waits.
  */
 void
 history_prepare(const Call *call)
@@ -165,7 +193,8 @@ history_prepare(const Call *call)
 	DateADT today = (DateADT) (GetCurrentTimestamp() / USECS_PER_DAY);
 	Oid		parent;
 
-	if (partition_exists(call, today) && partition_exists(call, today + 1))
+	if (partition_exists(call, today) &&
+		partition_exists(call, today + DAYS_AHEAD / 2))
 		return;
 	parent = call_relation(call, "fa_history");
 	if (partition_exists(call, today))
@@ -258,7 +287,7 @@ fa_history_retain(PG_FUNCTION_ARGS)
 		timestamptz_mi_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
 		PG_GETARG_DATUM(0)));
 	NameData	first_kept;
-	Datum		arguments[2];
+	Datum		arguments[3];
 	char	  **names;
 	int			count;
 	Call		call;
@@ -271,6 +300,7 @@ fa_history_retain(PG_FUNCTION_ARGS)
 	namestrcpy(&first_kept, partition_name((DateADT) (cutoff / USECS_PER_DAY)));
 	arguments[0] = ObjectIdGetDatum(call_relation(&call, "fa_history"));
 	arguments[1] = NameGetDatum(&first_kept);
+	arguments[2] = ObjectIdGetDatum(call.schema);
 	count = statement_run(&call, &partitions_statement, arguments, NULL, 0);
 	names = palloc(sizeof(char *) * Max(count, 1));
 	for (int i = 0; i < count; i++)

@@ -29,7 +29,6 @@
 
 #include "fa_agents.h"
 
-#define NAME_LIMIT 255 /* bytes of a model's name */
 
 PG_FUNCTION_INFO_V1(fa_model_create);
 PG_FUNCTION_INFO_V1(fa_model_check);

@@ -40,6 +40,11 @@ static Statement read_statement = {
  */
 static Statement take_statement = {
 	"DELETE FROM @.fa_observation WHERE ctid" EQ "ANY ($1)", 1, {TIDARRAYOID}};
+/* Keeps the agent from being dropped; steps go on. */
+static Statement hold_statement = {"SELECT 1 FROM @.fa_belief WHERE agent_id" EQ
+								   "$1 FOR KEY SHARE",
+								   1,
+								   {INT8OID}};
 static Statement count_statement = {
 	"SELECT 1 FROM @.fa_observation WHERE agent_id" EQ "$1 LIMIT $2",
 	2,
@@ -316,9 +321,12 @@ observe(const Call *call, int64 agent_id, const int32 *observation, int count,
 		const char *key)
 {
 	AgentRow *agent = belief_read(call, &agent_id, 1);
+	Datum	  hold[1] = {Int64GetDatum(agent_id)};
 	Datum	  arguments[3];
 
 	observation_check(agent->model->model, agent_id, observation, count);
+	if (statement_run(call, &hold_statement, hold, NULL, 0) != 1)
+		agent_unknown(agent_id);
 	if (key != NULL)
 	{
 		check_key(key);
@@ -329,7 +337,9 @@ observe(const Call *call, int64 agent_id, const int32 *observation, int count,
 			return false;
 		}
 	}
-	check_inbox_limit(call, agent_id);
+	/* to count would conflict with whoever observes anything */
+	if (!IsolationIsSerializable())
+		check_inbox_limit(call, agent_id);
 	arguments[0] = Int64GetDatum(agent_id);
 	arguments[1] = Int64GetDatum(
 		nextval_internal(call_relation(call, "fa_observation_id_seq"), false));

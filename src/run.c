@@ -149,6 +149,8 @@ resolve_rule(Until *until, UntilRule *rule)
 							  kernel_modality(model, rule->index)->labels;
 	count = rule->of_state ? kernel_factor(model, rule->index)->states :
 							 kernel_modality(model, rule->index)->outcomes;
+	if (rule->accepts != NULL)
+		pfree(rule->accepts); /* of the models before */
 	rule->accepts = MemoryContextAllocZero(until->context, count);
 	if (rule->accepted->kind != JSON_ARRAY)
 		accept(model, labels, count, rule->accepted, rule);
@@ -409,11 +411,12 @@ fa_run_commit(PG_FUNCTION_ARGS)
 			reset_all(&run);
 		memcpy(run.running, run.ids, sizeof(int64) * run.count);
 		run.running_count = run.count;
-		for (int32 step = 0; step < steps && run.running_count > 0;
+		for (int64 step = 0; step < steps && run.running_count > 0;
 			 step += every)
 		{
-			run_piece(&run, Min(every, steps - step));
-			tell_progress(&run, trial, trials, Min(step + every, steps), steps);
+			run_piece(&run, (int32) Min(every, steps - step));
+			tell_progress(&run, trial, trials, (int32) Min(step + every, steps),
+						  steps);
 		}
 	}
 	SPI_finish();

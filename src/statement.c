@@ -45,8 +45,13 @@ static char	  current_schema_name[NAMEDATALEN];
 static uint64 current_generation = 0;
 
 /* Rows for the statement that is being run; NULL: none, or taken already. */
-static Tuplestorestate *handed_rows = NULL;
-static TupleDesc		handed_desc = NULL;
+typedef struct HandedRows
+{
+	Tuplestorestate *rows;
+	TupleDesc		 desc;
+} HandedRows;
+
+static HandedRows handed = {NULL, NULL};
 
 PG_FUNCTION_INFO_V1(fa_rows);
 
@@ -248,33 +253,48 @@ unpin_planner(const Costs *saved)
 	seq_page_cost = saved->seq_page;
 }
 
-/* Runs a prepared statement under the pinned planner settings. */
+/*
+ * Runs a prepared statement under the pinned planner settings, with rows that it
+ * may take by fa_rows().  A trigger of somebody's may come back here in between, so
+ * what was handed before is put back.
+ */
 static int
 run_pinned(const Call *call, Statement *statement, Datum *values,
-		   const char *nulls, int64 limit)
+		   const char *nulls, int64 limit, const HandedRows *rows)
 {
-	volatile int result = 0;
-	Costs		 saved;
+	volatile int	 result = 0;
+	const HandedRows outer = handed;
+	Costs			 saved;
 
 	pin_planner(&saved);
 	PG_TRY();
 	{
+		handed = *rows;
 		result = SPI_execute_plan(statement->plan, values, nulls,
 								  call->read_only, limit);
 	}
 	PG_CATCH();
 	{
-		handed_rows = NULL;
+		handed = outer;
 		unpin_planner(&saved);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	handed_rows = NULL;
+	handed = outer;
 	unpin_planner(&saved);
 	if (result < 0)
 		elog(ERROR, "could not execute \"%s\": %s", statement->sql,
 			 SPI_result_code_string(result));
 	return (int) SPI_processed;
+}
+
+static int
+prepare_and_run(const Call *call, Statement *statement, Datum *values,
+				const char *nulls, int64 limit, const HandedRows *rows)
+{
+	if (statement->plan == NULL || statement->generation != current_generation)
+		statement_prepare(statement);
+	return run_pinned(call, statement, values, nulls, limit, rows);
 }
 
 /*
@@ -285,9 +305,9 @@ int
 statement_run(const Call *call, Statement *statement, Datum *values,
 			  const char *nulls, int64 limit)
 {
-	if (statement->plan == NULL || statement->generation != current_generation)
-		statement_prepare(statement);
-	return run_pinned(call, statement, values, nulls, limit);
+	const HandedRows none = {NULL, NULL};
+
+	return prepare_and_run(call, statement, values, nulls, limit, &none);
 }
 
 /*
@@ -319,9 +339,9 @@ int
 statement_run_with(const Call *call, Statement *statement, Datum *values,
 				   const char *nulls, TupleDesc desc, Tuplestorestate *rows)
 {
-	handed_rows = rows;
-	handed_desc = desc;
-	return statement_run(call, statement, values, nulls, 0);
+	const HandedRows handing = {rows, desc};
+
+	return prepare_and_run(call, statement, values, nulls, 0, &handing);
 }
 
 /*
@@ -332,16 +352,16 @@ fa_rows(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 
-	if (handed_rows == NULL || result == NULL || !IsA(result, ReturnSetInfo) ||
+	if (handed.rows == NULL || result == NULL || !IsA(result, ReturnSetInfo) ||
 		(result->allowedModes & SFRM_Materialize) == 0)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("fa_rows() is for statements of the extension itself")));
 	result->returnMode = SFRM_Materialize;
-	result->setResult = handed_rows;
-	result->setDesc = handed_desc;
-	handed_rows = NULL;
+	result->setResult = handed.rows;
+	result->setDesc = handed.desc;
+	handed.rows = NULL;
 	return (Datum) 0;
 }
 

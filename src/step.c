@@ -34,8 +34,10 @@
 PG_FUNCTION_INFO_V1(fa_step);
 PG_FUNCTION_INFO_V1(fa_step_many);
 
-#define BLOCK_AGENTS		  1024 /* agents gathered at once */
-#define BLOCK_SUBTRANSACTIONS 32   /* more than 64 slow every backend */
+#define BLOCK_AGENTS		  1024 /* agents gathered at once, at most */
+#define FIRST_BLOCK			  16   /* until it is known how large they are */
+#define BLOCK_MEMORY		  (64 * 1024 * 1024) /* bytes of a block, about */
+#define BLOCK_SUBTRANSACTIONS 32 /* more than 64 slow every backend */
 #define OPTIMISTIC_TRIES	  3
 
 /* One agent of a block, on its way through its steps. */
@@ -584,20 +586,16 @@ try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	return true;
 }
 
-/*
- * Locks the rows of a block.  They are read before, too, so that history is ready
- * (gather) before any of them is held.
- */
+/* Locks the rows of a block; history is made ready before any of them is held. */
 static void
-lock_orders(const Call *call, const StepPlan *plan, const StepOrder *orders,
-			int count)
+lock_orders(const Call *call, const StepOrder *orders, int count)
 {
-	int64	 *ids = palloc(sizeof(int64) * count);
-	StepBlock unlocked;
+	int64 *ids = palloc(sizeof(int64) * count);
 
-	gather(&unlocked, call, plan, orders, count);
 	for (int i = 0; i < count; i++)
 		ids[i] = orders[i].agent_id;
+	if (belief_check(call, ids, count))
+		history_prepare(call);
 	belief_lock(call, ids, count);
 	pfree(ids);
 }
@@ -607,15 +605,9 @@ static void
 step_locked(const Call *call, const StepPlan *plan, const StepOrder *orders,
 			int count)
 {
-	lock_orders(call, plan, orders, count);
+	lock_orders(call, orders, count);
 	if (!try_one_step(call, plan, orders, count))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg(
-				 "could not step agents because their rows changed during the step"),
-			 errhint(
-				 "A trigger may have changed table fa_belief; retry without it.")));
+		belief_changed(orders[0].agent_id);
 }
 
 static void
@@ -636,7 +628,7 @@ step_one(const Call *call, const StepPlan *plan, const StepOrder *order)
  */
 static bool
 try_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
-		  int count)
+		  int count, Size *memory)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -648,6 +640,7 @@ try_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
 		done = try_one_step(call, plan, orders, count);
+		*memory = MemoryContextMemAllocated(CurrentMemoryContext, true);
 		SPI_finish();
 	}
 	PG_CATCH();
@@ -672,11 +665,12 @@ try_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	return done;
 }
 
+/* One step of each of a block; *memory is what the block took. */
 static void
 step_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
-		   int count)
+		   int count, Size *memory)
 {
-	if (try_block(call, plan, orders, count))
+	if (try_block(call, plan, orders, count, memory))
 		return;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -688,13 +682,13 @@ step_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 
 static void
 run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
-		  int count)
+		  int count, Size *memory)
 {
 	StepBlock block;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	lock_orders(call, plan, orders, count);
+	lock_orders(call, orders, count);
 	gather(&block, call, plan, orders, count);
 	open_lanes(&block, orders);
 	while (step_lanes(&block) > 0)
@@ -716,7 +710,8 @@ run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		}
 	}
 	if (!write_rows(&block))
-		elog(ERROR, "locked rows of agents changed");
+		belief_changed(orders[0].agent_id);
+	*memory = MemoryContextMemAllocated(CurrentMemoryContext, true);
 	SPI_finish();
 }
 
@@ -749,14 +744,16 @@ sort_orders(StepOrder *orders, int count)
 
 /*
  * Steps agents as planned, in blocks in ascending order of their ids.  Orders are
- * sorted in place.
+ * sorted in place.  The first block is small; the next ones are as large as memory
+ * allows for agents of that size (one that learns may have some MB of counts).
  */
 void
 step_orders(const Call *call, StepOrder *orders, int count,
 			const StepPlan *plan)
 {
 	bool single = plan->steps == 1 && plan->trials == 1 && !plan->closed_loop;
-	int	 size = Max(BLOCK_AGENTS, count / BLOCK_SUBTRANSACTIONS);
+	int	 most = Max(BLOCK_AGENTS, count / BLOCK_SUBTRANSACTIONS);
+	int	 size = FIRST_BLOCK;
 
 	sort_orders(orders, count);
 	if (single && count == 1)
@@ -764,15 +761,19 @@ step_orders(const Call *call, StepOrder *orders, int count,
 		step_one(call, plan, orders);
 		return;
 	}
-	for (int first = 0; first < count; first += size)
+	for (int first = 0; first < count;)
 	{
-		int n = Min(size, count - first);
+		int	 n = Min(size, count - first);
+		Size memory = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		if (single)
-			step_block(call, plan, orders + first, n);
+			step_block(call, plan, orders + first, n, &memory);
 		else
-			run_block(call, plan, orders + first, n);
+			run_block(call, plan, orders + first, n, &memory);
+		first += n;
+		size = (int) Min(BLOCK_MEMORY / (memory / n + 1), (Size) most);
+		size = Max(size, FIRST_BLOCK);
 	}
 }
 

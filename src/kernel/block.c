@@ -1,27 +1,36 @@
 /*
  * block.c
- *		The compiled model as one block, and the check of a block on loading.
+ *		The compiled model as one block.
  *
- * The block is put together twice by the same code: the first time to find
- * its size, the second time to fill it.  Each array begins at a multiple of 64
- * bytes, and what lies between them is zero, so that equal models are equal
- * byte for byte.
+ * A block has no pointers: every reference is an offset from its start, so the
+ * same bytes serve in a bytea, in shared memory and in a file, wherever they
+ * come to lie.  Its layout is kernel.h's; valid.c checks it on loading.
+ *
+ * The block is put together twice by the same code: the first time to find its
+ * size, the second time to fill it.  So what is measured and what is written
+ * cannot disagree.  Each array begins at a multiple of 64 bytes, and what lies
+ * between them is zero, so that equal models are equal byte for byte and a
+ * digest tells whether two models are the same.
  */
 #include <string.h>
 
 #include "compile.h"
 
-#define ALIGNMENT 64
+#define ALIGNMENT 64 /* bytes: a cache line, and the widest vector load */
 
+/* A block in the making. */
 typedef struct Block
 {
-	char   *base; /* NULL: only measuring */
-	int64_t used;
-	bool	overflow;
+	char   *base;	  /* in the arena; NULL: only measuring */
+	int64_t used;	  /* bytes so far, a multiple of ALIGNMENT */
+	bool	overflow; /* the size has left int64, once and for all */
 } Block;
 
 /*
- * Room for count items at the end of the block.
+ * Room for count items of size bytes each at the end of the block.  Returns
+ * its offset, which is never 0 but for the head, reserved first: 0 can mean
+ * "absent".  After an overflow offsets mean nothing, and the flag stays until
+ * block_make() turns it into a problem.
  */
 static KernelOffset
 block_reserve(Block *block, int64_t count, size_t size)
@@ -44,7 +53,7 @@ block_reserve(Block *block, int64_t count, size_t size)
 
 /*
  * Overwrites what was reserved.  At the first time through there is nothing to
- * write to.
+ * write to.  The items stay the caller's.
  */
 static void
 block_write(Block *block, KernelOffset offset, const void *items, int64_t count,
@@ -71,7 +80,9 @@ block_put(Block *block, const void *items, int64_t count, size_t size)
 
 /*
  * Like block_put() for lists that may have no items, but are lists: a policy
- * without controls, a factor without.
+ * without controls, a factor without.  Their items may be NULL, which
+ * block_put() would take for an absent array, and valid.c refuses a model
+ * without the list.
  */
 static KernelOffset
 block_list(Block *block, const int32_t *items, int64_t count)
@@ -91,7 +102,9 @@ block_string(Block *block, const char *string)
 }
 
 /*
- * Labels: the offsets of the strings, and the strings one after another.
+ * Labels as KernelOffset[count], in the order of the values; 0 for NULL.  The
+ * strings stand one after another without alignment, as they are read byte by
+ * byte, and a thousand of them would else be mostly gaps.
  */
 static KernelOffset
 block_labels(Block *block, const Names *labels)
@@ -119,7 +132,8 @@ block_labels(Block *block, const Names *labels)
 }
 
 /*
- * A matrix and its arrays.
+ * A matrix and its arrays.  A dense one has neither starts nor indices, so
+ * these become 0; its entries are all its rows times columns.
  */
 static KernelMatrix
 block_matrix(Block *block, const Matrix *matrix)
@@ -140,7 +154,9 @@ block_matrix(Block *block, const Matrix *matrix)
 /* ---------- the parts of a model ---------- */
 
 /*
- * All of one modality.
+ * All of one modality.  Every array is there by now, except pA [P(m)][O(m)]
+ * and its gain, whose absence means "not learned, no gain".  The caller has
+ * set outcome_offset.
  */
 static void
 put_modality(Block *block, const Spec *spec, int32_t m, KernelModality *out)
@@ -171,7 +187,8 @@ put_modality(Block *block, const Spec *spec, int32_t m, KernelModality *out)
 
 /*
  * All of one factor.  H is kept also where the inductive term is off: it says
- * what the goal is.
+ * what the goal is.  pB and gain are [U(f)][P(f)][S(f)], or absent as for
+ * modalities.  The caller has set belief_offset.
  */
 static void
 put_factor(Block *block, const Spec *spec, int32_t f, KernelFactor *out)
@@ -205,7 +222,12 @@ put_factor(Block *block, const Spec *spec, int32_t f, KernelFactor *out)
 }
 
 /*
- * The arrays of structures come first; their parts follow.
+ * The factors, modalities and controls.  Each kind is one array of structures,
+ * so that the kernel finds the i-th by its index; the arrays that belong to
+ * them follow.
+ *
+ * Offsets in beliefs and in rows of outcomes are running sums in the order of
+ * the spec, which D, C and packed parameters rely on.
  */
 static void
 put_variables(Block *block, const Spec *spec, KernelModel *model)
@@ -251,7 +273,9 @@ put_variables(Block *block, const Spec *spec, KernelModel *model)
 }
 
 /*
- * The moves of all factors: structures first, then their arrays.
+ * The moves of all factors, KernelMoves[factor_count], and then their arrays.
+ * Parents of moves are [count][parent_count], the parents in the order of the
+ * factor's list.
  */
 static void
 put_moves(Block *block, const Spec *spec, KernelModel *model)
@@ -278,7 +302,8 @@ put_moves(Block *block, const Spec *spec, KernelModel *model)
 }
 
 /*
- * The views of all modalities, likewise.
+ * The views of all modalities, KernelViews[modality_count], likewise.  The
+ * moves that a view is made of are "parents" of its node in the plan.
  */
 static void
 put_views(Block *block, const Spec *spec, KernelModel *model)
@@ -304,7 +329,8 @@ put_views(Block *block, const Spec *spec, KernelModel *model)
 }
 
 /*
- * Policies, branches, moves and views.
+ * Policies, branches, moves and views.  The actions of branches are left
+ * behind: the moves have what is needed of them.
  */
 static void
 put_plan(Block *block, const Spec *spec, KernelModel *model)
@@ -332,7 +358,9 @@ put_plan(Block *block, const Spec *spec, KernelModel *model)
 /* ---------- the whole ---------- */
 
 /*
- * Mixes one number into a hash.
+ * Mixes one number into a hash.  Multiplying by an odd number spreads each bit
+ * upwards, and the shift brings the high bits down again.  It need not resist
+ * an adversary: the hash guards against exchanging models by mistake.
  */
 static uint64_t
 mix(uint64_t hash, int64_t number)
@@ -358,6 +386,9 @@ mix_list(uint64_t hash, const IndexList *list)
  * What a belief, an action and learned counts have to agree with.  Names,
  * numbers and policies may change under an agent: its stored state keeps its
  * meaning.
+ *
+ * The result stands in every block, so whoever changes what goes into it must
+ * raise KERNEL_LAYOUT, or agents would no longer fit their own models.
  */
 static uint64_t
 shape_hash(const Spec *spec)
@@ -390,7 +421,9 @@ shape_hash(const Spec *spec)
 }
 
 /*
- * Sizes, switches and numbers of the head.
+ * Sizes, switches and numbers of the head.  Switches become int32 of 0 or 1
+ * and words the numbers of their enum, because the sizes of bool and enum are
+ * the compiler's to choose and the layout is not.
  */
 static void
 put_options(const Spec *spec, KernelModel *model)
@@ -440,9 +473,11 @@ put_model(Block *block, const Spec *spec)
 }
 
 /*
- * The finished block; NULL where it is too large, or there is no memory.
+ * The finished block; NULL where it is too large, or there is no memory, with
+ * a problem or the reader's flag to tell which.  It lies in the host's arena.
+ *
  * Until here everything lies scattered in the arena; a block is made only of
- * what is complete.
+ * what is complete, of a spec without problems.
  */
 const KernelModel *
 block_make(Spec *spec)
@@ -450,6 +485,12 @@ block_make(Spec *spec)
 	Block block = {0};
 
 	put_model(&block, spec);
+
+	/*
+	 * An overflow asks for more than any limit, so that it is refused in the
+	 * same words as a model that is merely large.  The memory comes zeroed,
+	 * which is what makes the gaps between arrays equal.
+	 */
 	block.base =
 		reader_allocate(&spec->reader, block.overflow ? INT64_MAX : block.used,
 						1, "the compiled spec");

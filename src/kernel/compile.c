@@ -5,6 +5,11 @@
  * Names and dependencies come first, then shapes and sizes, then numbers, then
  * the policies, and what follows from all of them last.  A stage leaves out
  * what an earlier one has found wrong, so one mistake is one problem.
+ *
+ * Everything that is read lies in the host's arena and is given back with it;
+ * the block is one more piece of that arena.  A function that returns false
+ * has either added a problem or found no memory (Reader.failed), and
+ * reader_status() tells the two apart at the end.
  */
 #include <string.h>
 
@@ -13,8 +18,9 @@
 /* ---------- the inductive term ---------- */
 
 /*
- * All factors have I of one depth in a model.  Rows of 0 after the last change
- * nothing: the term asks for the first row that reaches a state.
+ * All factors have I of one depth [inductive_depth][S(f)] in a model, but a
+ * spec may give each another.  Rows of 0 after the last change nothing: the
+ * term asks for the first row that reaches a state.
  */
 static bool
 pad_I(Spec *spec)
@@ -46,7 +52,9 @@ pad_I(Spec *spec)
 }
 
 /*
- * Once there are no problems: I of each factor that has a goal.
+ * I of each factor that has a goal, once there are no problems; absent for the
+ * others, whose inductive term is 0.  I is made of H and B where H is given,
+ * else taken from the spec.
  */
 static bool
 make_inductive(Spec *spec)
@@ -74,7 +82,9 @@ make_inductive(Spec *spec)
 /* ---------- what follows from the numbers ---------- */
 
 /*
- * What follows from A and pA.
+ * What follows from A and pA: L(A) by outcome (O(m) columns of P(m) rows), the
+ * ambiguity [P(m)] and the gain W(pA) [P(m)][O(m)].  All of it would else be
+ * computed again by every agent at every step.
  */
 static bool
 derive_modality(Spec *spec, int32_t m)
@@ -97,7 +107,8 @@ derive_modality(Spec *spec, int32_t m)
 }
 
 /*
- * What follows from pB; from B follows I, later.
+ * What follows from pB: the gain W(pB) [U(f)][P(f)][S(f)].  From B follows I,
+ * which is made later because it needs H too.
  */
 static bool
 derive_factor(Spec *spec, int32_t f)
@@ -115,7 +126,8 @@ derive_factor(Spec *spec, int32_t f)
 
 /*
  * All that is computed once for a model.  Only for a spec without problems:
- * everything that was read is there.
+ * everything that was read is there.  The plan comes last, because which moves
+ * are equal depends on B and on whether it is learned.
  */
 static bool
 derive(Spec *spec)
@@ -145,11 +157,21 @@ read_spec(Spec *spec)
 {
 	(void) names_check_keys(&spec->reader, "", spec->root, option_keys, NULL);
 	option_read(&spec->reader, spec->root, &spec->options);
+
+	/*
+	 * Nothing below can be checked without names, dependencies and sizes; and
+	 * messages about it would only repeat what is said already.
+	 */
 	if (!spec_variables(spec) || !spec_structure(spec) || !spec_shapes(spec) ||
 		!spec_add_sizes(spec, &spec->factors, &spec->belief_size) ||
 		!spec_add_sizes(spec, &spec->modalities, &spec->outcome_size))
 		return;
 	spec_read_A_and_B(spec);
+
+	/*
+	 * Policies come before the vectors: C has a row for each plan step, and E
+	 * a weight for each policy.
+	 */
 	if (!policies_make(spec))
 		return;
 	spec_read_C(spec);
@@ -164,8 +186,14 @@ read_spec(Spec *spec)
 }
 
 /*
- * Compiles a spec.  Problems that were there before the call stay and do not
- * count.
+ * Compiles a spec, a tree of json_parse(), into *model, which lies in the
+ * host's arena; NULL unless KERNEL_OK is returned.
+ *
+ * Returns KERNEL_MEMORY where the host gave none; else the status of the first
+ * problem (KERNEL_INVALID, KERNEL_RANGE, KERNEL_LIMIT or KERNEL_UNSUPPORTED),
+ * all of which are in *problems.  Problems that were there before the call
+ * stay and do not count.  The tree must outlive the call, not the model: names
+ * are copied.
  */
 KernelStatus
 kernel_compile(const KernelHost *host, const JsonValue *spec,

@@ -2,6 +2,12 @@
  * control.c
  *		What actions are chosen of: the controls that a spec names, mentions or
  *		merely counts, and how many actions each has.
+ *
+ * A control is the unit of choice: one action of each control is chosen at
+ * every step, and a factor's transition depends on the actions of the controls
+ * that drive it.  Several factors may share a control, and a factor may have
+ * several or none.  Where a spec says nothing, each factor has one of its own,
+ * as in pymdp.
  */
 #include <string.h>
 
@@ -10,6 +16,7 @@
 /*
  * The number of controls that lists by index speak of; 0: none do.
  * num_controls says it; without it, it is one more than the highest index.
+ * What is malformed is skipped: reading the lists will say so, with its place.
  */
 static int32_t
 controls_by_index(const Spec *spec)
@@ -40,7 +47,10 @@ controls_by_index(const Spec *spec)
 
 /*
  * Adds the names in a list that are not known yet, in the order of first
- * mention.  Indices are left to be read when all controls are known.
+ * mention.  Indices are left to be read when all controls are known.  Names
+ * beyond the room are left out, and will be unknown when the lists are read.
+ * The search is linear, as there is no hash over names while they are still
+ * being found.
  */
 static bool
 add_mentioned(Spec *spec, const JsonValue *list, int32_t room)
@@ -63,9 +73,10 @@ add_mentioned(Spec *spec, const JsonValue *list, int32_t room)
 }
 
 /*
- * Controls that have no list of their own: those that factors name, and one
- * of its own for each factor that says nothing; or as many as there are by
- * index.
+ * Controls that have no list of their own: those that factors name, and one of
+ * its own for each factor that says nothing; or as many as there are by index.
+ * False where the controls cannot be known; there is a problem then, or no
+ * memory.
  */
 bool
 controls_by_mention(Spec *spec)
@@ -93,6 +104,11 @@ controls_by_mention(Spec *spec)
 		const JsonValue	 itself = {
 			 .kind = JSON_ARRAY, .count = 1, .as.elements = &own};
 
+		/*
+		 * What a factor says itself comes before what is said by index.  Only
+		 * where nothing is said by index at all does a silent factor mention a
+		 * control of its own.
+		 */
 		if (list == NULL && lists != NULL)
 			list = lists->kind == JSON_ARRAY && f < lists->count ?
 					   &lists->as.elements[f] :
@@ -127,8 +143,11 @@ any_controlled_by(const Spec *spec)
 
 /*
  * A factor that does not say by what it is controlled has a control of its
- * own: the one with its name; else, where all factors are silent and there
- * are as many controls, the one at its place; else a new one.
+ * own: the one with its name; else, where all factors are silent and there are
+ * as many controls, the one at its place; else a new one.  The two middle
+ * rules let people write "controls" as a plain list beside the factors, in
+ * pymdp's way.  They are tried for all factors together, because a mixture of
+ * names and places would depend on the order of the factors.
  */
 bool
 own_controls(Spec *spec)
@@ -139,6 +158,7 @@ own_controls(Spec *spec)
 
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
+		/* a single match by name means that names are meant */
 		if (names_find(&controls->names, spec->factors.variables[f].name) >= 0)
 			by_place = false;
 	}
@@ -167,7 +187,9 @@ own_controls(Spec *spec)
 
 /*
  * A control that nobody named, and that drives one factor alone, has that
- * factor's name: as if it were the factor's own.
+ * factor's name: as if it were the factor's own.  A name that another control
+ * has already stays with that one.  drives [count] is the number of factors
+ * that each control drives.
  */
 bool
 name_controls(Spec *spec)
@@ -204,7 +226,8 @@ name_controls(Spec *spec)
 /* ---------- sizes of controls ---------- */
 
 /*
- * "actions" of a factor are those of its only control.
+ * "actions" of a factor are those of its only control.  With several controls,
+ * or none, it cannot be said whose they are.
  */
 static void
 read_factor_actions(Spec *spec, int32_t f)

@@ -2,14 +2,21 @@
  * group.c
  *		All factors, all modalities or all controls: names, values, and the
  *		parts of arrays that belong to them.
+ *
+ * Factors, modalities and controls are treated alike here: each kind is a
+ * Group of Variables, found by index or by name.  Arrays that have a part for
+ * each (A, C, D, ...) are lists in the group's order or objects by name, and
+ * group_items() makes one form of both.
  */
 #include <string.h>
 
 #include "compile.h"
 
 /*
- * An empty group with room for so many.  The limit keeps everything that is
- * quadratic in the number of variables within reason.
+ * An empty group with room for so many; group->noun and plural are set.  The
+ * limit keeps everything that is quadratic in the number of variables within
+ * reason.  It is twice MAX_VARIABLES, because each of so many factors may add
+ * a control of its own.
  */
 bool
 group_begin(Reader *reader, Group *group, int32_t room)
@@ -28,7 +35,9 @@ group_begin(Reader *reader, Group *group, int32_t room)
 }
 
 /*
- * One variable more; where it has no name, one is invented: factor_0.
+ * One variable more; where it has no name, one is invented: factor_0. The name
+ * is kept by reference and must live as long as the arena.  Pointers to
+ * variables stay good: the room does not grow.
  */
 bool
 group_add(Reader *reader, Group *group, const char *name)
@@ -59,7 +68,9 @@ group_add(Reader *reader, Group *group, const char *name)
 }
 
 /*
- * Makes the hash over the names; once more whenever they change.
+ * Makes the hash over the names; once more whenever they change.  False where
+ * two have one name, as nothing could be said by name then.  Old hashes stay
+ * in the arena, a few bytes for each change.
  */
 bool
 group_hash(Reader *reader, Group *group)
@@ -83,7 +94,8 @@ group_hash(Reader *reader, Group *group)
 }
 
 /*
- * key[index], with the name of what it is about.
+ * key[index], with the name of what it is about.  Invented names are not
+ * shown, since the author of the spec has never seen them.
  */
 void
 place_of(Place *place, const char *key, const Group *group, int32_t index)
@@ -124,7 +136,9 @@ variable_value(const Variable *variable, const JsonValue *value)
 }
 
 /*
- * An object with a member for each name: the members by index.
+ * An object with a member for each name: items [group->count] becomes the
+ * members by index, NULL where there is none.  After eight problems it stops;
+ * they are all of one kind, as when names are of another model.
  */
 static bool
 items_by_name(Reader *reader, const Group *group, const char *key,
@@ -161,7 +175,9 @@ items_by_name(Reader *reader, const Group *group, const char *key,
 
 /*
  * A list, one element for each of the group.  Its order has to mean something:
- * after names from the members of an object it does not.
+ * after names from the members of an object it does not.  A list of which the
+ * length is wrong is refused whole, because it is not known which element is
+ * missing.
  */
 static bool
 items_in_order(Reader *reader, const Group *group, const char *key,
@@ -199,7 +215,9 @@ items_in_order(Reader *reader, const Group *group, const char *key,
 
 /*
  * The parts of a value that is a list, or an object by name, of what belongs
- * to each of the group; NULL for parts that are absent or null.
+ * to each of the group: [count] in the arena, in the group's order; NULL for
+ * parts that are absent or null.  Returns NULL where the value has a problem,
+ * which is said under key.
  */
 const JsonValue **
 group_items(Reader *reader, const Group *group, const char *key,

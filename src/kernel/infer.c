@@ -4,6 +4,12 @@
  *
  * Formulas: README.md, section "Perceiving"; they are pymdp's
  * update_empirical_prior, run_factorized_fpi and calc_vfe.
+ *
+ * Beliefs are [belief_size]: one marginal after another, each at its factor's
+ * offset.  The posterior is a product of marginals (mean field), q(s) = prod_f
+ * q_f(s_f), chosen to make the free energy small; with one factor it is exact.
+ * Nothing here allocates: all room is the workspace's, and its size is that of
+ * the largest modality or factor.
  */
 #include "step.h"
 
@@ -11,9 +17,13 @@
 #include <string.h>
 
 /*
- * The product of the parents' marginals, row-major over their listed order.
- * beliefs[i] is the marginal of parents[i].  With one parent that is the marginal
- * itself, and nothing is copied; with none it is the number 1.
+ * The product of the parents' marginals [P], row-major over their listed
+ * order; room has that many doubles.  beliefs[i] is the marginal of
+ * parents[i].
+ *
+ * With one parent the product is the marginal itself: it is returned as it
+ * stands, and room is not written.  That is the usual case, and the copy would
+ * be a good part of its cost.  With no parent it is the number 1.
  */
 const double *
 joint_belief(const int32_t *parents, int32_t parent_count,
@@ -43,7 +53,11 @@ joint_belief(const int32_t *parents, int32_t parent_count,
 	return room;
 }
 
-/* next [S] = sum over p of joint[p] * B(. | p, action). */
+/*
+ * next [S] = sum over p of joint[p] * B(. | p, action), with joint [P(f)] the
+ * weights of the parents' joint states (Da Costa et al.  2020, eq.  7).  The
+ * flat action selects a run of P(f) columns.  next may not overlap joint.
+ */
 void
 propagate(const FactorTable *factor, int64_t action, const double *joint,
 		  double *next)
@@ -56,8 +70,12 @@ propagate(const FactorTable *factor, int64_t action, const double *joint,
 	{
 		double weight = joint[p];
 
+		/*
+		 * Exactly nothing: it adds zeros.  After a certain observation nearly
+		 * all weights are 0, and skipping them saves most of the work.
+		 */
 		if (weight == 0.0)
-			continue; /* exactly nothing: it adds zeros */
+			continue;
 		if (B->starts == NULL)
 		{
 			const double *column = B->values + (first + p) * B->rows;
@@ -74,7 +92,12 @@ propagate(const FactorTable *factor, int64_t action, const double *joint,
 	}
 }
 
-/* The flat action u of a factor, from an action with one entry a control. */
+/*
+ * The flat action u < U(f) of a factor, from an action [control_count].  It is
+ * row-major over the factor's controls in their listed order, as the columns
+ * of B are; 0 where the factor has no control.  The actions must be within
+ * range: nothing is checked here.
+ */
 int64_t
 flat_action(const KernelModel *model, const FactorTable *factor,
 			const int32_t *action)
@@ -90,7 +113,10 @@ flat_action(const KernelModel *model, const FactorTable *factor,
 	return flat;
 }
 
-/* Pointers to the marginals of some parents inside one belief. */
+/*
+ * Pointers to the marginals of some parents inside one belief, for
+ * joint_belief().  marginals has room for parent_count of them.
+ */
 static void
 parent_marginals(const KernelModel *model, const int32_t *parents,
 				 int32_t parent_count, const double *belief,
@@ -101,9 +127,14 @@ parent_marginals(const KernelModel *model, const int32_t *parents,
 }
 
 /*
- * prior [belief_size] = the belief pushed through the action that was done; the
- * belief itself where there was none.  With several parents it is the product of
- * their marginals that is pushed (mean field), as in pymdp.
+ * prior [belief_size] = the belief [belief_size] pushed through the action did
+ * [control_count] that was done; the belief itself where there was none
+ * (NULL), as at the first step of a trial.
+ *
+ * With several parents it is the product of their marginals that is pushed,
+ * not a joint belief: pymdp's update_empirical_prior (Da Costa et al.  2020,
+ * eq.  7, under mean field).  prior and belief may not overlap, as factors
+ * read each other's old beliefs.
  */
 void
 empirical_prior(KernelWorkspace *workspace, const double *belief,
@@ -132,9 +163,13 @@ empirical_prior(KernelWorkspace *workspace, const double *belief,
 }
 
 /*
- * What each outcome says: workspace->evidence[m] is L(A) of the outcome over the
- * joint states [P(m)], or NULL where the outcome is missing.  Dense tables are
- * pointed into; sparse ones are spread out, the rest being L(0).
+ * What each outcome says: workspace->evidence[m] is L(A) of the outcome over
+ * the joint states [P(m)], or NULL where the outcome is missing (-1), so that
+ * a missing one adds nothing anywhere.
+ *
+ * The model keeps L(A) by outcome, so dense tables are just pointed into.
+ * Sparse ones are spread out into workspace->likelihood, whose size is the sum
+ * of all P(m): a state that is not listed has L(0) = -36, which counts.
  */
 static void
 collect_evidence(KernelWorkspace *workspace, const int32_t *observation)
@@ -168,8 +203,10 @@ collect_evidence(KernelWorkspace *workspace, const int32_t *observation)
 }
 
 /*
- * Sums the last axis away: out [size / states] from in [size], weighted by q.
- * out may not be in.
+ * Sums the last axis away: out [size / states] from in [size], weighted by q
+ * [states].  out may not be in.  Taking one axis after the other, no product
+ * of several beliefs is ever needed, and each sum makes what is left for the
+ * next one smaller.
  */
 static void
 contract_last(const double *in, int64_t size, const double *q, int32_t states,
@@ -185,7 +222,11 @@ contract_last(const double *in, int64_t size, const double *q, int32_t states,
 	}
 }
 
-/* Sums the first axis away: out [size / states]. */
+/*
+ * Sums the first axis away: out [size / states] from in [size], weighted by q
+ * [states].  The loop runs along rows of memory, so out is added to again and
+ * again rather than finished element by element.
+ */
 static void
 contract_first(const double *in, int64_t size, const double *q, int32_t states,
 			   double *out)
@@ -201,9 +242,11 @@ contract_first(const double *in, int64_t size, const double *q, int32_t states,
 }
 
 /*
- * The expected evidence of one modality over the states of its target-th parent:
- * all other parents summed away under their current beliefs.  The result is one
- * of the two contraction buffers, or the evidence itself with a single parent.
+ * The expected evidence of one modality over the states of its target-th
+ * parent: all other parents summed away under their current beliefs.  Returns
+ * [S of the target], which is one of the two contraction buffers, good until
+ * the next call; or, with a single parent, the evidence itself, and then
+ * belief may be NULL.
  */
 static const double *
 message_to(KernelWorkspace *workspace, const ModalityTable *modality,
@@ -214,6 +257,11 @@ message_to(KernelWorkspace *workspace, const ModalityTable *modality,
 	int64_t			   size = modality->parent_states;
 	int				   turn = 0;
 
+	/*
+	 * Axes behind the target go from the back and those before it from the
+	 * front, so that the axis to be summed is always an outermost one.  The
+	 * two buffers take turns, as a contraction cannot be made in place.
+	 */
 	for (int32_t i = modality->parent_count - 1; i > target; i--)
 	{
 		const KernelFactor *factor = kernel_factor(model, modality->parents[i]);
@@ -240,8 +288,10 @@ message_to(KernelWorkspace *workspace, const ModalityTable *modality,
 }
 
 /*
- * Adds the messages of those modalities that have more than one parent (several)
- * or exactly one (not several) to messages [belief_size].
+ * Adds the messages of those modalities that have more than one parent
+ * (several) or exactly one (not several) to messages [belief_size].  Those of
+ * a single parent do not depend on beliefs, so belief may be NULL for them.
+ * Modalities whose outcome is missing send nothing.
  */
 static void
 add_messages(KernelWorkspace *workspace, bool several, const double *belief,
@@ -270,6 +320,10 @@ add_messages(KernelWorkspace *workspace, bool several, const double *belief,
 	}
 }
 
+/*
+ * Makes beliefs of logarithms, in place: each factor's part of belief
+ * [belief_size] comes to sum to 1 for itself.
+ */
 static void
 softmax_factors(const KernelModel *model, double *belief)
 {
@@ -282,11 +336,15 @@ softmax_factors(const KernelModel *model, double *belief)
 }
 
 /*
- * Fixed-point iteration: all factors at once from the old beliefs (Jacobi), a
- * fixed number of times and without a test of convergence, so that the result
- * is pymdp's.  It starts from uniform beliefs.  What does not change between the
- * iterations (the prior, evidence about a single factor) is added up once; with
- * one factor that is all, and the result is exact.
+ * Fixed-point iteration (pymdp's run_factorized_fpi): belief [belief_size]
+ * from log_prior [belief_size].  All factors are updated at once from the old
+ * beliefs (Jacobi), a fixed number of times and without a test of convergence,
+ * so that the result is pymdp's: a threshold would make it depend on the last
+ * digits.  It starts from uniform beliefs.
+ *
+ * What does not change between the iterations (the prior, evidence about a
+ * single factor) is added up once; with one factor that is all, and the result
+ * is exact after one turn.
  */
 static void
 iterate_beliefs(KernelWorkspace *workspace, const double *log_prior,
@@ -300,10 +358,15 @@ iterate_beliefs(KernelWorkspace *workspace, const double *log_prior,
 	memcpy(constant, log_prior, bytes);
 	add_messages(workspace, false, NULL, constant);
 
+	/* the softmax of zeros: uniform beliefs */
 	memset(belief, 0, bytes);
 	softmax_factors(model, belief);
 	for (int32_t i = 0; i < iterations; i++)
 	{
+		/*
+		 * The sums go to a buffer of their own: every factor must still see
+		 * the old beliefs of the others.
+		 */
 		memcpy(workspace->update, constant, bytes);
 		add_messages(workspace, true, belief, workspace->update);
 		memcpy(belief, workspace->update, bytes);
@@ -312,7 +375,14 @@ iterate_beliefs(KernelWorkspace *workspace, const double *log_prior,
 }
 
 /*
- * F = sum_f sum_s q [L(q) - L(prior)] - sum_m E_q[evidence], in nats.
+ * The variational free energy in nats, pymdp's calc_vfe (Da Costa et al.
+ * 2020, eq.  11):
+ *
+ * 	F = sum_f sum_s q [L(q) - L(prior)] - sum_m E_q[evidence]
+ *
+ * The expectation over joint states is that under the product of the
+ * marginals.  It is taken by way of the message to the first parent, which has
+ * all others summed away already.
  */
 static double
 free_energy(KernelWorkspace *workspace, const double *log_prior,
@@ -334,6 +404,10 @@ free_energy(KernelWorkspace *workspace, const double *log_prior,
 
 		if (workspace->evidence[m] == NULL)
 			continue;
+
+		/*
+		 * with no parent there is one joint state, and nothing to expect over
+		 */
 		if (modality->parent_count == 0)
 		{
 			energy -= workspace->evidence[m][0];
@@ -349,8 +423,12 @@ free_energy(KernelWorkspace *workspace, const double *log_prior,
 }
 
 /*
- * Posterior belief [belief_size] from a prior [belief_size] and an observation
- * [modality_count] (-1: missing); returns the variational free energy.
+ * Perception: belief [belief_size], the posterior, from prior [belief_size]
+ * and observation [modality_count] (-1: missing).  The workspace's tables say
+ * with which A.  Returns the variational free energy, which is not finite
+ * where numbers of the spec overflow; the caller has to look.
+ *
+ * belief may be prior: the prior is read once, into its logarithms.
  */
 double
 infer_states(KernelWorkspace *workspace, const double *prior,

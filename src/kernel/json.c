@@ -6,39 +6,46 @@
  * measure the tree, the second time to build it in three pieces of memory of
  * exactly the right size.  So a number costs 16 bytes in the tree, and another
  * 16 while its array is open.
+ *
+ * The parser takes JSON by its grammar and no more.  It is not PostgreSQL's
+ * own, because the kernel has no PostgreSQL header and its tests and fuzzers
+ * run without a server.  Order and repetition of members are kept: what they
+ * mean is for the reader of the tree to decide.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "compile.h"
 
+/* One text being read.  All memory is the host's arena. */
 typedef struct Parser
 {
 	const KernelHost *host;
 	KernelProblems	 *problems;
-	const char		 *start;
-	const char		 *at;
-	const char		 *end;
-	int				  depth;
+	const char		 *start;	/* the text; it need not end with a zero byte */
+	const char		 *at;		/* what is read next */
+	const char		 *end;		/* behind the last byte */
+	int				  depth;	/* containers that are open */
 	KernelStatus	  status;	/* of the problem that ended it */
 	bool			  building; /* the second time */
 
 	/* the elements of all open containers; a member is a name and a value */
-	JsonValue *stack;
-	int64_t	   used;
-	int64_t	   peak; /* the most that were used */
+	JsonValue *stack; /* [peak]; not there at the first reading */
+	int64_t	   used;  /* values on the stack, counted at both readings */
+	int64_t	   peak;  /* the most that were used */
 
 	/* the finished containers, and the strings; bytes */
-	char   *nodes;
-	int64_t node_bytes;
-	char   *strings;
+	char   *nodes;		/* arrays of JsonValue and of JsonMember */
+	int64_t node_bytes; /* of them so far */
+	char   *strings;	/* each with its zero byte */
 	int64_t string_bytes;
 } Parser;
 
 static bool parse_value(Parser *parser);
 
 /*
- * Ends the reading with a problem.  Bytes count from 1, as editors do.
+ * Ends the reading with a problem.  Bytes count from 1, as editors do.  Always
+ * false, so that a caller can return it.
  */
 static bool
 fail(Parser *parser, KernelStatus status, const char *hint, const char *what)
@@ -77,7 +84,8 @@ accept(Parser *parser, char wanted)
 
 /*
  * Puts a finished value on the stack of its open container.  Every value
- * passes here, which makes it the place to ask for interrupts.
+ * passes here, which makes it the place to ask for interrupts.  At the first
+ * reading values are only counted.
  */
 static void
 push(Parser *parser, JsonValue value)
@@ -94,7 +102,8 @@ push(Parser *parser, JsonValue value)
 /* ---------- numbers ---------- */
 
 /*
- * At least one digit.
+ * Steps over digits; false where there was none, since JSON allows neither
+ * ".5" nor "5.".
  */
 static bool
 skip_digits(Parser *parser)
@@ -130,7 +139,8 @@ skip_number(Parser *parser)
 /*
  * The value of a number that was checked.  With at most 15 digits and no
  * exponent the quotient of two exact numbers is the correctly rounded result,
- * as strtod's is, at a tenth of the time.
+ * as strtod's is, at a tenth of the time.  first points to its beginning,
+ * parser->at behind its end; false where there was no memory for a copy.
  */
 static bool
 number_value(Parser *parser, const char *first, double *value)
@@ -144,6 +154,10 @@ number_value(Parser *parser, const char *first, double *value)
 	int					decimals = -1;
 	char			   *copy;
 
+	/*
+	 * 15 digits fit exactly into a double, and so do the powers of ten up to
+	 * 1e22; one division then rounds once.
+	 */
 	if (length <= 15)
 	{
 		for (; at < parser->at && *at != 'e' && *at != 'E'; at++)
@@ -170,6 +184,11 @@ number_value(Parser *parser, const char *first, double *value)
 		*value = strtod(first, NULL);
 		return true;
 	}
+
+	/*
+	 * A number that ends the text: strtod would read on behind it.  It happens
+	 * once in a text, so the copy costs nothing to speak of.
+	 */
 	copy = parser->host->allocate(parser->host->context, length + 1);
 	if (copy == NULL)
 		return false;
@@ -182,6 +201,7 @@ number_value(Parser *parser, const char *first, double *value)
 /*
  * The grammar is checked by hand because strtod takes more: hexadecimal,
  * infinities, a leading plus, whatever the locale has as decimal point.
+ * strtod is called only on what has passed here.
  */
 static bool
 parse_number(Parser *parser)
@@ -212,8 +232,9 @@ put_byte(Parser *parser, unsigned int byte)
 }
 
 /*
- * A character that was written as \u escapes.  All other bytes of a string
- * pass unchanged, whatever the encoding of the database is.
+ * A character that was written as \u escapes, as UTF-8.  All other bytes of a
+ * string pass unchanged, whatever the encoding of the database is.  code is a
+ * Unicode scalar value: surrogates were put together or refused before.
  */
 static void
 put_utf8(Parser *parser, uint32_t code)
@@ -238,7 +259,8 @@ put_utf8(Parser *parser, uint32_t code)
 }
 
 /*
- * The four digits of a \u escape, in either case.
+ * The four digits of a \u escape, in either case.  *code means nothing where
+ * it returns false.
  */
 static bool
 parse_hex(Parser *parser, uint32_t *code)
@@ -263,7 +285,9 @@ parse_hex(Parser *parser, uint32_t *code)
 }
 
 /*
- * After "\u": a character, or the two halves of one.
+ * After "\u": a character, or the two halves of one.  Halves alone are
+ * refused, because they have no UTF-8; so is \u0000, which would end the
+ * string early.
  */
 static bool
 parse_unicode(Parser *parser)
@@ -321,7 +345,8 @@ parse_escape(Parser *parser)
 /*
  * A string or the name of a member.  Decoded it is never longer than it was
  * written, and a zero byte, which would end it early for C, is not possible:
- * \u0000 is refused and so are control characters.
+ * \u0000 is refused and so are control characters.  The bytes are not checked
+ * to be UTF-8: the host has taken them from a text of its own encoding.
  */
 static bool
 parse_string(Parser *parser)
@@ -330,6 +355,11 @@ parse_string(Parser *parser)
 
 	if (!accept(parser, '"'))
 		return fail(parser, KERNEL_INVALID, NULL, "a string was expected");
+
+	/*
+	 * known before the string is decoded, as strings lie in the order of the
+	 * text
+	 */
 	if (parser->building)
 		value.as.string = parser->strings + parser->string_bytes;
 	while (!accept(parser, '"'))
@@ -355,7 +385,9 @@ parse_string(Parser *parser)
 /* ---------- containers ---------- */
 
 /*
- * Replaces what was pushed since base by one value that holds it.
+ * Replaces what was pushed since base by one value that holds it.  The
+ * elements move from the stack to the nodes, where they stay for good; inner
+ * containers have moved before, so a container's elements lie side by side.
  */
 static void
 close_container(Parser *parser, JsonKind kind, int64_t base)
@@ -416,7 +448,8 @@ parse_member(Parser *parser)
 /*
  * An array or an object.  The depth is limited because reading and all later
  * walks over the tree are recursive, and the stack of a server process is not
- * ours to fill.
+ * ours to fill.  The limit makes the recursion short; the stack of values is
+ * not the C stack and may grow to any width.
  */
 static bool
 parse_container(Parser *parser, JsonKind kind)
@@ -450,7 +483,7 @@ parse_container(Parser *parser, JsonKind kind)
 }
 
 /*
- * true, false or null.
+ * true, false or null; word is what must stand here, letter by letter.
  */
 static bool
 parse_word(Parser *parser, const char *word, JsonKind kind)
@@ -497,7 +530,8 @@ parse_value(Parser *parser)
 
 /*
  * One reading of the whole text, to measure or to build.  Both take the same
- * way through the text, so that what was measured is what is needed.
+ * way through the text, so that what was measured is what is needed.  False
+ * with a problem, or where memory was short at the second reading.
  */
 static bool
 parse_text(Parser *parser)
@@ -514,7 +548,10 @@ parse_text(Parser *parser)
 }
 
 /*
- * Memory for the second reading, as the first has measured it.
+ * Memory for the second reading, as the first has measured it.  One byte more
+ * than needed is asked for, since an arena may answer a request for nothing
+ * with NULL.  The stack stays in the arena when it is no longer needed; only
+ * its first value is.
  */
 static bool
 allocate_tree(Parser *parser)
@@ -533,8 +570,13 @@ allocate_tree(Parser *parser)
 }
 
 /*
- * Parses a whole text.  The limit on bytes comes first: all sizes that follow
- * are sums of at most so many small numbers, and cannot overflow.
+ * Parses a text of length bytes into *value, whose arrays and strings lie in
+ * the host's arena; the text is not needed afterwards.
+ *
+ * Returns KERNEL_OK; KERNEL_INVALID, or KERNEL_LIMIT where it is too long or
+ * nested too deep, each with one problem that tells the byte; or
+ * KERNEL_MEMORY.  The limit on bytes comes first: all sizes that follow are
+ * sums of at most so many small numbers, and cannot overflow.
  */
 KernelStatus
 json_parse(const KernelHost *host, const char *text, size_t length,
@@ -563,8 +605,10 @@ json_parse(const KernelHost *host, const char *text, size_t length,
 }
 
 /*
- * The value of a member, or NULL. Objects of a spec are small, or are walked
- * from the front: a linear search is enough.
+ * The value of a member, or NULL where there is none or object is NULL or no
+ * object, so that look-ups can be chained.  The first counts where a name is
+ * repeated.  Objects of a spec are small, or are walked from the front: a
+ * linear search is enough.
  */
 const JsonValue *
 json_member(const JsonValue *object, const char *name)

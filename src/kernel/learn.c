@@ -8,25 +8,39 @@
  * Counts lie as the model's pA and pB do, columns one after another: those of the
  * learned modalities first, [P(m)][O(m)] each, then those of the learned factors,
  * [U(f)][P(f)][S(f)] each.
+ *
+ * Counts are those of one agent, in memory of the caller (KernelLearned); the
+ * model keeps the ones that all agents begin with.  What follows from counts
+ * (A, L(A), ambiguity, B, I, gains) is not stored with an agent but computed
+ * anew when its step begins: it is several times as large as the counts.
  */
 #include "step.h"
 
 #include <math.h>
 #include <string.h>
 
+/*
+ * Counts of one modality: P(m) columns of O(m).
+ */
 static int64_t
 modality_counts(const KernelModality *modality)
 {
 	return modality->parent_states * modality->outcomes;
 }
 
+/*
+ * Counts of one factor: U(f) * P(f) columns of S(f).
+ */
 static int64_t
 factor_counts(const KernelFactor *factor)
 {
 	return factor->actions * factor->parent_states * factor->states;
 }
 
-/* All counts of one agent, in doubles. */
+/*
+ * All counts of one agent, in doubles; 0 where nothing is learned.  It cannot
+ * overflow: as many counts stand in the model's own block.
+ */
 int64_t
 kernel_learned_size(const KernelModel *model)
 {
@@ -45,6 +59,11 @@ kernel_learned_size(const KernelModel *model)
 	return size;
 }
 
+/*
+ * The parts into which an agent's counts are divided: one for each learned
+ * modality, as any joint state may be touched by an outcome; and one for each
+ * action of a learned factor, as only the one that was done is touched.
+ */
 int32_t
 kernel_learned_part_count(const KernelModel *model)
 {
@@ -60,7 +79,11 @@ kernel_learned_part_count(const KernelModel *model)
 	return count;
 }
 
-/* Where the part-th part lies; see kernel.h. */
+/*
+ * Where the part-th part lies, part < kernel_learned_part_count(); see
+ * kernel.h.  A walk over all arrays before it: there are few, and no table has
+ * to be kept.
+ */
 KernelLearnedPart
 kernel_learned_part(const KernelModel *model, int32_t part)
 {
@@ -96,7 +119,11 @@ kernel_learned_part(const KernelModel *model, int32_t part)
 	return result;
 }
 
-/* Before anything was learned: the model's pA and pB. */
+/*
+ * Sets counts [kernel_learned_size()] to the model's pA and pB, as before
+ * anything was learned.  A and B stay the model's until the first update,
+ * since pymdp takes the given A, and not E[pA], at first.
+ */
 void
 kernel_learned_start(const KernelModel *model, KernelLearned *learned)
 {
@@ -128,9 +155,9 @@ kernel_learned_start(const KernelModel *model, KernelLearned *learned)
 /* ---------- the update ---------- */
 
 /*
- * The product of the marginals of some parents at one joint state p, taken apart
- * digit by digit from the last parent.  (An update is made once a step, so it
- * needs no buffer of all products.)
+ * The product of the marginals of some parents at one joint state p, taken
+ * apart digit by digit from the last parent, which is the fastest.  (An update
+ * is made once a step, so it needs no buffer of all products.)
  */
 static double
 joint_weight(const KernelModel *model, KernelOffset parents,
@@ -149,7 +176,11 @@ joint_weight(const KernelModel *model, KernelOffset parents,
 	return weight;
 }
 
-/* a[p][outcome] += rate * q(p). */
+/*
+ * a[p][outcome] += rate * q(p), counts [P(m)][O(m)] (pymdp's
+ * update_obs_likelihood_dirichlet; Da Costa et al.  2020, eq.  21).  The
+ * outcome is one that was observed, not -1.
+ */
 static void
 learn_modality(const KernelModel *model, const KernelModality *modality,
 			   double rate, int32_t outcome, const double *belief,
@@ -161,7 +192,12 @@ learn_modality(const KernelModel *model, const KernelModality *modality,
 								modality->parent_count, belief, p);
 }
 
-/* b[u][p][s] += rate * q_before(p) * q_now(s), for the action u that was done. */
+/*
+ * b[u][p][s] += rate * q_before(p) * q_now(s), for the action u that was done
+ * (pymdp's update_state_transition_dirichlet; Da Costa et al.  2020, eq.  22).
+ * counts [P(f)][S(f)] are those of u alone.  The pair of beliefs is a product
+ * of marginals: no belief about two steps together is kept.
+ */
 static void
 learn_factor(const KernelModel *model, const KernelFactor *factor, double rate,
 			 const double *before, const double *belief, double *counts)
@@ -177,6 +213,11 @@ learn_factor(const KernelModel *model, const KernelFactor *factor, double rate,
 	}
 }
 
+/*
+ * The flat action of a factor from did [control_count].  It is flat_action()
+ * of infer.c, but from the model's own structures: no workspace is there when
+ * an update is applied.
+ */
 static int64_t
 done_action(const KernelModel *model, const KernelFactor *factor,
 			const int32_t *did)
@@ -191,8 +232,17 @@ done_action(const KernelModel *model, const KernelFactor *factor,
 }
 
 /*
- * See kernel.h.  The first update of A (or B) makes all its counts the agent's
- * own, so all parts of it count as changed; later ones change what they touch.
+ * The Dirichlet update that one step owes: A with observation [modality_count]
+ * (-1: missing, nothing is learned from it) and belief [belief_size], the
+ * posterior of the step; B with before [belief_size], the posterior of the
+ * step before, did [control_count], the action between, and belief.  before is
+ * NULL at the first step of a trial, and B is left alone then.
+ *
+ * Rates are those of parameters where it has them, else the model's.  changed
+ * [kernel_learned_part_count()] is set for what differs and never cleared, so
+ * that a caller may gather several updates.  The first update of A (or B)
+ * makes all its counts the agent's own, so all parts of it count as changed;
+ * later ones change what they touch.
  */
 void
 kernel_learn(const KernelModel *model, const KernelParameters *parameters,
@@ -242,8 +292,9 @@ kernel_learn(const KernelModel *model, const KernelParameters *parameters,
 /* ---------- the tables that follow from counts ---------- */
 
 /*
- * column = E[Dirichlet(counts)] for each of the columns; a count of zero is taken
- * as the log floor, as pymdp does.
+ * result [columns][rows] = E[Dirichlet(counts)], counts [columns][rows]: each
+ * column divided by its sum.  A count of zero is taken as the log floor, as
+ * pymdp does, so no column is all zero and a division by 0 cannot happen.
  */
 static void
 expected_columns(const double *counts, int64_t columns, int32_t rows,
@@ -261,6 +312,9 @@ expected_columns(const double *counts, int64_t columns, int32_t rows,
 	}
 }
 
+/*
+ * W of each column of counts [columns][rows]; see kernel_gain_column().
+ */
 static void
 gain_columns(const double *counts, int64_t columns, int32_t rows, double *gain)
 {
@@ -268,6 +322,9 @@ gain_columns(const double *counts, int64_t columns, int32_t rows, double *gain)
 		kernel_gain_column(counts + c * rows, rows, gain + c * rows);
 }
 
+/*
+ * Doubles of the tables of one learned modality.
+ */
 static int64_t
 modality_table_size(const KernelModality *modality)
 {
@@ -275,6 +332,10 @@ modality_table_size(const KernelModality *modality)
 	return 3 * modality_counts(modality) + modality->parent_states;
 }
 
+/*
+ * Doubles of the tables of one learned factor.  They hold the room for I
+ * whether it is used or not, so that a size never depends on a switch.
+ */
 static int64_t
 factor_table_size(const KernelModel *model, const KernelFactor *factor)
 {
@@ -283,7 +344,10 @@ factor_table_size(const KernelModel *model, const KernelFactor *factor)
 		   (int64_t) (model->inductive_depth + factor->states) * factor->states;
 }
 
-/* Doubles needed by workspace_use_learned(). */
+/*
+ * Doubles needed by workspace_use_learned(), for all learned tables of one
+ * agent at a time.
+ */
 int64_t
 learned_tables_size(const KernelModel *model)
 {
@@ -302,7 +366,12 @@ learned_tables_size(const KernelModel *model)
 	return size;
 }
 
-/* A = E[pA], with its logarithms by outcome and its ambiguity by column. */
+/*
+ * Points a table at A = E[pA], with its logarithms by outcome [O(m)][P(m)] and
+ * its ambiguity by column [P(m)].  room is modality_table_size() doubles; its
+ * third part is left for the gain.  Always dense: after an update hardly any
+ * count is zero.
+ */
 static void
 use_learned_modality(ModalityTable *table, const double *counts, double *room)
 {
@@ -329,7 +398,11 @@ use_learned_modality(ModalityTable *table, const double *counts, double *room)
 	table->ambiguity = ambiguity;
 }
 
-/* B = E[pB], and the way to the goal in it. */
+/*
+ * Points a table at B = E[pB], and at the way to the goal in it, which changes
+ * with B.  An I given by the spec, without H, stays as it is.  room is
+ * factor_table_size() doubles; its second part is left for the gain.
+ */
 static void
 use_learned_factor(const KernelModel *model, const KernelFactor *factor,
 				   FactorTable *table, const double *counts, double *room)
@@ -351,8 +424,12 @@ use_learned_factor(const KernelModel *model, const KernelFactor *factor,
 }
 
 /*
- * Overlays the model's tables with those that follow from an agent's counts.
- * Information gains come from the counts even before they are first updated.
+ * Overlays the model's tables, which workspace_use_model() has set, with those
+ * that follow from an agent's counts.  Until A (or B) is first updated the
+ * model's stay: they are what the agent uses, and its gains come from the same
+ * counts.
+ *
+ * The tables lie in the workspace and are the agent's until the next call.
  */
 void
 workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned)
@@ -407,6 +484,9 @@ workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned)
 
 /* ---------- for people: the columns as they are now ---------- */
 
+/*
+ * A matrix of the model into columns [columns][rows], spread out.
+ */
 static void
 copy_columns(const KernelModel *model, const KernelMatrix *matrix,
 			 double *columns)
@@ -429,7 +509,10 @@ copy_columns(const KernelModel *model, const KernelMatrix *matrix,
 	}
 }
 
-/* The counts of one array, or NULL where the agent has none of its own. */
+/*
+ * The counts of one array (m, or modality_count + f), or NULL where the agent
+ * has none of its own.  A factor's first part is where all its counts begin.
+ */
 static const double *
 counts_of(const KernelModel *model, const KernelLearned *learned, int32_t array)
 {
@@ -445,6 +528,10 @@ counts_of(const KernelModel *model, const KernelLearned *learned, int32_t array)
 	return NULL;
 }
 
+/*
+ * A as an agent sees it now, for people: columns [P(m)][O(m)].  learned is
+ * NULL for the model's own.
+ */
 void
 kernel_learned_A(const KernelModel *model, const KernelLearned *learned,
 				 int32_t modality, double *columns)
@@ -458,6 +545,9 @@ kernel_learned_A(const KernelModel *model, const KernelLearned *learned,
 		copy_columns(model, &of->A, columns);
 }
 
+/*
+ * B as an agent sees it now: columns [U(f)][P(f)][S(f)].
+ */
 void
 kernel_learned_B(const KernelModel *model, const KernelLearned *learned,
 				 int32_t factor, double *columns)

@@ -6,6 +6,10 @@
  * order that jsonb does not keep.  The order of the lists A and B is found by
  * shape, and that of the controls by B_action_dependencies.  What is left in
  * doubt is a problem, never a guess.
+ *
+ * Matching by shape is worth its rules because such configurations are what
+ * pymdp's users have: where all shapes differ, as they mostly do, a spec works
+ * as it is.
  */
 #include <string.h>
 
@@ -15,7 +19,7 @@
 
 /*
  * Says that an array may belong to either of two variables, and how to say to
- * which.
+ * which.  Always false.
  */
 static bool
 ambiguous(Spec *spec, const Group *group, const char *path, int32_t one,
@@ -43,7 +47,9 @@ ambiguous(Spec *spec, const Group *group, const char *path, int32_t one,
 
 /*
  * The one variable whose array has this shape, or -1 with a problem.  Sizes
- * are all known here, except for actions of a factor's own control.
+ * are all known here, except for actions of a factor's own control.  Every
+ * variable is looked at even after one was found, as a second one that fits
+ * makes the first a guess.
  */
 static int32_t
 match_one(Spec *spec, const Group *group, const char *path, const Shape *shape)
@@ -73,8 +79,9 @@ match_one(Spec *spec, const Group *group, const char *path, const Shape *shape)
 }
 
 /*
- * Finds to[i], the place in the list of what is variable i now.  Each array
- * must fit one variable only, and each variable must get one.
+ * Finds to [group->count], where to[i] is the place in the list of what is
+ * variable i now.  Each array must fit one variable only, and each variable
+ * must get one; false where not.
  */
 static bool
 match_list(Spec *spec, const Group *group, const char *key,
@@ -113,7 +120,8 @@ match_list(Spec *spec, const Group *group, const char *key,
 /* ---------- putting in order ---------- */
 
 /*
- * Indices into a group whose order has changed.
+ * Indices into a group whose order has changed.  to[i] is the new index of
+ * what was i.
  */
 static void
 rename_indices(IndexList *list, const int32_t *to)
@@ -123,7 +131,8 @@ rename_indices(IndexList *list, const int32_t *to)
 }
 
 /*
- * Moves item i to place to[i].
+ * Moves item i to place to[i] among count items of size bytes each.  to is a
+ * permutation.  False where there is no memory for a copy.
  */
 static bool
 reorder(Spec *spec, void *items, size_t size, int32_t count, const int32_t *to)
@@ -140,7 +149,8 @@ reorder(Spec *spec, void *items, size_t size, int32_t count, const int32_t *to)
 }
 
 /*
- * Puts the variables of a group in order.
+ * Puts the variables of a group in order, which now means something, and makes
+ * the hash over their names anew.
  */
 static bool
 order_group(Spec *spec, Group *group, const int32_t *to)
@@ -176,6 +186,11 @@ match_group(Spec *spec, Group *group, const char *key)
 				 factors ? sizeof(SpecFactor) : sizeof(SpecModality),
 				 group->count, to))
 		return false;
+
+	/*
+	 * Lists that name factors hold the old indices.  Those that name
+	 * modalities do not exist.
+	 */
 	for (int32_t f = 0; factors && f < spec->factors.count; f++)
 		rename_indices(&spec->factor[f].parents, to);
 	for (int32_t m = 0; factors && m < spec->modalities.count; m++)
@@ -184,7 +199,8 @@ match_group(Spec *spec, Group *group, const char *key)
 }
 
 /*
- * An observation's factors have to be known before anything has an order.
+ * An observation's factors have to be known before anything has an order: the
+ * default, all factors in order, would need that very order.
  */
 static bool
 depends_on_given(Spec *spec)
@@ -209,8 +225,10 @@ depends_on_given(Spec *spec)
 }
 
 /*
- * Modalities first: their shapes need the sizes of factors but not their
- * order.
+ * Finds the order of factors and modalities that were named by the members of
+ * objects; true at once where none were.  Modalities first: their shapes need
+ * the sizes of factors but not their order.  False where no order can be
+ * found; nothing more can be read then.
  */
 bool
 match_arrays(Spec *spec)
@@ -234,7 +252,9 @@ match_arrays(Spec *spec)
 
 /*
  * One factor: the controls that it names, and the indices that it lists, must
- * be the same controls in the same order.  False where they cannot be.
+ * be the same controls in the same order.  False where they cannot be.  to[c]
+ * is the place of control c, -1 while not known; taken[i] tells whether a
+ * place has been given to one.  Lists with problems tell nothing.
  */
 static bool
 match_lists(const IndexList *named, const JsonValue *indices, int32_t count,
@@ -266,7 +286,8 @@ match_lists(const IndexList *named, const JsonValue *indices, int32_t count,
 
 /*
  * Those that no list mentions come into the places that are left.  One place
- * that is left is certain, two are not: returns how many there were.
+ * that is left is certain, two are not: returns how many there were.  After it
+ * to is a permutation.
  */
 static int32_t
 fill_places(int32_t *to, bool *taken, int32_t count)
@@ -288,7 +309,14 @@ fill_places(int32_t *to, bool *taken, int32_t count)
 }
 
 /*
- * What cannot be matched stays; reading the lists will tell what is wrong.
+ * Puts the controls into the order that B_action_dependencies means, by
+ * comparing its indices with the names in each factor's controlled_by.  What
+ * cannot be matched stays; reading the lists will tell what is wrong.  False
+ * only where memory was short.
+ *
+ * Controls found by mention have an order of ours, so any doubt about it is
+ * harmless until a list follows it; members of an object have one that the
+ * author knows, and a doubt leaves them unordered.
  */
 bool
 match_controls(Spec *spec)

@@ -3,6 +3,10 @@
  *		The few functions of numbers that everything else is made of.
  *
  * Formulas: README.md, section "Numbers".
+ *
+ * They are here, and not where they are used, because inference, planning,
+ * learning and the compiler must agree on them to the last bit: a logarithm
+ * with another floor would make two formulas of the same quantity differ.
  */
 #include "kernel.h"
 
@@ -10,8 +14,11 @@
 #include <string.h>
 
 /*
- * L(x) = ln max(x, eps), pymdp's log_stable: an impossible event costs 36 nats,
- * never infinitely many, so that one impossible observation cannot end a belief.
+ * L(x) = ln max(x, eps), pymdp's log_stable: an impossible event costs 36
+ * nats, never infinitely many, so that one impossible observation cannot end a
+ * belief.
+ *
+ * NaN gives L(0): a comparison with NaN is false.
  */
 double
 kernel_log(double x)
@@ -52,14 +59,22 @@ digamma_remainder(double x)
 	return 0.5 / y - series - shift + (y == x ? 0.0 : log(y / x));
 }
 
-/* psi(x), x > 0. */
+/*
+ * The digamma function psi(x) for x > 0, from psi(x + 1) = psi(x) + 1/x.
+ * Nothing is promised for other x.
+ */
 double
 kernel_digamma(double x)
 {
 	return digamma_remainder(x) + log(x) - 1.0 / x;
 }
 
-/* softmax(x) in place, x [count]; the largest is subtracted first. */
+/*
+ * softmax(x) in place, x [count], count at least 1.  The largest is subtracted
+ * first, so that no exponential overflows and at least one of them is 1: the
+ * sum cannot be 0.  An infinite or NaN element makes all of them NaN, which
+ * the caller of a step looks for.
+ */
 void
 kernel_softmax(double *x, int32_t count)
 {
@@ -78,9 +93,12 @@ kernel_softmax(double *x, int32_t count)
 }
 
 /*
- * The lowest index whose probability is within a relative 1e-9 of the largest.
- * Exact ties are the rule in these models; without the tolerance the last bit of
- * a sum would choose the action.
+ * The lowest index of x [count] whose value is within a relative 1e-9 of the
+ * largest.  Values are probabilities, not negative.
+ *
+ * Exact ties are the rule in these models, as in a maze with a left and a
+ * right arm; without the tolerance the last bit of a sum would choose the
+ * action, and another compiler another one.
  */
 int32_t
 kernel_argmax(const double *x, int32_t count)
@@ -98,8 +116,15 @@ kernel_argmax(const double *x, int32_t count)
 }
 
 /*
- * See kernel.h.  Counts below the log floor are taken as the floor, in the sum of
- * the column too, as pymdp does.
+ * The weight of parameter information gain for one column of Dirichlet counts
+ * a [rows] (Friston et al.  2017, appendix):
+ *
+ * 	W = -[ln a0 - ln a + psi(a + 1) - psi(a0 + 1)],  a0 the sum of the column
+ *
+ * which is -KL[Dir(a + e_i) || Dir(a)] for row i; gain [rows] gets it, and 0
+ * where a is 0.  W is the difference of two remainders psi(x + 1) - ln x, and
+ * no logarithms are subtracted.  Counts below the log floor are taken as the
+ * floor, in the sum of the column too, as pymdp does.
  */
 void
 kernel_gain_column(const double *counts, int32_t rows, double *gain)
@@ -120,7 +145,11 @@ kernel_gain_column(const double *counts, int32_t rows, double *gain)
 	}
 }
 
-/* reach [s][s']: some action takes s to s' with more than the threshold. */
+/*
+ * reach [states][states]: 1 at [s][s'] where some action takes s to s' with
+ * more than the threshold, else 0.  Columns of dense_B are [action][state
+ * before], so a column's number modulo states is the state it starts from.
+ */
 static void
 reachable(const double *dense_B, int32_t states, int64_t columns,
 		  double threshold, double *reach)
@@ -140,8 +169,13 @@ reachable(const double *dense_B, int32_t states, int64_t columns,
 }
 
 /*
- * I[0] = H; I[i][s] = 1 where some s' that s can reach in one move has I[i-1][s'].
- * See kernel.h for the shapes.
+ * Backward reachability from the goal, pymdp's generate_I_matrix (Friston et
+ * al., "Active inference and intentional behaviour", 2025): I[0] = H; I[i][s]
+ * = 1 where some s' that s can reach in one move has I[i-1][s'], else 0.
+ *
+ * H is [states] of 0 and 1, dense_B has columns of states rows, scratch is
+ * [states * states], I [depth][states].  For factors that depend on themselves
+ * alone; the compiler has made sure of it.
  */
 void
 kernel_inductive(const double *H, int32_t states, int64_t columns,

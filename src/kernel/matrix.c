@@ -5,6 +5,10 @@
  *
  * Which numbers are zero decides how a matrix is kept, not how it was written:
  * the same numbers give the same bytes in every form.
+ *
+ * A matrix is [columns][rows], a column being one conditional distribution.
+ * All that is derived here belongs to the model and is computed once; the
+ * tables of an agent that learns are made in learn.c by the same formulas.
  */
 #include <math.h>
 #include <string.h>
@@ -15,9 +19,11 @@
 #define SUM_TOLERANCE 1.001e-5
 
 /*
- * Sparse where it takes at most half the bytes: 12 for each entry and 8 for
- * each column against 8 for each number.  A dense column is read in order by
- * vector instructions, so a smaller saving would cost time.
+ * Is a sparse form of so many entries better?  It is where it takes at most
+ * half the bytes: 12 for each entry and 8 for each column against 8 for each
+ * number.  A dense column is read in order by vector instructions, so a
+ * smaller saving would cost time.  A matrix too large to count is sparse in
+ * any case.
  */
 static bool
 prefer_sparse(int32_t rows, int64_t columns, int64_t entries)
@@ -32,8 +38,9 @@ prefer_sparse(int32_t rows, int64_t columns, int64_t entries)
 }
 
 /*
- * Memory for a matrix whose rows, columns and entries are set.  Dense or
- * sparse is decided here and only here.
+ * Memory for a matrix whose rows, columns and entries (those not zero) are
+ * set.  Dense or sparse is decided here and only here; a dense one has entries
+ * for all its numbers afterwards.  path names it in a problem about its size.
  */
 static bool
 matrix_allocate(Reader *reader, Matrix *matrix, const char *path)
@@ -61,7 +68,9 @@ matrix_allocate(Reader *reader, Matrix *matrix, const char *path)
 }
 
 /*
- * Fills a matrix from entries in order of position, column * rows + row.
+ * Fills a matrix from entries in order of position, column * rows + row.  The
+ * arrays come zeroed.  starts first holds counts one place further on, and
+ * becomes offsets when they are summed up.
  */
 static void
 matrix_fill(Matrix *matrix, const Entries *entries)
@@ -84,7 +93,8 @@ matrix_fill(Matrix *matrix, const Entries *entries)
 }
 
 /*
- * The numbers of a dense array that are not zero, as entries.
+ * The numbers of a dense array that are not zero, as entries.  nonzero is how
+ * many there are of the count.
  */
 static bool
 dense_entries(Reader *reader, const double *dense, int64_t count,
@@ -105,7 +115,8 @@ dense_entries(Reader *reader, const double *dense, int64_t count,
 
 /*
  * Makes a matrix of [columns][rows] numbers.  It is needed only for a sparse
- * form whose default is not zero, but whose entries may be.
+ * form whose default is not zero, but whose entries may be.  dense becomes the
+ * matrix's own where it stays dense.
  */
 static bool
 matrix_from_dense(Reader *reader, Matrix *matrix, double *dense,
@@ -131,7 +142,8 @@ matrix_from_dense(Reader *reader, Matrix *matrix, double *dense,
 }
 
 /*
- * All elements of an array, in order of position.
+ * All elements of an array, in order of position.  NULL with a problem, or
+ * where there is no memory.
  */
 static double *
 read_dense(Reader *reader, const Tensor *tensor)
@@ -171,6 +183,11 @@ read_matrix(Reader *reader, const Tensor *tensor, Matrix *matrix)
 	}
 	if (!tensor_entries(reader, tensor, room, &entries))
 		return false;
+
+	/*
+	 * Nearly every element is the default, so the matrix is dense anyhow,
+	 * unless the entries are zeros that outnumber it.
+	 */
 	if (entries.rest != 0)
 	{
 		dense = read_dense(reader, tensor);
@@ -184,8 +201,9 @@ read_matrix(Reader *reader, const Tensor *tensor, Matrix *matrix)
 }
 
 /*
- * Reads A or B.  The tensor's shape fits its layout, whose positions are
- * column * rows + row, row being the index on the first axis.
+ * Reads A or B; false with a problem, and matrix->given says the same later.
+ * The tensor's shape fits its layout, whose positions are column * rows + row,
+ * row being the index on the first axis.
  */
 bool
 matrix_read(Reader *reader, const Tensor *tensor, Matrix *matrix)
@@ -200,7 +218,8 @@ matrix_read(Reader *reader, const Tensor *tensor, Matrix *matrix)
 /* ---------- checks of columns ---------- */
 
 /*
- * (2, 0): the place of a column on the axes after the first
+ * (2, 0): the place of a column on the axes after the first, as the author of
+ * the spec has written them, and not as the columns are numbered here.
  */
 static void
 column_print(char *buffer, size_t size, const Layout *layout, int64_t column)
@@ -240,7 +259,8 @@ column_sum(const Matrix *matrix, int64_t column)
  * Columns are used as they are given, never renormalised: pymdp does the same,
  * and results shall agree with it to more digits than the tolerance has.  Only
  * the first bad column is shown, with how many there are: usually all are,
- * because two axes were exchanged.
+ * because two axes were exchanged.  The matrix need not be nonnegative here:
+ * numbers were checked as they were read.
  */
 bool
 matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
@@ -274,9 +294,9 @@ matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
 }
 
 /*
- * Dirichlet counts need a positive sum in each column, else there is no
- * expected distribution.  A count of 0 is a transition that can be learned but
- * brings no information gain.
+ * Are these Dirichlet counts, [columns][rows]?  They need a positive sum in
+ * each column, else there is no expected distribution.  A count of 0 is a
+ * transition that can be learned but brings no information gain.
  */
 bool
 matrix_are_counts(Reader *reader, const Tensor *tensor, const double *counts)
@@ -307,8 +327,10 @@ matrix_are_counts(Reader *reader, const Tensor *tensor, const double *counts)
 /* ---------- what follows from the columns ---------- */
 
 /*
- * L(A) by outcome: O columns of P rows from P columns of O rows.  What is not
- * above the floor has L(0) and is not kept in a sparse matrix.
+ * L(A) by outcome: log_A has O columns of P rows, from A's P columns of O
+ * rows.  Inference asks what one outcome says about all joint states, so that
+ * has to lie in one run.  What is not above the floor has L(0) and is not kept
+ * in a sparse matrix.  The caller has made sure that P fits into int32.
  */
 bool
 matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
@@ -339,6 +361,7 @@ matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 	for (int64_t i = 0; !log_A->sparse && i < log_A->entries; i++)
 		log_A->values[i] = lowest;
 
+	/* Joint states in order, so each outcome's rows come out in order too. */
 	for (int64_t p = 0; p < A->columns; p++)
 	{
 		int64_t from = A->sparse ? A->starts[p] : p * A->rows;
@@ -361,9 +384,10 @@ matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 }
 
 /*
- * The entropy of each column, -sum_o A L(A) [P]: how little an outcome says
- * when the state is known.  It is the part of the information gain that does
- * not depend on beliefs about outcomes.
+ * The entropy of each column, -sum_o A L(A), in nats: double[P], or NULL.  It
+ * says how little an outcome tells when the state is known, the part of the
+ * state information gain that does not depend on beliefs (Da Costa et al.
+ * 2020, eq.  17-20).
  */
 double *
 matrix_ambiguity(Reader *reader, const Matrix *A, const char *path)
@@ -388,8 +412,9 @@ matrix_ambiguity(Reader *reader, const Matrix *A, const char *path)
 }
 
 /*
- * W of all columns of counts [columns][rows].  It belongs to the model as long
- * as an agent has not learned; then the agent has its own.
+ * W of all columns of counts [columns][rows], in the same shape, or NULL; see
+ * kernel_gain_column().  It belongs to the model as long as an agent has not
+ * learned; then the agent has its own.
  */
 double *
 matrix_gain(Reader *reader, const double *counts, int32_t rows, int64_t columns,
@@ -408,9 +433,10 @@ matrix_gain(Reader *reader, const double *counts, int32_t rows, int64_t columns,
 }
 
 /*
- * I [depth][S]: row 0 is H; row i marks the states from which some action
- * leads, with a probability above the threshold, into a state of row i - 1.
- * The same as kernel_inductive(), but over the entries that are there.
+ * I [depth][S], or NULL: row 0 is H [S]; row i marks the states from which
+ * some action leads, with a probability above the threshold, into a state of
+ * row i - 1.  The same as kernel_inductive(), but over the entries that are
+ * there: a grid of 900 states would take 810,000 comparisons a row.
  */
 double *
 matrix_inductive(Reader *reader, const Matrix *B, const double *H,

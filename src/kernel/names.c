@@ -1,6 +1,10 @@
 /*
  * names.c
  *		Names of factors, modalities and controls, and labels of their values.
+ *
+ * Names are compared byte by byte, in whatever encoding the database has.
+ * That two spellings of one letter differ is left as it is: nothing here knows
+ * about characters, except that a hint may ignore the case of ASCII letters.
  */
 #include <stdio.h>
 #include <string.h>
@@ -25,7 +29,8 @@ name_hash(const char *name)
 
 /*
  * The hash is an open table of at least twice as many slots as names.
- * *repeated becomes the index of the first name that stood there before, or -1.
+ * *repeated becomes the index of the first name that stood there before, or
+ * -1. list [count] is kept by reference.  False where there is no memory.
  */
 bool
 names_make(Reader *reader, Names *names, const char *const *list, int32_t count,
@@ -59,7 +64,9 @@ names_make(Reader *reader, Names *names, const char *const *list, int32_t count,
 }
 
 /*
- * The index of a name, or -1.
+ * The index of a name, or -1; also where names is NULL or empty, so that
+ * variables without labels need no case of their own.  The table is never
+ * full, so the search ends.
  */
 int32_t
 names_find(const Names *names, const char *name)
@@ -91,6 +98,9 @@ lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
 }
 
+/*
+ * The smaller of two numbers.
+ */
 static int
 least(int a, int b)
 {
@@ -101,6 +111,9 @@ least(int a, int b)
  * Edits that turn one name into the other: a letter left out, put in, changed
  * or exchanged with its neighbour counts 2, another case 1.  The usual table,
  * of which three rows are kept: rows[0] is the one of the present letter.
+ * Neither name may be longer than NEAR_LENGTH.  An exchange of neighbours is
+ * told apart because it is the commonest slip of the fingers (Damerau's
+ * distance, restricted to one edit a place).
  */
 static int
 name_distance(const char *from, const char *to)
@@ -136,7 +149,8 @@ name_distance(const char *from, const char *to)
 }
 
 /*
- * The name in the list that was probably meant, or NULL.
+ * The name in the list that was probably meant, or NULL. Of several that are
+ * as near, the first.
  */
 const char *
 names_nearest(const char *const *list, int32_t count, const char *name)
@@ -167,7 +181,10 @@ names_nearest(const char *const *list, int32_t count, const char *name)
 }
 
 /*
- * A hint for a name that is not in the list: the nearest, or all of a few.
+ * A hint for a name that is not in the list [count]: the nearest, or all of a
+ * few; "" where there is nothing to say.  It looks at no more than 1,000
+ * names, since the work grows with their number and a hint is not worth a
+ * second.
  */
 void
 names_hint(char *buffer, size_t size, const char *const *list, int32_t count,
@@ -211,6 +228,7 @@ is_known(const char *const *known, const char *name)
  * Adds a problem for each member of the object that is neither known nor,
  * where other names are given, known elsewhere; and for those given twice,
  * which jsonb would not let pass but other JSON may.  Lists end with NULL.
+ * False where it has added any problem; after eight it stops.
  */
 bool
 names_check_keys(Reader *reader, const char *path, const JsonValue *object,
@@ -249,7 +267,9 @@ names_check_keys(Reader *reader, const char *path, const JsonValue *object,
 /* ---------- of a compiled model ---------- */
 
 /*
- * A decimal number below count, or -1.
+ * The decimal number that a text is, if it is below count; else -1.  Signs,
+ * leading zeros and blanks are no such number: "01" may be a label that was
+ * mistyped.
  */
 int32_t
 names_decimal(const char *text, int32_t count)
@@ -270,8 +290,10 @@ names_decimal(const char *text, int32_t count)
 }
 
 /*
- * Values without labels are called by their number, here and wherever a spec
- * or a parameter names a value.
+ * The label of value index of a variable, for people: a string in the block,
+ * or the number written into buffer where values have no labels.  They are
+ * called by their number here and wherever a spec or a parameter names a
+ * value.  index must be within range.
  */
 const char *
 kernel_label(const KernelModel *model, KernelOffset labels, int32_t index,
@@ -285,8 +307,8 @@ kernel_label(const KernelModel *model, KernelOffset labels, int32_t index,
 }
 
 /*
- * Labels come before numbers: where a label looks like a number, it is the
- * label that is meant.
+ * The index of a value from its label or number, or -1.  Labels come before
+ * numbers: where a label looks like a number, it is the label that is meant.
  */
 int32_t
 kernel_label_index(const KernelModel *model, KernelOffset labels, int32_t count,
@@ -303,7 +325,8 @@ kernel_label_index(const KernelModel *model, KernelOffset labels, int32_t count,
 }
 
 /*
- * A linear search: it serves people's queries, not steps.
+ * The index of a factor by its name, or -1.  A linear search: it serves
+ * people's queries, not steps.
  */
 int32_t
 kernel_factor_index(const KernelModel *model, const char *name)
@@ -317,6 +340,9 @@ kernel_factor_index(const KernelModel *model, const char *name)
 	return -1;
 }
 
+/*
+ * The index of a modality by its name, or -1.
+ */
 int32_t
 kernel_modality_index(const KernelModel *model, const char *name)
 {
@@ -329,6 +355,9 @@ kernel_modality_index(const KernelModel *model, const char *name)
 	return -1;
 }
 
+/*
+ * The index of a control by its name, or -1.
+ */
 int32_t
 kernel_control_index(const KernelModel *model, const char *name)
 {

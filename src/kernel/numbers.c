@@ -1,6 +1,10 @@
 /*
  * numbers.c
  *		The arrays of a spec, once it is known what they belong to.
+ *
+ * Each reader leaves its array in the spec's arena, or leaves it absent where
+ * there is a problem; nothing is derived from an array before all are read, so
+ * an absent one hurts nobody.
  */
 #include <string.h>
 
@@ -9,7 +13,8 @@
 /* ---------- A and B ---------- */
 
 /*
- * A or B: columns of probabilities.
+ * A or B: columns of probabilities.  That numbers are not negative is seen as
+ * they are read.
  */
 static bool
 read_columns(Reader *reader, const Tensor *tensor, Matrix *matrix)
@@ -19,7 +24,8 @@ read_columns(Reader *reader, const Tensor *tensor, Matrix *matrix)
 }
 
 /*
- * The arrays that fit.  Others have their problem already.
+ * The arrays that fit.  Others have their problem already.  A problem with one
+ * does not keep the others from being read, but a lack of memory does.
  */
 void
 spec_read_A_and_B(Spec *spec)
@@ -41,8 +47,8 @@ spec_read_A_and_B(Spec *spec)
 }
 
 /*
- * Adds up the sizes of a group.  Positions in a belief and in a row of
- * outcomes are int32.
+ * Adds the sizes of a group up into *sum, which begins at 0; false where that
+ * overflows.  Positions in a belief and in a row of outcomes are int32.
  */
 bool
 spec_add_sizes(Spec *spec, const Group *group, int32_t *sum)
@@ -62,8 +68,8 @@ spec_add_sizes(Spec *spec, const Group *group, int32_t *sum)
 /* ---------- C, D, E and H ---------- */
 
 /*
- * Parts of an optional member.  False where it has a problem; true, and no
- * items, where it is absent.
+ * Parts of an optional member, in *items [group->count] as by group_items().
+ * False where it has a problem; true, and *items NULL, where it is absent.
  */
 static bool
 optional_items(Spec *spec, const char *key, const Group *group,
@@ -79,15 +85,18 @@ optional_items(Spec *spec, const char *key, const Group *group,
 }
 
 /*
- * Preferences [steps][O].  pymdp's default is 1 / O for each outcome: a
- * constant, which moves neg_efe but no probability.
+ * Preferences [steps][O] of each modality, in nats up to a constant: raw as in
+ * pymdp, no softmax is taken.  The default is pymdp's too, 1 / O for each
+ * outcome: a constant, which moves neg_efe but no probability.
  */
 void
 spec_read_C(Spec *spec)
 {
 	const JsonValue **items;
 	int32_t			  steps = spec->plan.given ? spec->plan.length : 1;
-	Place			  place;
+
+	/* one step will do to check C where the policies have a problem */
+	Place place;
 
 	if (!optional_items(spec, "C", &spec->modalities, &items))
 		return;
@@ -112,7 +121,7 @@ spec_read_C(Spec *spec)
 
 /*
  * Initial beliefs [belief_size], one factor after another; uniform where not
- * given.
+ * given.  A belief over the whole is the product of these.
  */
 void
 spec_read_D(Spec *spec)
@@ -139,8 +148,9 @@ spec_read_D(Spec *spec)
 }
 
 /*
- * Weights of the policies.  Policies are numbered by the actions of the
- * controls, in their order, so there has to be one.
+ * Weights of the policies, as log_E [policy_count] = L(E).  Policies are
+ * numbered by the actions of the controls, in their order, so there has to be
+ * one.
  */
 void
 spec_read_E(Spec *spec)
@@ -168,8 +178,8 @@ spec_read_E(Spec *spec)
 }
 
 /*
- * Goal states [S].  A factor all of whose states are 0 has no goal, as in
- * pymdp, where such a row adds nothing.
+ * Goal states of each factor, H [S] of 0 and 1.  A factor all of whose states
+ * are 0 has no goal, as in pymdp, where such a row adds nothing.
  */
 void
 spec_read_H(Spec *spec)
@@ -201,8 +211,8 @@ spec_read_H(Spec *spec)
 /* ---------- the inductive term ---------- */
 
 /*
- * Reachability matrices of the spec, [depth][S], which pymdp takes instead of
- * H.
+ * Reachability matrices of the spec, [depth][S] with a depth for each factor,
+ * which pymdp takes instead of H.  compile.c makes their depths equal.
  */
 void
 spec_read_I(Spec *spec)
@@ -226,7 +236,8 @@ spec_read_I(Spec *spec)
 
 /*
  * The term follows one factor at a time, so none may depend on another.  pymdp
- * takes such models and computes something else.
+ * takes such models and computes something else.  One such factor is enough to
+ * say so; the others are not listed.
  */
 void
 spec_check_inductive(Spec *spec)
@@ -256,7 +267,9 @@ spec_check_inductive(Spec *spec)
 /* ---------- counts ---------- */
 
 /*
- * Dirichlet counts of the shape of A[m] or B[f], or NULL.
+ * Dirichlet counts in the layout of A[m] or B[f] (like), [columns][rows]; NULL
+ * with a problem.  Always dense, even where A is sparse: learning fills what
+ * is 0 now, and a part of the counts is stored for each action in one piece.
  */
 static double *
 read_counts(Spec *spec, const Tensor *like, const char *key, const Group *group,
@@ -267,6 +280,11 @@ read_counts(Spec *spec, const Tensor *like, const char *key, const Group *group,
 
 	if (tensor == NULL)
 		return NULL;
+
+	/*
+	 * a tensor is too large for the stack of a server process: it goes to the
+	 * arena
+	 */
 	*tensor = *like;
 	tensor->value = value;
 	place_of(&tensor->place, key, group, i);
@@ -297,7 +315,8 @@ any_item(const JsonValue **items, int32_t count)
 }
 
 /*
- * Something was asked for that nothing was given for.
+ * Something was asked for that nothing was given for.  The problem is placed
+ * at the switch: leaving that out mends it too.
  */
 static void
 need_counts(Spec *spec, const char *key, const char *switch_key)
@@ -310,7 +329,8 @@ need_counts(Spec *spec, const char *key, const char *switch_key)
 
 /*
  * pA and pB, and what asks for them.  Counts that nothing uses are kept: an
- * agent's world or a later version may.
+ * agent's world or a later version may.  An array whose A or B does not fit is
+ * passed over, as its shape is not known.
  */
 void
 spec_read_pA_and_pB(Spec *spec)

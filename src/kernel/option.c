@@ -1,13 +1,20 @@
 /*
  * option.c
  *		The switches and numbers of a spec: pymdp's own names and defaults.
+ *
+ * Names and meaning are pymdp's, so that a call of its Agent can be written
+ * down as a spec without a look at the manual.  An option is never corrected
+ * silently: outside its range it is a problem.
  */
 #include <stddef.h>
 #include <string.h>
 
 #include "compile.h"
 
-/* All keys of a spec; ends with NULL. */
+/*
+ * All keys of a spec; ends with NULL.  Those that are refused as unsupported
+ * stand here too, so that they are not called unknown.
+ */
 const char *const option_keys[] = {
 	/* arrays */
 	"A", "B", "C", "D", "E", "H", "I", "pA", "pB", "policies",
@@ -26,7 +33,8 @@ const char *const option_keys[] = {
 	"window_prior", "batch_size", "preprocess_fn", NULL};
 
 /*
- * The member, unless it is absent or null, which says the same.
+ * The member, or NULL where it is absent or null, which says the same: pymdp's
+ * default for most arguments is None.
  */
 const JsonValue *
 option_member(const JsonValue *object, const char *key)
@@ -38,15 +46,20 @@ option_member(const JsonValue *object, const char *key)
 
 /* ---------- numbers ---------- */
 
+/* What a number may be. */
 typedef struct Range
 {
 	const char *key;
-	double		low;
+	double		low; /* the least and the greatest that it may be */
 	double		high;
 	bool		above; /* low itself is not in the range */
-	const char *text;
+	const char *text;  /* the range in words, after "must be" */
 } Range;
 
+/*
+ * inductive_epsilon is above 0 because its logarithm is taken.  gamma and
+ * alpha may be 0: then all policies, or all actions, are equal.
+ */
 static const Range numbers[] = {
 	{"gamma", 0, MAX_NUMBER, false, "a number from 0 to 1e100"},
 	{"alpha", 0, MAX_NUMBER, false, "a number from 0 to 1e100"},
@@ -54,6 +67,10 @@ static const Range numbers[] = {
 	{"inductive_epsilon", 0, 1, true, "above 0 and at most 1"},
 };
 
+/*
+ * The limits are far above any use.  They keep a slip of the pen from making a
+ * step that takes an hour, or a size that overflows.
+ */
 static const Range integers[] = {
 	{"policy_len", 1, 1000, false, "an integer from 1 to 1000"},
 	{"inductive_depth", 1, 1000000, false, "an integer from 1 to 1000000"},
@@ -61,8 +78,8 @@ static const Range integers[] = {
 };
 
 /*
- * A number within a range; absent is as good as not given.  NaN cannot arrive,
- * infinities fall outside every range.
+ * A number within a range into *out, which stays where it is absent; false
+ * with a problem.  NaN cannot arrive, infinities fall outside every range.
  */
 static bool
 read_range(Reader *reader, const JsonValue *object, const Range *range,
@@ -77,7 +94,7 @@ read_range(Reader *reader, const JsonValue *object, const Range *range,
 		value->as.number <= range->high &&
 		!(range->above && value->as.number == range->low))
 	{
-		*out = value->as.number + 0.0;
+		*out = value->as.number + 0.0; /* no -0 */
 		return true;
 	}
 	kernel_problem(reader->problems,
@@ -88,7 +105,8 @@ read_range(Reader *reader, const JsonValue *object, const Range *range,
 }
 
 /*
- * A number of the spec or of an agent's parameters; *out stays if absent.
+ * A number of the spec or of an agent's parameters; *out stays if absent.  key
+ * is one of the table above; false with a problem.
  */
 bool
 option_number(Reader *reader, const JsonValue *object, const char *key,
@@ -103,7 +121,8 @@ option_number(Reader *reader, const JsonValue *object, const char *key,
 }
 
 /*
- * The same for numbers that must be whole.
+ * The same for numbers that must be whole.  JSON has but one kind of number,
+ * so 3.0 is 3.
  */
 static void
 option_integer(Reader *reader, const JsonValue *object, const char *key,
@@ -150,7 +169,8 @@ option_switch(Reader *reader, const JsonValue *object, const char *key,
 }
 
 /*
- * One of some words, as its index; *out stays if absent or unknown.
+ * One of some words, as its index in words [count]; *out stays if absent or
+ * unknown, the latter with a problem.
  */
 static void
 option_word(Reader *reader, const JsonValue *object, const char *key,
@@ -182,7 +202,8 @@ option_word(Reader *reader, const JsonValue *object, const char *key,
 
 /*
  * A thing that pymdp has.  It is told apart from a mistake because the spec is
- * right, and because a later version may take it.
+ * right, and because a later version may take it.  what is the thing as the
+ * message names it.
  */
 static void
 unsupported(Reader *reader, const char *key, const char *hint, const char *what)
@@ -226,7 +247,8 @@ check_algorithm(Reader *reader, const JsonValue *spec)
 }
 
 /*
- * Arguments that would change what an agent does are never just ignored.
+ * Arguments that would change what an agent does are never just ignored.  A
+ * switch that is false is no such argument: it asks for what is done anyhow.
  */
 static void
 check_unsupported(Reader *reader, const JsonValue *spec)
@@ -266,7 +288,8 @@ check_unsupported(Reader *reader, const JsonValue *spec)
 
 /*
  * All switches and numbers, with pymdp's defaults.  Problems do not stop the
- * reading: each option stands for itself.
+ * reading: each option stands for itself.  The numbers of KernelSampling and
+ * KernelSelection are those of the words.
  */
 void
 option_read(Reader *reader, const JsonValue *spec, Options *options)

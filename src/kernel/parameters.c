@@ -1,12 +1,24 @@
 /*
  * parameters.c
  *		Numbers of the model that an agent may have of its own, and beliefs.
+ *
+ * An agent may differ from its model in how it values and how fast it learns,
+ * but not in what there is: sizes, dependencies, A, B and policies are the
+ * model's.  What differs is kept as one array of doubles, so that it can be
+ * stored with the agent and used in place, without parsing JSON at every step.
+ * kernel.h has its layout.
+ *
+ * The readers are those of a spec.  They want groups of variables, which are
+ * made of the model here.
  */
 #include <math.h>
 #include <string.h>
 
 #include "compile.h"
 
+/*
+ * The members of an agent's params that are numbers of the model.
+ */
 static const char *const own_keys[] = {
 	"gamma", "alpha", "inductive_epsilon", "C", "D", "E", "lr_pA", "lr_pB"};
 
@@ -17,6 +29,7 @@ static const char *const own_keys[] = {
 
 /*
  * The factors of a model as a group, for messages and for objects by name.
+ * Labels are left out: see find_labels().
  */
 static bool
 factors_of(Reader *reader, const KernelModel *model, Group *group)
@@ -56,7 +69,9 @@ modalities_of(Reader *reader, const KernelModel *model, Group *group)
 }
 
 /*
- * Labels are looked up only where a value is given by label.
+ * Gives a variable its labels, where value is by label: an object, or a list
+ * of them (C by plan step).  They are looked up only there, because a hash
+ * over the labels of a large model costs more than all the rest.
  */
 static bool
 find_labels(Reader *reader, const KernelModel *model, KernelOffset labels,
@@ -83,7 +98,8 @@ find_labels(Reader *reader, const KernelModel *model, KernelOffset labels,
 /* ---------- beliefs ---------- */
 
 /*
- * Beliefs by factor [belief_size]; those absent are the model's D.
+ * Beliefs by factor into belief [belief_size]; those absent are the model's D.
+ * False with a problem, or where there is no memory.
  */
 static bool
 read_beliefs(Reader *reader, const KernelModel *model, const char *key,
@@ -116,8 +132,12 @@ read_beliefs(Reader *reader, const KernelModel *model, const char *key,
 }
 
 /*
- * Starts from the model's D, so that a belief may be given for some factors
- * only.
+ * Reads a belief [belief_size] from JSON: a list with a distribution for each
+ * factor, or an object by name.  It starts from the model's D, so that a
+ * belief may be given for some factors only.
+ *
+ * path names it in problems.  Returns KERNEL_OK, or the status of the first
+ * problem, or KERNEL_MEMORY; belief means nothing then.
  */
 KernelStatus
 kernel_belief_parse(const KernelHost *host, const KernelModel *model,
@@ -134,7 +154,8 @@ kernel_belief_parse(const KernelHost *host, const KernelModel *model,
 /* ---------- the parts of a packed override ---------- */
 
 /*
- * Preferences [m][policy_length][O(m)]; those absent are the model's.
+ * Preferences [m][policy_length][O(m)]; those absent are the model's.  One row
+ * of a modality stands for all plan steps, as in a spec.
  */
 static bool
 read_preferences(Reader *reader, const KernelModel *model,
@@ -211,11 +232,13 @@ enum
 	PART_COUNT
 };
 
+/* The order is that of the bits KERNEL_HAS_C to KERNEL_HAS_LR_B. */
 static const char *const part_keys[PART_COUNT] = {"C", "D", "E", "lr_pA",
 												  "lr_pB"};
 
 /*
- * The doubles of one part.
+ * The doubles of one part.  They follow from the model alone, so none is
+ * stored.
  */
 static int64_t
 part_length(const KernelModel *model, int part)
@@ -236,7 +259,8 @@ part_length(const KernelModel *model, int part)
 }
 
 /*
- * One part into its place.  Each has the forms that it has in a spec.
+ * One part into its place, out [part_length()].  Each has the forms that it
+ * has in a spec.  False with a problem.
  */
 static bool
 read_part(Reader *reader, const KernelModel *model, int part,
@@ -271,7 +295,9 @@ is_among(const char *const *list, const char *name)
 }
 
 /*
- * Names that are no parameter: of the model alone, or of nothing at all.
+ * Names that are no parameter: of the model alone, or of nothing at all.  The
+ * former are told apart, because their author knows what they mean and needs
+ * to hear where they belong.  elsewhere may be NULL.
  */
 static bool
 check_names(Reader *reader, const JsonValue *params,
@@ -310,7 +336,8 @@ check_names(Reader *reader, const JsonValue *params,
 }
 
 /*
- * Which parts are given, and the doubles that all take.
+ * Which parts are given, as the bits of *mask, and the doubles that all of
+ * them and the head take.
  */
 static int64_t
 measure_parts(const KernelModel *model, const JsonValue *params, int *mask)
@@ -329,8 +356,12 @@ measure_parts(const KernelModel *model, const JsonValue *params, int *mask)
 }
 
 /*
- * Packs what is given.  The three numbers are always there, from the model
- * where the agent has none: reading them costs nothing then.
+ * Packs what is given; *packed stays NULL where that is nothing.  The three
+ * numbers are always there, from the model where the agent has none: reading
+ * them costs nothing then.
+ *
+ * Parts with problems are packed all the same, so that all problems are found
+ * in one go; the caller drops the result.
  */
 static void
 pack(Reader *reader, const KernelModel *model, const JsonValue *params,
@@ -368,7 +399,10 @@ pack(Reader *reader, const KernelModel *model, const JsonValue *params,
 }
 
 /*
- * Nothing is packed where there is a problem, or nothing to pack.
+ * Packs an agent's params; see kernel.h.  *packed [*length] lies in the host's
+ * arena.  Returns KERNEL_OK, or the status of the first problem, or
+ * KERNEL_MEMORY.  Nothing is packed where there is a problem, or nothing to
+ * pack.
  */
 KernelStatus
 kernel_parameters_pack(const KernelHost *host, const KernelModel *model,
@@ -403,8 +437,12 @@ kernel_parameters_pack(const KernelHost *host, const KernelModel *model,
 }
 
 /*
- * Points into a packed override, after a look at whether it can belong to
- * this model.  Without one: the model's own numbers.
+ * Points parameters into packed [length], which must live as long as they are
+ * used; without one (NULL), at the model's own numbers.
+ *
+ * False where the array cannot belong to this model: what is stored may be of
+ * a model that was exchanged since, or damaged.  Lengths and the head are
+ * checked, not every number.
  */
 bool
 kernel_parameters_unpack(const KernelModel *model, const double *packed,

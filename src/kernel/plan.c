@@ -5,22 +5,32 @@
  * Every list of distinct things here (branches, moves, views) is made by the
  * same means: a thing is a tuple of integers, and the first of equal tuples
  * of one plan step gets the next number.
+ *
+ * Why so: pymdp follows each policy on its own and predicts the same belief
+ * over and over.  With the plan the cost of a step grows with the number of
+ * different predictions, which is often a hundredth of the number of policies
+ * times steps.  The results are the same, since what is shared was equal.
  */
 #include <string.h>
 
 #include "compile.h"
 
+/*
+ * Distinct tuples and their numbers.  The tuple to be looked up is written
+ * behind the last, so items has room for one more than there can be.
+ */
 typedef struct Tuples
 {
-	int32_t	 width;
-	int32_t	 count;
+	int32_t	 width; /* integers of a tuple; may be 0 */
+	int32_t	 count; /* of tuples, those of earlier steps too */
 	int32_t *items; /* [room][width] */
 	int32_t *slots; /* of a hash over those of this step; -1: free */
-	uint32_t mask;
+	uint32_t mask;	/* slots in use, less one */
 } Tuples;
 
 /*
- * Slots for so many tuples, twice as many and a power of two.
+ * Slots for so many tuples, twice as many and a power of two.  The table is
+ * never more than half full.
  */
 static uint32_t
 slots_for(int64_t count)
@@ -34,7 +44,9 @@ slots_for(int64_t count)
 
 /*
  * Forgets the tuples of the step before, but not their numbers: equal tuples
- * of different steps are different things.
+ * of different steps are different things, as C may change along the plan.
+ * Only as many slots are cleared as the tuples expected will need, for the
+ * clearing would else be the most of the work at early steps.
  */
 static void
 tuples_next_step(Tuples *tuples, int64_t expected)
@@ -45,7 +57,7 @@ tuples_next_step(Tuples *tuples, int64_t expected)
 
 /*
  * The number of the tuple that stands at items[count]; it stays there if it is
- * new, and else is written over by the next.
+ * new, and else is written over by the next.  Tuples of width 0 are all equal.
  */
 static int32_t
 tuples_intern(Tuples *tuples)
@@ -78,7 +90,8 @@ tuples_intern(Tuples *tuples)
 
 /*
  * A branch is (the branch before, the actions of the step).  Afterwards
- * leaf_of_policy holds each policy's last one.
+ * leaf_of_policy holds each policy's last one.  tuples is as wide as that and
+ * has room for all.
  */
 static bool
 make_branches(Spec *spec, Tuples *tuples)
@@ -91,6 +104,10 @@ make_branches(Spec *spec, Tuples *tuples)
 		   (size_t) plan->policy_count * sizeof(int32_t));
 	for (int32_t t = 0; t < plan->length; t++)
 	{
+		/*
+		 * leaf_of_policy is the branch of the step before until it is
+		 * overwritten
+		 */
 		tuples_next_step(tuples, plan->policy_count);
 		plan->branch_starts[t] = tuples->count;
 		for (int32_t p = 0; p < plan->policy_count; p++)
@@ -112,8 +129,9 @@ make_branches(Spec *spec, Tuples *tuples)
 }
 
 /*
- * Takes the branches apart: [branch_count] parents, and their actions
- * [branch_count][controls], which moves are made from.
+ * Takes the branches apart: parents [branch_count], and their actions
+ * [branch_count][controls], which moves are made from.  The order is that of
+ * their numbers, so a parent stands before its children.
  */
 static bool
 keep_branches(Spec *spec, const Tuples *tuples)
@@ -201,7 +219,8 @@ flat_action(const Spec *spec, int32_t f, int32_t branch)
 
 /*
  * The tuple of a factor's move: its flat action, and the moves of its parents
- * in the branch before.
+ * in the branch before.  tuple has room for 1 + parents.  -1 for a parent is
+ * the belief at the plan's start.
  */
 static void
 move_tuple(const Spec *spec, int32_t f, int32_t branch, int32_t *tuple)
@@ -218,6 +237,7 @@ move_tuple(const Spec *spec, int32_t f, int32_t branch, int32_t *tuple)
 
 /*
  * The tuple of a modality's view: the moves of its parents in this branch.
+ * tuple has room for the parents.
  */
 static void
 view_tuple(const Spec *spec, int32_t m, int32_t branch, int32_t *tuple)
@@ -229,8 +249,8 @@ view_tuple(const Spec *spec, int32_t m, int32_t branch, int32_t *tuple)
 }
 
 /*
- * Copies finished tuples: items [from, to) of each, so that actions and
- * parents lie in arrays of their own.
+ * Copies finished tuples: items [from, to) of each, as [count][to - from], so
+ * that actions and parents lie in arrays of their own.  NULL without memory.
  */
 static int32_t *
 copy_items(Reader *reader, const Tuples *tuples, int32_t from, int32_t to)
@@ -260,7 +280,8 @@ nodes_begin(Spec *spec, PlanNodes *nodes)
 }
 
 /*
- * Tuples of a width for all branches, with the hash that is shared.
+ * Tuples of a width for all branches, with the hash that is shared.  One more
+ * is needed for the tuple that is looked up.
  */
 static bool
 tuples_begin(Spec *spec, Tuples *tuples, int32_t width, int32_t *slots)
@@ -285,7 +306,7 @@ tuples_begin(Spec *spec, Tuples *tuples, int32_t width, int32_t *slots)
  */
 typedef struct Maps
 {
-	bool		   used;
+	bool		   used;   /* the moves of this factor are merged */
 	const int32_t *next;   /* [U(f)][S(f)]: B as a map */
 	Tuples		   tuples; /* [count][S(f)]: the map of each move */
 } Maps;
@@ -293,7 +314,11 @@ typedef struct Maps
 /* No more than so many numbers are spent on the maps of one factor. */
 #define MAPS_LIMIT (16 * 1024 * 1024)
 
-/* B [U * S columns] as a map, or NULL where some column is not certain. */
+/*
+ * B [U * S columns] as a map [U][S], or NULL where some column is not certain
+ * (or there is no memory, which the reader knows).  Certain is exactly 1.0:
+ * with any other number equal maps would not mean equal beliefs.
+ */
 static const int32_t *
 certain_next(Spec *spec, const Matrix *B)
 {
@@ -320,7 +345,11 @@ certain_next(Spec *spec, const Matrix *B)
 	return next;
 }
 
-/* Decides whether a factor's moves are merged by their maps. */
+/*
+ * Decides whether a factor's moves are merged by their maps, and makes room
+ * for the maps.  pB rules it out even where learning is off: the gain W(pB)
+ * depends on the action as such.  False only without memory.
+ */
 static bool
 maps_begin(Spec *spec, int32_t f, int32_t *slots, Maps *maps)
 {
@@ -337,9 +366,10 @@ maps_begin(Spec *spec, int32_t f, int32_t *slots, Maps *maps)
 }
 
 /*
- * The move of a branch by its map: composed of the map of the move before and
- * that of the action.  tuple [action, move before] stands at the end of tuples,
- * and is kept for a new move.
+ * The number of a branch's move by its map: composed of the map of the move
+ * before and that of the action.  tuple [action, move before] stands at the
+ * end of tuples, and is kept for a new move, so that both lists have the same
+ * numbers.  An action that is kept stands for all that come to the same.
  */
 static int32_t
 move_by_map(Maps *maps, Tuples *tuples, const int32_t *tuple)
@@ -361,6 +391,7 @@ move_by_map(Maps *maps, Tuples *tuples, const int32_t *tuple)
 
 /*
  * Numbers the moves of factor i, or the views of modality i, of plan step t.
+ * maps is NULL where they are not merged by maps.  Steps must come in order.
  */
 static void
 nodes_step(Spec *spec, PlanNodes *nodes, Tuples *tuples, int32_t t, int32_t i,
@@ -388,8 +419,9 @@ nodes_step(Spec *spec, PlanNodes *nodes, Tuples *tuples, int32_t t, int32_t i,
 }
 
 /*
- * Moves refer to moves of other factors one step earlier, so the factors go
- * through the steps side by side.
+ * The moves of all factors.  They refer to moves of other factors one step
+ * earlier, so the factors go through the steps side by side.  slots is room
+ * for one hash: each factor clears it before it numbers its moves of a step.
  */
 static bool
 plan_moves(Spec *spec, int32_t *slots)
@@ -431,7 +463,8 @@ plan_moves(Spec *spec, int32_t *slots)
 }
 
 /*
- * Views need the moves of the same step only, so they come after all moves.
+ * The views of all modalities.  They need the moves of the same step only, so
+ * they come after all moves, one modality at a time.
  */
 static bool
 plan_views(Spec *spec, int32_t *slots)
@@ -458,8 +491,8 @@ plan_views(Spec *spec, int32_t *slots)
 }
 
 /*
- * The plan of the policies; only for a spec that has no problem.  65,536
- * policies take some 20 ms.
+ * The plan of the policies; only for a spec that has no problem.  False with a
+ * problem, or without memory.  65,536 policies take some 20 ms.
  */
 bool
 plan_make(Spec *spec)

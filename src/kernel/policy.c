@@ -5,6 +5,11 @@
  * Formulas: README.md, section "Planning"; they are pymdp's update_posterior_policies
  * and sample_policy/sample_action.  No policy is followed on its own: the plan made
  * at compile time (KernelMoves, KernelViews) says which predictions differ.
+ *
+ * Everything here is the negative of expected free energy, neg_efe in nats:
+ * larger is better, as in pymdp.  It is a sum over plan steps, and within a
+ * step over factors (what a move is worth) and modalities (what a view is
+ * worth).
  */
 #include "step.h"
 
@@ -14,6 +19,10 @@
 /* How many moves or views are evaluated between two calls of poll(). */
 #define POLL_INTERVAL 256
 
+/*
+ * Asks for interrupts at every POLL_INTERVAL-th move or view: seldom enough to
+ * cost nothing, often enough for a cancel to take effect at once.
+ */
 static void
 poll_now_and_then(const KernelHost *host, int32_t count)
 {
@@ -22,9 +31,10 @@ poll_now_and_then(const KernelHost *host, int32_t count)
 }
 
 /*
- * The row of I that applies to each factor: that of the first step at which the
- * goal can be reached from the most probable state now, less one, because the
- * plan's first move is made already.  -1: no goal, or out of reach.
+ * The row of I that applies to each factor: that of the first step at which
+ * the goal can be reached from the most probable state now, less one, because
+ * the plan's first move is made already.  -1: no goal, or out of reach
+ * (pymdp's calc_inductive_value_t).
  */
 static void
 find_goal_rows(KernelWorkspace *workspace, const double *belief)
@@ -51,7 +61,11 @@ find_goal_rows(KernelWorkspace *workspace, const double *belief)
 	}
 }
 
-/* (1 - I[row]) . q * ln epsilon: how much of the prediction is off the way. */
+/*
+ * (1 - I[row]) . q * ln epsilon, for q = predicted [S]: how much of the
+ * prediction is off the way to the goal, each unit of it costing -ln epsilon
+ * nats.  It is never positive.
+ */
 static double
 inductive_value(const FactorTable *factor, int32_t row, const double *predicted,
 				double log_epsilon)
@@ -65,8 +79,13 @@ inductive_value(const FactorTable *factor, int32_t row, const double *predicted,
 }
 
 /*
- * -sum over columns p and rows r of joint[p] * predicted[r] * W[p][r]: what the
- * counts of these columns would teach (parameter information gain).
+ * Parameter information gain in nats, what the counts of these columns would
+ * teach (Friston et al.  2017, appendix):
+ *
+ * 	-sum over columns p and rows r of joint[p] * predicted[r] * W[p][r]
+ *
+ * with W [columns][rows], joint [columns] and predicted [rows].  W is 0 where
+ * there are no counts, so nothing is gained there.
  */
 static double
 parameter_gain(const double *W, int64_t columns, int32_t rows,
@@ -87,7 +106,11 @@ parameter_gain(const double *W, int64_t columns, int32_t rows,
 	return gain;
 }
 
-/* One move: the factor's predicted belief, and what is valued of it. */
+/*
+ * One move: the factor's predicted belief [S(f)], and what is valued of it,
+ * both into the workspace.  belief [belief_size] is the one at the plan's
+ * start.  The moves of the parents one step earlier must have been evaluated.
+ */
 static void
 evaluate_move(KernelWorkspace *workspace, const double *belief, int32_t f,
 			  int32_t move, double log_epsilon)
@@ -112,6 +135,11 @@ evaluate_move(KernelWorkspace *workspace, const double *belief, int32_t f,
 						  workspace->move_beliefs[factor->parents[i]] +
 							  (int64_t) from[i] * parent->states;
 	}
+
+	/*
+	 * The gain is that of the transition from the belief before the action,
+	 * which is the joint of the parents, to the one after it.
+	 */
 	joint = joint_belief(factor->parents, factor->parent_count,
 						 workspace->parent_beliefs, model, workspace->joint);
 	propagate(factor, action, joint, predicted);
@@ -128,7 +156,10 @@ evaluate_move(KernelWorkspace *workspace, const double *belief, int32_t f,
 										   predicted, log_epsilon);
 }
 
-/* expected [O] = sum over p of joint[p] * A(. | p). */
+/*
+ * expected [O(m)] = sum over p of joint[p] * A(. | p), with joint [P(m)] the
+ * predicted weights of the joint states (Da Costa et al.  2020, eq.  17-20).
+ */
 static void
 expected_outcomes(const ModalityTable *modality, const double *joint,
 				  double *expected)
@@ -158,8 +189,9 @@ expected_outcomes(const ModalityTable *modality, const double *joint,
 }
 
 /*
- * H[expected] - E[H[A]]: how much the outcome is expected to tell about the
- * states.
+ * H[expected] - E[H[A]] in nats: how much the outcome is expected to tell
+ * about the states, the mutual information of the two (Da Costa et al.  2020,
+ * eq.  17-20).  joint is [P(m)], expected [O(m)].
  */
 static double
 state_info_gain(const ModalityTable *modality, const double *joint,
@@ -177,7 +209,11 @@ state_info_gain(const ModalityTable *modality, const double *joint,
 	return gain;
 }
 
-/* One view of a modality at plan step t: expected outcomes and their value. */
+/*
+ * One view of a modality at plan step t: expected outcomes and their value,
+ * into the workspace.  All moves of the step must have been evaluated.  What
+ * the model has switched off is 0.
+ */
 static void
 evaluate_view(KernelWorkspace *workspace, int32_t m, int32_t view, int32_t t)
 {
@@ -213,7 +249,10 @@ evaluate_view(KernelWorkspace *workspace, int32_t m, int32_t view, int32_t t)
 						   modality->outcomes, joint, expected);
 }
 
-/* All moves and views of one plan step. */
+/*
+ * All moves and views of plan step t, moves first: views are made of them.
+ * Steps must come in order, as moves follow from those one step earlier.
+ */
 static void
 evaluate_plan_step(const KernelHost *host, KernelWorkspace *workspace,
 				   const double *belief, int32_t t, double log_epsilon)
@@ -246,7 +285,10 @@ evaluate_plan_step(const KernelHost *host, KernelWorkspace *workspace,
 	}
 }
 
-/* Adds, for each branch, the values of one factor's moves. */
+/*
+ * Adds, for each branch, the value of its move of factor f to branch_values
+ * [branch_count].
+ */
 static void
 add_move_values(KernelWorkspace *workspace, int32_t f)
 {
@@ -260,6 +302,9 @@ add_move_values(KernelWorkspace *workspace, int32_t f)
 									   values[of_branch[b]].inductive;
 }
 
+/*
+ * Likewise the value of its view of modality m.
+ */
 static void
 add_view_values(KernelWorkspace *workspace, int32_t m)
 {
@@ -279,8 +324,9 @@ add_view_values(KernelWorkspace *workspace, int32_t m)
 
 /*
  * neg_efe [policy_count] into the workspace, from the belief [belief_size] at
- * the plan's start.  A parent branch stands before its children, so one pass in
- * order sums along the tree.
+ * the plan's start (pymdp's compute_neg_efe_policy; Da Costa et al.  2020, eq.
+ * 17-20).  The tables in use say with which A, B and C.  The host is polled,
+ * and poll() may not return.
  */
 void
 evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
@@ -301,6 +347,11 @@ evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
 		add_view_values(workspace, m);
 	for (int32_t f = 0; f < model->factor_count; f++)
 		add_move_values(workspace, f);
+
+	/*
+	 * A parent branch stands before its children, so one pass in order sums
+	 * along the tree.
+	 */
 	for (int32_t b = 0; b < model->branch_count; b++)
 	{
 		if (parent[b] >= 0)
@@ -310,7 +361,11 @@ evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
 		workspace->neg_efe[p] = workspace->branch_values[leaf[p]];
 }
 
-/* q_pi = softmax(gamma * neg_efe + L(E)). */
+/*
+ * q_pi = softmax(gamma * neg_efe + L(E)), [policy_count] in the workspace (Da
+ * Costa et al.  2020; pymdp's update_posterior_policies).  log_E is
+ * [policy_count].  A weight of 0 in E is a cost of 36 nats, not a ban.
+ */
 void
 policy_posterior(KernelWorkspace *workspace, double gamma, const double *log_E)
 {
@@ -321,7 +376,11 @@ policy_posterior(KernelWorkspace *workspace, double gamma, const double *log_E)
 	kernel_softmax(workspace->q_pi, count);
 }
 
-/* The parts of one policy's neg_efe, summed along its branches. */
+/*
+ * The parts of one policy's neg_efe, summed along its branches from the last
+ * to the first, for people.  The workspace must hold the values of
+ * evaluate_policies().
+ */
 void
 policy_parts(const KernelWorkspace *workspace, int32_t policy, ViewValue *views,
 			 MoveValue *moves)
@@ -361,7 +420,8 @@ policy_parts(const KernelWorkspace *workspace, int32_t policy, ViewValue *views,
 
 /*
  * One index of probabilities p [count]: the most probable, or one drawn from
- * softmax(alpha * L(p)).  p is overwritten where it is drawn.
+ * softmax(alpha * L(p)) by a uniform number in [0, 1).  p is overwritten where
+ * it is drawn.  The last index takes what rounding leaves of the sum.
  */
 static int32_t
 choose(double *p, int32_t count, const KernelModel *model, double alpha,
@@ -384,9 +444,10 @@ choose(double *p, int32_t count, const KernelModel *model, double alpha,
 }
 
 /*
- * action [control_count] from q_pi: the first action of one policy (full), or
- * one action for each control from its own marginal (marginal).  Each control
- * has a draw of its own.  q_pi is overwritten.
+ * action [control_count] from q_pi in the workspace: the first action of one
+ * policy (full, pymdp's sample_policy), or one action for each control from
+ * its own marginal (marginal, pymdp's sample_action).  Each control has a draw
+ * of its own, counted by seed and step.  q_pi is overwritten.
  */
 void
 choose_action(KernelWorkspace *workspace, double alpha, uint64_t seed,
@@ -410,6 +471,10 @@ choose_action(KernelWorkspace *workspace, double alpha, uint64_t seed,
 	{
 		int32_t actions = kernel_control(model, c)->actions;
 
+		/*
+		 * A control's marginal is the weight of all policies that begin with
+		 * each of its actions; they may agree on no joint action.
+		 */
 		memset(workspace->marginal, 0, sizeof(double) * (size_t) actions);
 		for (int32_t p = 0; p < model->policy_count; p++)
 			workspace->marginal[policies[p * stride + c]] += workspace->q_pi[p];

@@ -1,19 +1,25 @@
 /*
  * policy_set.c
  *		The policies: enumerated, or as the spec gives them.
+ *
+ * A policy is a sequence of actions of all controls, [length][controls]; a
+ * policy set is an array [policy_count] of them, of one length.  Enumeration
+ * grows with the actions to the power of steps times controls, so the count is
+ * compared with the host's limit before anything is allocated.
  */
 #include <math.h>
 #include <string.h>
 
 #include "compile.h"
 
-#define MAX_COMPLAINTS 3
+#define MAX_COMPLAINTS 3 /* problems reported for the given policies */
 
 /* ---------- limits ---------- */
 
 /*
  * Says the count, the limit and the setting.  The count may be beyond all
- * integers: it is told in three or fifteen digits, whichever it has.
+ * integers: it is told in three or fifteen digits, whichever it has.  Always
+ * false.
  */
 static bool
 too_many(Spec *spec, double count)
@@ -30,7 +36,8 @@ too_many(Spec *spec, double count)
 }
 
 /*
- * Memory for policies [count][length][controls].
+ * Memory for policies [count][length][controls], within the limits; sets the
+ * count and the length of the plan.  False with a problem.
  */
 static bool
 allocate_policies(Spec *spec, int64_t count, int32_t length)
@@ -54,7 +61,8 @@ allocate_policies(Spec *spec, int64_t count, int32_t length)
 
 /*
  * All sequences of actions, in lexicographic order: the last control of the
- * last step is the fastest.
+ * last step is the fastest.  It is pymdp's order (construct_policies), and E
+ * is given in it.
  */
 static bool
 enumerate(Spec *spec)
@@ -73,6 +81,8 @@ enumerate(Spec *spec)
 		approximate *= size;
 		over |= __builtin_mul_overflow(count, (int64_t) size, &count);
 	}
+
+	/* The product of doubles is not exact, but it does not overflow. */
 	if (over)
 		return too_many(spec, approximate);
 	if (!allocate_policies(spec, count, length))
@@ -98,7 +108,8 @@ enumerate(Spec *spec)
 /* ---------- policies of the spec ---------- */
 
 /*
- * The action of policies[p][t][c], as an index or a label.
+ * The action of policies[p][t][c], as an index or a label.  False with a
+ * problem, where the path tells the place.
  */
 static bool
 read_action(Spec *spec, const JsonValue *value, int32_t p, int32_t t, int32_t c,
@@ -128,7 +139,8 @@ read_action(Spec *spec, const JsonValue *value, int32_t p, int32_t t, int32_t c,
 }
 
 /*
- * One step of a policy: an action for each control, not for each factor.
+ * One step of a policy into actions [controls]: an action for each control,
+ * not for each factor.
  */
 static bool
 read_step(Spec *spec, const JsonValue *step, int32_t p, int32_t t,
@@ -156,7 +168,8 @@ read_step(Spec *spec, const JsonValue *step, int32_t p, int32_t t,
 }
 
 /*
- * Policies as nested lists: [policy][step][control].
+ * Policies as nested lists: [policy][step][control]. After a few problems it
+ * stops: they are usually all of one kind.
  */
 static bool
 read_policies(Spec *spec, const JsonValue *value)
@@ -196,7 +209,8 @@ read_policies(Spec *spec, const JsonValue *value)
 }
 
 /*
- * The sparse form, of numbers only.
+ * The sparse form, of numbers only: a label is no number, and what is not
+ * listed is action 0 or the default.
  */
 static bool
 read_sparse_policies(Spec *spec, Tensor *tensor)
@@ -222,8 +236,9 @@ read_sparse_policies(Spec *spec, Tensor *tensor)
 }
 
 /*
- * Policies of one step are often written without the axis of steps, as older
- * versions of pymdp took them for one factor.
+ * Says what is wrong with policies that are no array of three axes; always
+ * false.  Policies of one step are often written without the axis of steps, as
+ * older versions of pymdp took them for one factor.
  */
 static bool
 wrong_rank(Spec *spec, const JsonValue *value)
@@ -246,7 +261,7 @@ wrong_rank(Spec *spec, const JsonValue *value)
 
 /*
  * The policies of the spec.  Their length comes from them, as in pymdp;
- * policy_len is then of no meaning.
+ * policy_len is then of no meaning.  False with a problem.
  */
 static bool
 given_policies(Spec *spec, const JsonValue *value)
@@ -285,7 +300,8 @@ given_policies(Spec *spec, const JsonValue *value)
 
 /*
  * pymdp checks this list and then enumerates all policies all the same; so
- * does this.
+ * does this.  An element that is no factor with a choice is a mistake in any
+ * case.
  */
 static void
 check_control_fac_idx(Spec *spec)
@@ -326,8 +342,9 @@ check_control_fac_idx(Spec *spec)
 }
 
 /*
- * The policies of the model.  Nothing is said about them where it is not
- * known what the controls are.
+ * The policies of the model, into spec->plan; plan.given tells whether they
+ * are there.  Nothing is said about them where it is not known what the
+ * controls are.  False only where memory was short.
  */
 bool
 policies_make(Spec *spec)

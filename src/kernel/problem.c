@@ -1,6 +1,10 @@
 /*
  * problem.c
  *		What is wrong with an input, and the memory to look at it.
+ *
+ * All problems of an input are gathered, so that its author mends them in one
+ * go; none of them ends the reading by itself.  Texts are cut to fit and never
+ * allocated: saying what is wrong must work where memory is what is wrong.
  */
 #include <limits.h>
 #include <math.h>
@@ -12,7 +16,8 @@
 
 /*
  * A text that was cut at the end of its buffer may end inside a character of
- * UTF-8, which PostgreSQL would refuse to show: take that part away.
+ * UTF-8, which PostgreSQL would refuse to show: take that part away.  In other
+ * encodings at worst a whole last character is lost.
  */
 static void
 text_mend(char *text)
@@ -38,7 +43,8 @@ text_mend(char *text)
 }
 
 /*
- * snprintf whose result may be cut short.
+ * snprintf into buffer [size] whose result may be cut short, at a whole
+ * character.
  */
 void
 text_print(char *buffer, size_t size, const char *format, ...)
@@ -52,7 +58,8 @@ text_print(char *buffer, size_t size, const char *format, ...)
 }
 
 /*
- * Likewise, after what is in the buffer already.
+ * Likewise, after what is in the buffer already.  Nothing is added where the
+ * buffer is full.
  */
 void
 text_add(char *buffer, size_t size, const char *format, ...)
@@ -68,7 +75,7 @@ text_add(char *buffer, size_t size, const char *format, ...)
 
 /*
  * A text from the spec in quotation marks, shortened to fit a message.  Names
- * in a spec may be of any length until they are checked.
+ * in a spec may be of any length until they are checked.  Returns buffer.
  */
 const char *
 text_quote(char buffer[80], const char *text)
@@ -83,7 +90,8 @@ text_quote(char buffer[80], const char *text)
 
 /*
  * What a value is, for "must be ..., not %s".  Arrays and objects are not
- * shown: their beginning seldom tells what is wrong.
+ * shown: their beginning seldom tells what is wrong.  Returns buffer or a
+ * constant.
  */
 const char *
 text_value(char buffer[80], const JsonValue *value)
@@ -129,6 +137,7 @@ text_list(char *buffer, size_t size, const int32_t *items, int32_t count)
  * Adds one problem.  Texts that do not fit are cut, because a message that is
  * cut tells more than one that is refused; and problems beyond the room are
  * only counted, so that a hostile spec costs no more than an ordinary one.
+ * path, detail and hint may be NULL for "".
  */
 void
 kernel_problem(KernelProblems *problems, KernelStatus status, const char *path,
@@ -156,9 +165,11 @@ kernel_problem(KernelProblems *problems, KernelStatus status, const char *path,
 }
 
 /*
- * Zeroed memory for count items that belong to path.  A size over the limit
- * for a model is a problem of its own: nothing is allocated that could not
- * be part of a model anyhow.
+ * Zeroed memory for count items of size bytes each, that belong to path, from
+ * the host's arena; NULL where it cannot be had.  A size over the limit for a
+ * model is a problem of its own: nothing is allocated that could not be part
+ * of a model anyhow.  Where the host has none, the reader has failed, and
+ * everybody gives up.
  */
 void *
 reader_allocate(Reader *reader, int64_t count, size_t size, const char *path)
@@ -183,6 +194,8 @@ reader_allocate(Reader *reader, int64_t count, size_t size, const char *path)
 					   "%s is too large for a model", path);
 		return NULL;
 	}
+
+	/* Never nothing: NULL has to mean that there is no memory. */
 	memory = reader->host->allocate(reader->host->context,
 									bytes > 0 ? (size_t) bytes : 1);
 	if (memory == NULL)
@@ -206,7 +219,9 @@ reader_poll(const Reader *reader)
 }
 
 /*
- * What a function returns that began when there were first problems.
+ * What a function returns that began when there were first problems: no
+ * memory, the first problem of its own, or KERNEL_OK.  Where that problem was
+ * not kept, it is called invalid input.
  */
 KernelStatus
 reader_status(const Reader *reader, int32_t first)

@@ -1,13 +1,19 @@
 /*
  * shape.c
  *		The shape of an array as it was written, and the one it must have.
+ *
+ * Both are compared before any number is read: an array whose shape is wrong
+ * has one problem, and not one for each number that is out of place.  Sizes
+ * from a spec are bounded here (MAX_COUNT), products of them are checked for
+ * overflow.
  */
 #include <string.h>
 
 #include "compile.h"
 
 /*
- * (5, 3, ?), or (5,) as people who know numpy write it; 0: not known
+ * (5, 3, ?), or (5,) as people who know numpy write it; 0: not known.  size is
+ * that of the buffer.
  */
 static void
 shape_print(char *buffer, size_t size, const int64_t *sizes, int32_t rank)
@@ -36,8 +42,9 @@ tensor_is_sparse(const JsonValue *value)
 }
 
 /*
- * The shape of nested lists, as the first element of each level shows it.
- * Whether the others agree is seen when the numbers are read.
+ * The shape of nested lists, as the first element of each level shows it, into
+ * the axes from "from" on.  Whether the others agree is seen when the numbers
+ * are read, as it takes a walk over all of them.
  */
 static bool
 shape_of_nested(Reader *reader, const Place *place, const JsonValue *value,
@@ -66,7 +73,7 @@ shape_of_nested(Reader *reader, const Place *place, const JsonValue *value,
 
 /*
  * The member "shape" of a sparse form, and that it has no members which would
- * be ignored.
+ * be ignored.  It is believed as it stands: nothing is allocated by it alone.
  */
 static bool
 shape_of_sparse(Reader *reader, const Place *place, const JsonValue *value,
@@ -108,7 +115,8 @@ shape_of_sparse(Reader *reader, const Place *place, const JsonValue *value,
 }
 
 /*
- * The shape of an array as it is written, in whichever form.
+ * The shape of an array as it is written, in whichever form; next_allowed for
+ * B alone.  False with a problem at place.
  */
 bool
 tensor_shape(Reader *reader, const Place *place, const JsonValue *value,
@@ -137,7 +145,8 @@ tensor_shape(Reader *reader, const Place *place, const JsonValue *value,
 }
 
 /*
- * One axis more; false where the elements can no longer be counted.
+ * One axis more; false where the elements can no longer be counted.  A size of
+ * 0 is one that is not known, and makes the elements 0.
  */
 bool
 layout_add_axis(Layout *layout, int64_t size)
@@ -152,7 +161,8 @@ layout_add_axis(Layout *layout, int64_t size)
 }
 
 /*
- * Positions as in C: the last axis is the fastest.
+ * Positions as in C: the last axis is the fastest.  For arrays whose order in
+ * memory is that of their axes; A and B have one of their own (size.c).
  */
 void
 layout_row_major(Layout *layout)
@@ -185,7 +195,8 @@ layout_fits(const Layout *layout, const Shape *shape)
 }
 
 /*
- * Arrays of pymdp's Agent have an axis for the batch before all others.
+ * Arrays of pymdp's Agent have an axis for the batch before all others.  It is
+ * the commonest mistake of those who come from there, so it has a hint.
  */
 static bool
 has_batch_axis(const Layout *layout, const Shape *shape)
@@ -203,7 +214,8 @@ has_batch_axis(const Layout *layout, const Shape *shape)
 /*
  * Complains where the shape that was written is not the one that must be.
  * Both are shown, and what the axes mean: the usual mistake is an axis left
- * out or two exchanged.
+ * out or two exchanged.  Never true where the one cannot be the other; sizes
+ * not known fit any.
  */
 bool
 tensor_fits(Reader *reader, const Tensor *tensor)

@@ -6,6 +6,12 @@
  * [S(f)][S of each parent][actions of each control].  In memory a column is
  * contiguous, and B's columns are ordered by the flat action first:
  *		A: position = p * O(m) + o			B: position = (u * P(f) + p) * S(f) + s
+ *
+ * Columns are contiguous because a step reads whole columns; the action comes
+ * first because a step of the plan reads those of one action.
+ *
+ * Sizes come from three sources: what people said, what arrays show, and what
+ * follows.  The first counts for most, and each array is then held against it.
  */
 #include <string.h>
 
@@ -13,7 +19,7 @@
 
 /*
  * Strides of axes [from, to), the last one the fastest; returns the stride of
- * what comes above them.
+ * what comes above them.  stride is that of the last of them.
  */
 static int64_t
 set_strides(Layout *layout, int32_t from, int32_t to, int64_t stride)
@@ -28,7 +34,8 @@ set_strides(Layout *layout, int32_t from, int32_t to, int64_t stride)
 
 /*
  * A: the outcome, then the parents.  Sizes not known are 0.  False if there
- * are too many axes or elements to count.
+ * are too many axes or elements to count.  Without parents given they are all
+ * factors, as by default.
  */
 bool
 layout_of_A(const Spec *spec, int32_t m, Layout *layout)
@@ -111,7 +118,8 @@ learn_size(Variable *variable, int64_t size)
 }
 
 /*
- * The shape of one array as it is written.
+ * The shape of one array as it is written, into tensor; false with a problem.
+ * value is NULL where there is no array.
  */
 static bool
 measure(Spec *spec, const Group *group, int32_t i, const char *key,
@@ -132,7 +140,9 @@ measure(Spec *spec, const Group *group, int32_t i, const char *key,
 }
 
 /*
- * The shapes of all A, and the numbers of outcomes that they show.
+ * The shapes of all A, and the numbers of outcomes that they show.  Only the
+ * first axis is of use: the sizes of the others belong to factors, and B shows
+ * those.
  */
 static void
 measure_A(Spec *spec)
@@ -156,7 +166,8 @@ measure_A(Spec *spec)
 }
 
 /*
- * The size of B's axis for the factor's own state; 0 where there is none.
+ * The size of B's axis for the factor's own state; 0 where there is none.  For
+ * {"next": ...} it is the only one that shows the number of states.
  */
 static int64_t
 own_axis(const SpecFactor *factor, int32_t f)
@@ -172,7 +183,8 @@ own_axis(const SpecFactor *factor, int32_t f)
 }
 
 /*
- * Does B have this many axes, with those of the actions or without?
+ * Does B have this many axes, with those of the actions or without?  Without
+ * knowing the controls any number will do.
  */
 static bool
 has_rank(const SpecFactor *factor, int32_t rank)
@@ -185,7 +197,9 @@ has_rank(const SpecFactor *factor, int32_t rank)
 }
 
 /*
- * The number of states that B shows, where nobody has given it.
+ * The number of states that B shows, where nobody has given it: by its first
+ * axis, and by that of the factor's own state where it has one.  They must
+ * agree, as it is not to be seen which of them is wrong.
  */
 static void
 measure_states(Spec *spec, int32_t f)
@@ -279,7 +293,8 @@ measure_controls(Spec *spec)
 /* ---------- checking ---------- */
 
 /*
- * What the axes of an array mean, for the detail of problems with it.
+ * What the axes of an array mean, for the detail of problems with it, as one
+ * sentence into tensor->axes.  controls is NULL for A.
  */
 static void
 describe_axes(Tensor *tensor, const Spec *spec, const char *first,
@@ -301,7 +316,8 @@ describe_axes(Tensor *tensor, const Spec *spec, const char *first,
 }
 
 /*
- * Does the array fit, and is all known that it takes to read it?
+ * Does the array fit, and is all known that it takes to read it?  laid_out
+ * tells whether its layout could be made at all.
  */
 static bool
 check_layout(Spec *spec, Tensor *tensor, bool laid_out)
@@ -321,6 +337,7 @@ check_layout(Spec *spec, Tensor *tensor, bool laid_out)
 /*
  * The layout of A, and that the array fits it.  L(A) is kept by outcome, with
  * the joint states as rows, so these must be countable by int32.
+ * modality->fits says that the array may be read.
  */
 static void
 check_A(Spec *spec, int32_t m)
@@ -347,7 +364,8 @@ check_A(Spec *spec, int32_t m)
 
 /*
  * The layout of B, and that the array fits it; and the numbers of joint
- * actions and of joint states that follow.
+ * actions and of joint states that follow.  factor->fits says that the array
+ * may be read.
  */
 static void
 check_B(Spec *spec, int32_t f)
@@ -388,7 +406,8 @@ check_B(Spec *spec, int32_t f)
 }
 
 /*
- * A control that drives nothing has no array to show its size.
+ * A control that drives nothing has no array to show its size.  Where some B
+ * has a problem of its own, that may be the reason, and nothing is said.
  */
 static void
 check_controls(Spec *spec)
@@ -410,7 +429,8 @@ check_controls(Spec *spec)
 }
 
 /*
- * All sizes that can be known, and the arrays that fit them.
+ * All sizes that can be known, and the arrays that fit them (fits).  False
+ * only where memory was short: problems leave their arrays out.
  */
 bool
 spec_shapes(Spec *spec)

@@ -2,6 +2,11 @@
  * spec.c
  *		Factors, modalities and controls: how many, their names and values, and
  *		what they say about each other.
+ *
+ * There are two ways to name them: our lists ("factors", "modalities",
+ * "controls"), whose order is that of everything else, and the objects of
+ * pymdp's compile_model configuration ("states", "observations", "controls"),
+ * whose order jsonb does not keep and match.c has to find.
  */
 #include <string.h>
 
@@ -22,7 +27,8 @@ spec_member(const Spec *spec, const char *key)
 /* ---------- the values of a variable ---------- */
 
 /*
- * A label as it was written: a string, or an integer in decimal.
+ * A label as it was written: a string, or an integer in decimal.  NULL with a
+ * problem, or without memory.
  */
 static const char *
 read_label(Spec *spec, const JsonValue *value, const char *path)
@@ -50,7 +56,7 @@ read_label(Spec *spec, const JsonValue *value, const char *path)
 
 /*
  * The labels of a variable's values, in their order; each once, because they
- * are looked up by.
+ * are looked up by.  False with a problem, or without memory.
  */
 static bool
 read_labels(Spec *spec, Variable *variable, const char *path,
@@ -83,6 +89,7 @@ read_labels(Spec *spec, Variable *variable, const char *path,
 /*
  * "states": 3, or "states": ["a", "b", "c"] (and outcomes, actions, size,
  * elements).  A size may be said more than once, but then must be the same.
+ * What was said first stands, with its labels; path is where value stands.
  */
 void
 variable_set_size(Spec *spec, Variable *variable, const char *path,
@@ -134,8 +141,8 @@ typedef struct GroupWords
 	const char *list;	/* our key */
 	const char *size;	/* the key of the number of values or labels */
 	const char *object; /* pymdp's key */
-	const char *list_keys[6];
-	const char *object_keys[5];
+	const char *list_keys[6];	/* members of an object in our list */
+	const char *object_keys[5]; /* and of one in pymdp's; NULL ends both */
 } GroupWords;
 
 static const GroupWords words[] = {
@@ -157,7 +164,8 @@ static const GroupWords words[] = {
 };
 
 /*
- * The words that belong to a group.
+ * The words that belong to a group.  It is found by the group's plural, which
+ * is one of the lists' keys.
  */
 static const GroupWords *
 words_of(const Group *group)
@@ -193,7 +201,8 @@ read_name(Spec *spec, const Variable *variable, const JsonValue *object)
 
 /*
  * One object of "factors", "modalities" or "controls".  What is wrong with it
- * does not stop the others: it keeps an invented name.
+ * does not stop the others: it keeps an invented name.  False only where the
+ * group cannot be filled.
  */
 static bool
 describe_element(Spec *spec, Group *group, const JsonValue *object)
@@ -235,6 +244,7 @@ describe_element(Spec *spec, Group *group, const JsonValue *object)
 /*
  * One member of pymdp's "states", "observations" or "controls".  The size is
  * "size" or the number of "elements"; where both are given they must agree.
+ * False only where the group cannot be filled.
  */
 static bool
 describe_member(Spec *spec, Group *group, const JsonMember *member)
@@ -274,6 +284,7 @@ describe_member(Spec *spec, Group *group, const JsonMember *member)
 
 /*
  * The value of a key that describes a whole group: a list, or an object.
+ * False where the group cannot be known, with a problem or without memory.
  */
 bool
 group_describe(Spec *spec, Group *group, const char *key)
@@ -314,7 +325,7 @@ group_describe(Spec *spec, Group *group, const char *key)
 /*
  * Where nothing has names, there are as many as there are arrays.  An object
  * of arrays would have to be put in some order, which is for the author of the
- * spec to say.
+ * spec to say.  key is that of the arrays.
  */
 static bool
 group_from_arrays(Spec *spec, Group *group, const char *key)
@@ -356,7 +367,7 @@ group_from_arrays(Spec *spec, Group *group, const char *key)
 
 /*
  * The factors or the modalities, from whichever key names them, or else from
- * the number of arrays.
+ * the number of arrays (the value of the key "B" or "A").
  */
 static bool
 make_group(Spec *spec, Group *group, const char *arrays)
@@ -378,8 +389,9 @@ make_group(Spec *spec, Group *group, const char *arrays)
 }
 
 /*
- * The factors and modalities.  Without them there is nothing to go on with;
- * controls come later, as factors may name them.
+ * The factors and modalities, and room for what belongs to them.  Without them
+ * there is nothing to go on with, so false ends the reading; controls come
+ * later, as factors may name them.
  */
 bool
 spec_variables(Spec *spec)

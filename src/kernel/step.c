@@ -6,6 +6,10 @@
  * What the step owes to learning is applied by the caller (kernel_learn) before
  * the agent's next step, so that what is stored with an agent are always the
  * parameters by which it chose.
+ *
+ * A block of agents shares one workspace, which holds the intermediate results
+ * of one agent at a time: what agents have of their own is in KernelAgent, so
+ * a thousand of them cost a thousand beliefs and no more.
  */
 #include "step.h"
 
@@ -24,12 +28,19 @@ typedef struct WorkspaceSizes
 	int64_t likelihood; /* sum of P(m) */
 } WorkspaceSizes;
 
+/*
+ * The larger of two numbers.
+ */
 static int64_t
 larger(int64_t a, int64_t b)
 {
 	return a > b ? a : b;
 }
 
+/*
+ * The sizes on which a workspace depends, from the model alone: what an agent
+ * has of its own never needs more.
+ */
 static WorkspaceSizes
 workspace_sizes(const KernelModel *model)
 {
@@ -63,11 +74,16 @@ workspace_sizes(const KernelModel *model)
  */
 typedef struct Pieces
 {
-	char   *base;
-	int64_t used;
-	bool	overflow;
+	char   *base;	  /* aligned to 64 bytes; NULL: only counting */
+	int64_t used;	  /* bytes handed out */
+	bool	overflow; /* they have left int64 */
 } Pieces;
 
+/*
+ * The next piece, of count items of size bytes each; NULL where it is only
+ * counting, or after an overflow.  Each is rounded up to 64 bytes, so that no
+ * two of them share a cache line.
+ */
 static void *
 piece(Pieces *pieces, int64_t count, size_t size)
 {
@@ -86,7 +102,12 @@ piece(Pieces *pieces, int64_t count, size_t size)
 
 #define PIECE(pieces, type, count) ((type *) piece(pieces, count, sizeof(type)))
 
-/* Room for one move table a factor and one view table a modality. */
+/*
+ * Room for what planning finds: for each factor a belief [moves][S(f)] and a
+ * value for each of its moves, for each modality a value for each of its
+ * views.  The pointers themselves lie in pieces too, as their number is the
+ * model's.
+ */
 static void
 lay_out_planning(const KernelModel *model, Pieces *pieces,
 				 KernelWorkspace *workspace)
@@ -104,6 +125,7 @@ lay_out_planning(const KernelModel *model, Pieces *pieces,
 				  (int64_t) moves[f].count *kernel_factor(model, f)->states);
 		MoveValue *value = PIECE(pieces, MoveValue, moves[f].count);
 
+		/* while counting there is nothing to write the pointers to */
 		if (pieces->base != NULL)
 		{
 			beliefs[f] = belief;
@@ -122,7 +144,10 @@ lay_out_planning(const KernelModel *model, Pieces *pieces,
 	workspace->view_values = view_values;
 }
 
-/* The whole workspace into pieces; the struct itself is the caller's. */
+/*
+ * The whole workspace into pieces; the struct itself is the caller's.  While
+ * only counting its pointers become NULL and mean nothing.
+ */
 static void
 lay_out(const KernelModel *model, Pieces *pieces, KernelWorkspace *workspace)
 {
@@ -151,6 +176,10 @@ lay_out(const KernelModel *model, Pieces *pieces, KernelWorkspace *workspace)
 	lay_out_planning(model, pieces, workspace);
 }
 
+/*
+ * Bytes of a workspace, or -1 where they overflow.  The host compares it with
+ * its limits before it asks for one.
+ */
 int64_t
 kernel_workspace_size(const KernelModel *model)
 {
@@ -161,6 +190,11 @@ kernel_workspace_size(const KernelModel *model)
 	return pieces.overflow ? -1 : pieces.used;
 }
 
+/*
+ * A workspace in the host's arena, good for any number of calls with this
+ * model and for one caller at a time; NULL where it cannot be had.  Its
+ * contents mean nothing between calls.  The model must live as long.
+ */
 KernelWorkspace *
 kernel_workspace(const KernelHost *host, const KernelModel *model)
 {
@@ -180,6 +214,9 @@ kernel_workspace(const KernelHost *host, const KernelModel *model)
 
 /* ---------- the tables ---------- */
 
+/*
+ * A matrix of the model as pointers, which are good as long as the model is.
+ */
 static Columns
 resolve(const KernelModel *model, const KernelMatrix *matrix)
 {
@@ -201,7 +238,10 @@ optional(const KernelModel *model, KernelOffset offset)
 	return offset == 0 ? NULL : KERNEL_AT(model, double, offset);
 }
 
-/* Points the workspace at the model's own tables, C from parameters where given. */
+/*
+ * Points the workspace at the model's own tables, C from parameters where
+ * given: one run [m][policy_length][O(m)].  parameters may be NULL.
+ */
 void
 workspace_use_model(KernelWorkspace		   *workspace,
 					const KernelParameters *parameters)
@@ -244,6 +284,10 @@ workspace_use_model(KernelWorkspace		   *workspace,
 	}
 }
 
+/*
+ * The tables of one agent: the model's, with its own C and with what it has
+ * learned, where it has such (NULL: it has not).
+ */
 static void
 use_tables(KernelWorkspace *workspace, const KernelParameters *parameters,
 		   const KernelLearned *learned)
@@ -253,6 +297,9 @@ use_tables(KernelWorkspace *workspace, const KernelParameters *parameters,
 		workspace_use_learned(workspace, learned);
 }
 
+/*
+ * L(E) [policy_count], the agent's where it has one.
+ */
 static const double *
 log_E_of(const KernelModel *model, const KernelParameters *parameters)
 {
@@ -264,9 +311,12 @@ log_E_of(const KernelModel *model, const KernelParameters *parameters)
 /* ---------- the step ---------- */
 
 /*
- * One agent, its tables being in use.  Numbers that are not finite mean that
- * parameters of the spec were so large that their sums overflow; the caller has
- * to refuse the step, because what follows from NaN is no choice at all.
+ * One agent, its tables being in use; fills what KernelAgent calls "out".  The
+ * order is that of pymdp's loop: prior, states, policies, action.
+ *
+ * Returns KERNEL_RANGE where numbers are not finite.  They mean that
+ * parameters of the spec were so large that their sums overflow; the caller
+ * has to refuse the step, because what follows from NaN is no choice at all.
  */
 static KernelStatus
 step_agent(const KernelHost *host, KernelWorkspace *workspace,
@@ -285,6 +335,8 @@ step_agent(const KernelHost *host, KernelWorkspace *workspace,
 							  agent->belief);
 	evaluate_policies(host, workspace, agent->belief, epsilon);
 	policy_posterior(workspace, gamma, log_E_of(model, parameters));
+
+	/* one NaN among the policies makes all of q_pi NaN: the first tells */
 	if (!isfinite(agent->vfe) || !isfinite(workspace->q_pi[0]))
 		return KERNEL_RANGE;
 	if (agent->neg_efe != NULL)
@@ -296,8 +348,14 @@ step_agent(const KernelHost *host, KernelWorkspace *workspace,
 }
 
 /*
- * See kernel.h.  The tables stay in use from one agent to the next while nothing
- * about them differs.
+ * Perceives, plans and chooses for agents [count], in their order; see
+ * KernelAgent for what goes in and comes out.  The model is the one that the
+ * workspace was made for.
+ *
+ * Returns KERNEL_OK, or KERNEL_RANGE where an agent's numbers overflow: its
+ * status says so too, those before it are done and those behind it are not.
+ * The tables stay in use from one agent to the next while nothing about them
+ * differs.  The host is polled, so agents may be left half done by a longjmp.
  */
 KernelStatus
 kernel_step(const KernelHost *host, const KernelModel *model,
@@ -325,6 +383,11 @@ kernel_step(const KernelHost *host, const KernelModel *model,
 	return status;
 }
 
+/*
+ * The posterior alone: belief [belief_size] and free energy *vfe, from prior
+ * [belief_size] as it stands and observation [modality_count] (-1: missing).
+ * With the model's own A.  Returns KERNEL_RANGE where numbers overflow.
+ */
 KernelStatus
 kernel_infer(const KernelHost *host, const KernelModel *model,
 			 KernelWorkspace *workspace, const double *prior,
@@ -337,7 +400,12 @@ kernel_infer(const KernelHost *host, const KernelModel *model,
 	return isfinite(*vfe) ? KERNEL_OK : KERNEL_RANGE;
 }
 
-/* See kernel.h. */
+/*
+ * The parts of each policy's value, from belief [belief_size], the one that
+ * chose; see kernel.h.  The plan is evaluated again rather than kept by every
+ * step, since explanations are asked for seldom.  Returns KERNEL_RANGE where
+ * numbers overflow.
+ */
 KernelStatus
 kernel_explain(const KernelHost *host, const KernelModel *model,
 			   KernelWorkspace *workspace, const double *belief,

@@ -2,6 +2,9 @@
  * structure.c
  *		What depends on what: factors and modalities on factors, factors on
  *		controls; as said for each by name, and as listed by index.
+ *
+ * The order of depends_on and controlled_by is the order of an array's axes,
+ * so lists are kept as they were written and never sorted.
  */
 #include <string.h>
 
@@ -10,7 +13,8 @@
 /* ---------- lists of indices ---------- */
 
 /*
- * An index or a name in a list, as an index; -1 with a problem.
+ * An index or a name in a list, as an index; -1 with a problem.  at is its
+ * place in the list.
  */
 static int32_t
 read_index(Spec *spec, const char *path, int32_t at, const JsonValue *value,
@@ -44,7 +48,8 @@ read_index(Spec *spec, const char *path, int32_t at, const JsonValue *value,
 }
 
 /*
- * A list of indices or names, each at most once.
+ * A list of indices or names, each at most once, into list.  list->bad stays
+ * where anything is wrong with it, so that nothing is concluded from it.
  */
 static void
 index_list_read(Spec *spec, const char *path, const JsonValue *value,
@@ -91,7 +96,7 @@ index_list_read(Spec *spec, const char *path, const JsonValue *value,
 
 /*
  * A factor or modality depends on one factor at least, as in pymdp, whose
- * arrays have no meaning otherwise.
+ * arrays have no meaning otherwise.  A problem makes the list bad.
  */
 static void
 check_parents(Spec *spec, const char *path, IndexList *list)
@@ -104,8 +109,8 @@ check_parents(Spec *spec, const char *path, IndexList *list)
 }
 
 /*
- * The list that a variable's own object has under a key.  Names are the point
- * of it, but indices will do.
+ * The list that a variable's own object has under a key, which leads into
+ * group.  Names are the point of it, but indices will do.
  */
 static void
 read_said(Spec *spec, const Variable *variable, const char *key,
@@ -123,8 +128,9 @@ read_said(Spec *spec, const Variable *variable, const char *key,
 }
 
 /*
- * The lists of one index form, such as B_dependencies.  Where a list was given
- * by name too, both must say the same.
+ * The list of variable i of one index form, such as B_dependencies; value is
+ * its part.  Where a list was given by name too, both must say the same: which
+ * of them was meant cannot be known.
  */
 static void
 read_by_index(Spec *spec, const char *key, const Group *of, int32_t i,
@@ -166,7 +172,8 @@ read_by_index(Spec *spec, const char *key, const Group *of, int32_t i,
 
 /*
  * A_dependencies, B_dependencies and B_action_dependencies.  They may also
- * hold names, and be objects by name, where there are names.
+ * hold names, and be objects by name, where there are names.  A form that is
+ * wrong as a whole makes all its lists bad.
  */
 static void
 structure_by_index(Spec *spec)
@@ -202,7 +209,7 @@ structure_by_index(Spec *spec)
 
 /*
  * What nobody said: a factor depends on itself, a modality on all factors.
- * Both are pymdp's defaults.
+ * Both are pymdp's defaults.  False only without memory.
  */
 static bool
 default_parents(Spec *spec)
@@ -229,7 +236,9 @@ default_parents(Spec *spec)
 }
 
 /*
- * What each factor and modality says in its own object, by name.
+ * What each factor and modality says in its own object, by name.  Where the
+ * controls are not known, lists of them are bad without a problem of their
+ * own.
  */
 static void
 read_all_said(Spec *spec)
@@ -250,9 +259,10 @@ read_all_said(Spec *spec)
 }
 
 /*
- * After the variables are known.  The order matters: what members of objects
- * say by name comes first, then their order is found from the arrays, and only
- * then can lists by index be read.
+ * All dependencies, after the variables are known.  The order matters: what
+ * members of objects say by name comes first, then their order is found from
+ * the arrays, and only then can lists by index be read.  False where nothing
+ * more can be read.
  */
 bool
 spec_structure(Spec *spec)

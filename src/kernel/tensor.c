@@ -5,6 +5,10 @@
  *
  * A form is never turned into a larger one here: the sparse forms become a
  * sorted list of entries, and only the caller decides to spread it out.
+ *
+ * So the memory that an array takes follows from what was written, not from
+ * the sizes that it claims.  Where an element goes is the caller's to say
+ * (Layout): axes of the JSON and order in memory need not agree.
  */
 #include <math.h>
 #include <string.h>
@@ -22,16 +26,17 @@ typedef enum WalkGoal
 	WALK_DENSE	  /* put all numbers in their places */
 } WalkGoal;
 
+/* A walk over all elements of an array, in the order of its text. */
 typedef struct Walk
 {
 	Reader		 *reader;
 	const Tensor *tensor;
 	WalkGoal	  goal;
-	int32_t		  complaints;
+	int32_t		  complaints;		 /* problems added so far */
 	int32_t		  indices[MAX_RANK]; /* where it stands */
-	int64_t		  count;
-	Entry		 *entries;
-	double		 *dense;
+	int64_t		  count;			 /* of numbers that are not zero */
+	Entry		 *entries; /* WALK_ENTRIES: room for all of them */
+	double		 *dense;   /* WALK_DENSE: [layout.elements] */
 } Walk;
 
 /*
@@ -56,9 +61,10 @@ walk_complain(Walk *walk, KernelStatus status, int32_t indices,
 }
 
 /*
- * Why a number cannot be used, or NULL. Infinities come from texts such as
- * 1e999; they and numbers near the end of the range are refused together, so
- * that no sum or product of them can overflow later.
+ * Why a number cannot be used, as the end of a sentence in buffer, and *status
+ * for it; or NULL.  Infinities come from texts such as 1e999; they and numbers
+ * near the end of the range are refused together, so that no sum or product of
+ * them can overflow later.
  */
 static const char *
 number_fault(const Tensor *tensor, const JsonValue *value, char buffer[160],
@@ -113,7 +119,8 @@ walk_number(Walk *walk, const JsonValue *value, int64_t position)
 }
 
 /*
- * An element of "next": the row that holds the 1 of its column.
+ * An element of "next": the row that holds the 1 of its column.  position is
+ * that of the column's first row.
  */
 static void
 walk_next(Walk *walk, const JsonValue *value, int64_t position)
@@ -142,9 +149,10 @@ walk_next(Walk *walk, const JsonValue *value, int64_t position)
 }
 
 /*
- * One level of nested lists.  The shape was taken from the first element of
- * each level, so every other must agree with it: this is where ragged lists
- * are found, with their place.
+ * One level of nested lists: value holds the elements along axis, the first of
+ * which has this position.  The shape was taken from the first element of each
+ * level, so every other must agree with it: this is where ragged lists are
+ * found, with their place.
  */
 static void
 walk_axis(Walk *walk, const JsonValue *value, int32_t axis, int64_t position)
@@ -219,8 +227,9 @@ tensor_count(Reader *reader, const Tensor *tensor, int64_t *nonzero)
 /* ---------- lists of entries ---------- */
 
 /*
- * Sorts by position: a radix sort of one byte at a time, which needs no
- * comparison and is quick for entries that are nearly in order.
+ * Sorts by position, all below positions: a radix sort of one byte at a time,
+ * which needs no comparison and takes only as many turns as positions have
+ * bytes.  It is stable, and takes as much memory again.
  */
 static bool
 entries_sort(Reader *reader, Entries *entries, int64_t positions,
@@ -253,7 +262,8 @@ entries_sort(Reader *reader, Entries *entries, int64_t positions,
 
 /*
  * One entry [i, j, ..., value] of the sparse form.  Its position is the sum
- * over the axes that were written; those left out have size 1.
+ * over the axes that were written; those left out have size 1. number is its
+ * place in the list.
  */
 static void
 read_entry(Walk *walk, const JsonValue *entry, int32_t number)
@@ -310,7 +320,9 @@ read_entry(Walk *walk, const JsonValue *entry, int32_t number)
 }
 
 /*
- * Two entries of one place say two things.
+ * Are all positions different?  Entries are in order, so equal ones are
+ * neighbours.  Two entries of one place say two things, and which of them
+ * counts is for nobody to guess.
  */
 static bool
 entries_differ(Reader *reader, const Tensor *tensor, const Entries *entries)
@@ -383,8 +395,10 @@ read_sparse(Reader *reader, const Tensor *tensor, Walk *walk, Entries *entries)
 }
 
 /*
- * An array as the entries that differ from the rest, in order of position.
- * room is the number of entries where the caller knows it.
+ * An array as the entries that differ from the rest, in order of position, in
+ * the arena.  room is the number of entries where the caller knows it: for
+ * nested lists from tensor_count(), for "next" the number of columns.  False
+ * with a problem, or without memory.
  */
 bool
 tensor_entries(Reader *reader, const Tensor *tensor, int64_t room,
@@ -422,8 +436,9 @@ tensor_entries(Reader *reader, const Tensor *tensor, int64_t room,
 }
 
 /*
- * An array spread out: out[position] for each element.  The caller has
- * allocated out, and so has checked that it is not too large.
+ * An array spread out: out [layout.elements], out[position] for each element.
+ * The caller has allocated out, and so has checked that it is not too large.
+ * False with a problem, or without memory.
  */
 bool
 tensor_dense(Reader *reader, const Tensor *tensor, double *out)

@@ -4,13 +4,18 @@
  *
  * It answers for every reference, not for every number: enough that a damaged
  * or foreign block is refused before anything is read through it.
+ *
+ * A block comes from a table, where an old version of the library or a failing
+ * disk may have left anything.  Every read here stays within the size that the
+ * caller vouches for, whatever the block says.
  */
 #include <string.h>
 
 #include "compile.h"
 
 /*
- * Does an array lie within the block?
+ * Does an array of count items of size bytes lie within the block, behind its
+ * head and aligned for its items?
  */
 static bool
 within(const KernelModel *model, KernelOffset offset, int64_t count,
@@ -49,7 +54,8 @@ string_valid(const KernelModel *model, KernelOffset offset)
 }
 
 /*
- * Labels: the array of offsets, and each string.
+ * Labels: the array of offsets, and each string.  labels is 0 where there are
+ * none.
  */
 static bool
 labels_valid(const KernelModel *model, KernelOffset labels, int64_t count)
@@ -68,7 +74,8 @@ labels_valid(const KernelModel *model, KernelOffset labels, int64_t count)
 
 /*
  * The arrays of a matrix.  The number of entries stands in the block itself,
- * at the end of starts.
+ * at the end of starts.  Of rows and columns the caller knows what they must
+ * be.
  */
 static bool
 matrix_valid(const KernelModel *model, const KernelMatrix *matrix, int64_t rows,
@@ -136,7 +143,7 @@ modality_valid(const KernelModel *model, const KernelModality *modality)
 }
 
 /*
- * All of one factor.
+ * All of one factor.  The products of its sizes are checked likewise.
  */
 static bool
 factor_valid(const KernelModel *model, const KernelFactor *factor)
@@ -163,7 +170,8 @@ factor_valid(const KernelModel *model, const KernelFactor *factor)
 }
 
 /*
- * The moves of a factor.
+ * The moves of a factor with so many parents.  The entries of of_branch are
+ * checked because they are used as indices without a further look.
  */
 static bool
 moves_valid(const KernelModel *model, const KernelMoves *moves, int32_t parents)
@@ -178,7 +186,7 @@ moves_valid(const KernelModel *model, const KernelMoves *moves, int32_t parents)
 }
 
 /*
- * The views of a modality.
+ * The views of a modality with so many parents, likewise.
  */
 static bool
 views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
@@ -192,7 +200,8 @@ views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
 }
 
 /*
- * Everything that there is several of.
+ * All factors, modalities and controls.  The arrays of their structures have
+ * been found to lie within the block.
  */
 static bool
 variables_valid(const KernelModel *model)
@@ -227,8 +236,12 @@ variables_valid(const KernelModel *model)
 }
 
 /*
- * The head first: nothing else may be read before magic, layout and size are
- * right.
+ * Is this a block [size] of this library's layout, whole?  The head first:
+ * nothing else may be read before magic, layout and size are right.  block
+ * must be aligned to 8 bytes, or it is not valid.
+ *
+ * It takes time in proportion to labels and policies, not to matrices, so it
+ * can be done each time a model is loaded.
  */
 bool
 kernel_model_valid(const void *block, size_t size)

@@ -1,6 +1,11 @@
 /*
  * vector.c
  *		C, D, H, I, E and learning rates, of a spec and of one agent.
+ *
+ * Each reader writes into an array of its caller, in the layout of the model,
+ * and returns false with a problem (or where memory was short); what out holds
+ * is of no use then.  All take a Variable for the labels and the size, so they
+ * serve a spec and, by parameters.c, an agent of a compiled model.
  */
 #include <math.h>
 #include <string.h>
@@ -12,7 +17,8 @@
 
 /*
  * One member of an object by label: {"label": number}.  Giving a value both by
- * its label and by its number is a mistake that jsonb lets pass.
+ * its label and by its number is a mistake that jsonb lets pass.  seen [size]
+ * tells what was given before.
  */
 static bool
 read_labelled(Reader *reader, const Place *place, const JsonMember *member,
@@ -63,7 +69,8 @@ read_labelled(Reader *reader, const Place *place, const JsonMember *member,
 }
 
 /*
- * Numbers by label; those absent are 0.
+ * Numbers by label, out [size]; those absent are 0, which for C is "no
+ * preference" and for D "impossible".
  */
 static bool
 read_labels(Reader *reader, const Place *place, const JsonValue *value,
@@ -87,8 +94,8 @@ read_labels(Reader *reader, const Place *place, const JsonValue *value,
 }
 
 /*
- * One number for each value of the variable: a list, the sparse form, or an
- * object by label.
+ * One number for each value of the variable, out [size]: a list, the sparse
+ * form, or an object by label.
  */
 static bool
 vector_read(Reader *reader, const Place *place, const JsonValue *value,
@@ -110,7 +117,7 @@ vector_read(Reader *reader, const Place *place, const JsonValue *value,
 
 /*
  * Preferences that change along the plan, all in one sparse form.  Returns
- * [rows][O].
+ * [rows][O] in the arena, or NULL.
  */
 static double *
 read_sparse_rows(Reader *reader, const Place *place, const JsonValue *value,
@@ -137,7 +144,8 @@ read_sparse_rows(Reader *reader, const Place *place, const JsonValue *value,
 
 /*
  * Preferences that change along the plan, a row for each step; every row in
- * any form.  Returns [rows][O].
+ * any form.  Returns [rows][O] in the arena, or NULL; the number of rows is
+ * the length of the list.
  */
 static double *
 read_rows(Reader *reader, const Place *place, const JsonValue *value,
@@ -216,7 +224,7 @@ vector_D(Reader *reader, const Place *place, const JsonValue *value,
 
 /*
  * Goals are marks, not weights: pymdp's inductive term takes 0 and 1 only, and
- * gives no error for others.
+ * gives no error for others.  values is [count].
  */
 static bool
 all_binary(Reader *reader, const Place *place, const double *values,
@@ -237,7 +245,8 @@ all_binary(Reader *reader, const Place *place, const double *values,
 }
 
 /*
- * The goal states of a factor, out [S] of 0 and 1.
+ * The goal states of a factor, out [S] of 0 and 1; that there is any is not
+ * asked.
  */
 bool
 vector_H(Reader *reader, const Place *place, const JsonValue *value,
@@ -248,7 +257,8 @@ vector_H(Reader *reader, const Place *place, const JsonValue *value,
 }
 
 /*
- * The reachability matrix of a factor as pymdp makes it, [depth][S].
+ * The reachability matrix of a factor as pymdp makes it: *out [*depth][S] in
+ * the arena, of 0 and 1.  The depth is that of the spec.
  */
 bool
 vector_I(Reader *reader, const Place *place, const JsonValue *value,
@@ -275,7 +285,8 @@ vector_I(Reader *reader, const Place *place, const JsonValue *value,
 /*
  * The weights of the policies, as their logarithms [policies].  They need not
  * sum to 1, as the softmax takes only differences; but without any positive
- * weight all policies would be equal, which nobody can have meant.
+ * weight all policies would be equal, which nobody can have meant.  A weight
+ * of 0 is L(0), a cost of 36 nats.
  */
 bool
 vector_E(Reader *reader, const JsonValue *value, int32_t policies,
@@ -305,7 +316,9 @@ vector_E(Reader *reader, const JsonValue *value, int32_t policies,
 
 /*
  * A learning rate for each of a group, out [count]: one number for all, or a
- * list or object of them.  Those not given keep what out has.
+ * list or object of them.  Those not given keep what out has.  A rate of 0 is
+ * taken: counts then stay as they are, but A and B still become those that the
+ * counts expect.
  */
 bool
 vector_rates(Reader *reader, const char *key, const JsonValue *value,

@@ -2,12 +2,19 @@
  * world.c
  *		The process that answers actions with observations: A, B and D of a model,
  *		with one true state for each factor.
+ *
+ * A world is a compiled model like an agent's, whose preferences and policies
+ * are never looked at.  It need not be the agent's own: an agent may believe
+ * what is not so.  States and outcomes are drawn with counted random numbers,
+ * so a world has no memory besides its states, which the caller keeps.
  */
 #include "kernel.h"
 
 /*
- * An index drawn from one column of a matrix.  The column's own sum is the whole,
- * because sums within 1e-5 of 1 are accepted as given.
+ * A row drawn from one column of a matrix, by a uniform number in [0, 1).  The
+ * column's own sum is the whole, because sums within 1e-5 of 1 are accepted as
+ * given.  A row whose probability is 0 is never drawn, not even where rounding
+ * leaves the sum a little short: then it is the last row that is possible.
  */
 static int32_t
 draw_row(const KernelModel *world, const KernelMatrix *matrix, int64_t column,
@@ -43,7 +50,11 @@ draw_row(const KernelModel *world, const KernelMatrix *matrix, int64_t column,
 	return indices ? indices[last] : (int32_t) (last - column * matrix->rows);
 }
 
-/* The joint index of some factors' true states, the last factor the fastest. */
+/*
+ * The joint index of some factors' true states, the last factor the fastest:
+ * the column of A, or of B within one action, that applies.  state is
+ * [factor_count].
+ */
 static int64_t
 joint_state(const KernelModel *world, KernelOffset parents,
 			int32_t parent_count, const int32_t *state)
@@ -57,7 +68,11 @@ joint_state(const KernelModel *world, KernelOffset parents,
 	return joint;
 }
 
-/* state [factor_count] drawn from D [belief_size], the world's own where NULL. */
+/*
+ * Draws state [factor_count] from D [belief_size], the world's own where NULL,
+ * one factor at a time.  seed and step say which draw it is: the same ones
+ * give the same state.
+ */
 void
 kernel_world_start(const KernelModel *world, const double *D, uint64_t seed,
 				   uint64_t step, int32_t *state)
@@ -77,6 +92,10 @@ kernel_world_start(const KernelModel *world, const double *D, uint64_t seed,
 		{
 			if (p[s] == 0.0)
 				continue;
+
+			/*
+			 * the last state that is possible, if rounding should end the loop
+			 */
 			state[f] = s;
 			below += p[s];
 			if (uniform < below)
@@ -85,7 +104,12 @@ kernel_world_start(const KernelModel *world, const double *D, uint64_t seed,
 	}
 }
 
-/* next [factor_count] from state [factor_count], all factors at once. */
+/*
+ * Draws next [factor_count] from state [factor_count] and action
+ * [control_count], all factors at once: each from the old states of its
+ * parents.  next may not be state.  Indices must be within range; nothing is
+ * checked here.
+ */
 void
 kernel_world_move(const KernelModel *world, uint64_t seed, uint64_t step,
 				  const int32_t *action, const int32_t *state, int32_t *next)
@@ -108,7 +132,10 @@ kernel_world_move(const KernelModel *world, uint64_t seed, uint64_t step,
 	}
 }
 
-/* observation [modality_count] drawn from A at the true state. */
+/*
+ * Draws observation [modality_count] from A at the true state [factor_count].
+ * A world never leaves an outcome missing.
+ */
 void
 kernel_world_observe(const KernelModel *world, uint64_t seed, uint64_t step,
 					 const int32_t *state, int32_t *observation)
