@@ -107,7 +107,7 @@ check_did(const AgentRow *row, const StepOrder *order)
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg(
-				 "action \"did\" has %d entries, the model of agent " INT64_FORMAT
+				 "action \"did\" has %d elements, but the model of agent " INT64_FORMAT
 				 " has %d controls",
 				 order->did_count, row->agent_id, model->control_count)));
 	for (int c = 0; c < order->did_count; c++)

@@ -41,12 +41,12 @@
 #define MAX_NUMBER	  1e100 /* sums and products of such numbers are finite */
 #define TEXT_SIZE	  320	/* of a detail, as in KernelProblem */
 
-/* What every reading needs.  failed: the host gave no memory; give up. */
+/* What every reading needs.  The host and the problems are the caller's. */
 typedef struct Reader
 {
 	const KernelHost *host;
-	KernelProblems	 *problems;
-	bool			  failed;
+	KernelProblems	 *problems; /* new ones are added to it */
+	bool			  failed;	/* the host gave no memory; give up */
 } Reader;
 
 /* Where something stands in the spec, for messages. */
@@ -78,7 +78,7 @@ typedef struct Names
 	int32_t			   count;
 	const char *const *names; /* [count] */
 	int32_t			  *slots; /* [mask + 1], -1: free; NULL: look at all */
-	uint32_t		   mask;
+	uint32_t		   mask;  /* slots less one; slots are a power of two */
 } Names;
 
 extern bool	   names_make(Reader *reader, Names *names, const char *const *list,
@@ -98,12 +98,13 @@ names_check_keys(Reader *reader, const char *path, const JsonValue *object,
 /* A factor's states, a modality's outcomes or a control's actions. */
 typedef struct Variable
 {
-	const char		*name;
-	bool			 named;	   /* by a person; not invented here */
-	int32_t			 size;	   /* 0: not known (yet) */
-	Names			*labels;   /* of the [size] values, or NULL */
-	const JsonValue *said;	   /* the object that describes it, or NULL */
-	char			 path[64]; /* of that object */
+	const char *name;
+	bool		named;	/* by a person; not invented here */
+	int32_t		size;	/* 0: not known (yet) */
+	Names	   *labels; /* of the [size] values, or NULL */
+	const JsonValue
+		*said;	   /* the object in the spec that describes it, or NULL */
+	char path[64]; /* of that object */
 } Variable;
 
 /* All factors, all modalities or all controls. */
@@ -114,7 +115,7 @@ typedef struct Group
 	int32_t		count;
 	int32_t		room;
 	Variable   *variables; /* [room], the first count are in use */
-	Names		names;
+	Names		names;	   /* of them; made by group_hash() */
 	bool		unordered; /* from the members of an object: lists that
 								 * follow the order cannot be told apart */
 } Group;
@@ -130,19 +131,20 @@ extern const JsonValue **group_items(Reader *reader, const Group *group,
 
 /* ---------- tensor.c ---------- */
 
+/* How an array is written; README.md, "Arrays". */
 typedef enum Form
 {
-	FORM_NESTED,
-	FORM_SPARSE,
-	FORM_NEXT
+	FORM_NESTED, /* lists of lists of numbers */
+	FORM_SPARSE, /* {"shape": .., "default": .., "entries": ..} */
+	FORM_NEXT	 /* {"next": ..}: of B, the next state of each column */
 } Form;
 
 /* The shape of an array as it was written. */
 typedef struct Shape
 {
 	Form	form;
-	int32_t rank;
-	int64_t sizes[MAX_RANK]; /* FORM_NEXT: sizes[0] is 0, not written */
+	int32_t rank;			 /* axes */
+	int64_t sizes[MAX_RANK]; /* [rank]; FORM_NEXT: sizes[0] is 0, not written */
 } Shape;
 
 /*
@@ -152,19 +154,20 @@ typedef struct Shape
 typedef struct Layout
 {
 	int32_t rank;
-	int32_t optional; /* last axes, of size 1, that may be left out */
-	int64_t sizes[MAX_RANK];
-	int64_t strides[MAX_RANK];
-	int64_t elements;
+	int32_t optional;		   /* last axes, of size 1, that may be left out */
+	int64_t sizes[MAX_RANK];   /* [rank], 0: not known (yet) */
+	int64_t strides[MAX_RANK]; /* [rank], in elements */
+	int64_t elements;		   /* product of the sizes */
 } Layout;
 
+/* One array of a spec: as it is written, and as it must be. */
 typedef struct Tensor
 {
 	Place			 place;
-	const JsonValue *value;
-	Shape			 shape;
-	Layout			 layout;
-	bool			 nonnegative;
+	const JsonValue *value;			  /* in the tree of the spec */
+	Shape			 shape;			  /* set by tensor_shape() */
+	Layout			 layout;		  /* set by whoever knows what it must be */
+	bool			 nonnegative;	  /* numbers below 0 are a problem */
 	char			 axes[TEXT_SIZE]; /* a sentence on the axes, for a detail */
 	const Variable	*rows; /* FORM_NEXT: the values of the first axis */
 } Tensor;
@@ -172,10 +175,11 @@ typedef struct Tensor
 /* One element, where only those that differ from the rest are kept. */
 typedef struct Entry
 {
-	int64_t position;
+	int64_t position; /* as in Layout */
 	double	value;
 } Entry;
 
+/* An array as its entries, in the arena. */
 typedef struct Entries
 {
 	int64_t count;
@@ -204,9 +208,9 @@ typedef struct Matrix
 {
 	bool	 given;
 	bool	 sparse;
-	int32_t	 rows;
-	int64_t	 columns;
-	int64_t	 entries; /* not zero, or of a sparse matrix: kept */
+	int32_t	 rows;	  /* values of the variable: outcomes or next states */
+	int64_t	 columns; /* conditions: P(m), or U(f) * P(f) */
+	int64_t	 entries; /* numbers in values */
 	double	*values;  /* [columns][rows] or [entries] */
 	int64_t *starts;  /* sparse: [columns + 1] */
 	int32_t *indices; /* sparse: [entries] */
@@ -245,15 +249,16 @@ vector_rates(Reader *reader, const char *key, const JsonValue *value,
 
 /* ---------- option.c ---------- */
 
+/* Switches and numbers of a spec, under pymdp's names but for two. */
 typedef struct Options
 {
-	double			gamma;
-	double			alpha;
-	double			inductive_threshold;
-	double			inductive_epsilon;
-	int32_t			policy_length;
-	int32_t			iterations;
-	int32_t			inductive_depth;
+	double			gamma; /* precision of policies, 1/nats */
+	double			alpha; /* precision of actions, where they are drawn */
+	double			inductive_threshold; /* a probability */
+	double			inductive_epsilon;	 /* in (0, 1]; its ln is a cost */
+	int32_t			policy_length;		 /* plan steps (policy_len) */
+	int32_t			iterations;			 /* of inference (num_iter) */
+	int32_t			inductive_depth;	 /* rows of I */
 	KernelSampling	sampling;
 	KernelSelection selection;
 	bool			use_utility;
@@ -276,52 +281,57 @@ option_read(Reader *reader, const JsonValue *spec, Options *options);
 /* Indices into a group, as a spec lists them. */
 typedef struct IndexList
 {
-	bool	 given;
-	bool	 bad; /* given, but with a problem */
+	bool	 given; /* said in the spec, or the default since filled in */
+	bool	 bad;	/* given, but with a problem: nothing follows from it */
 	int32_t	 count;
-	int32_t *items;
+	int32_t *items; /* [count], in the order of the array's axes */
 } IndexList;
 
+/*
+ * What is known of one modality, besides its Variable.  Arrays are NULL until
+ * they are read, and stay so where they have a problem.
+ */
 typedef struct SpecModality
 {
-	IndexList parents;
+	IndexList parents;		 /* factors */
 	int64_t	  parent_states; /* 0: not known */
 	Tensor	  tensor;		 /* A as written */
 	bool	  shaped;		 /* tensor.shape is set */
 	bool	  fits;			 /* and as it must be */
-	Matrix	  A;
-	Matrix	  log_A;
-	double	 *ambiguity; /* [P(m)] */
-	double	 *C;		 /* [policy_length][O(m)] */
-	double	 *pA;		 /* [P(m)][O(m)], or NULL */
-	double	 *gain;		 /* likewise */
+	Matrix	  A;			 /* P(m) columns of O(m) rows */
+	Matrix	  log_A;		 /* O(m) columns of P(m) rows */
+	double	 *ambiguity;	 /* [P(m)], nats */
+	double	 *C;			 /* [policy_length][O(m)] */
+	double	 *pA;			 /* [P(m)][O(m)] counts, or NULL */
+	double	 *gain;			 /* likewise, W(pA) in nats */
 } SpecModality;
 
+/* And of one factor, likewise. */
 typedef struct SpecFactor
 {
-	IndexList parents;
+	IndexList parents; /* factors, often this one alone */
 	IndexList controls;
-	int64_t	  parent_states; /* 0: not known */
-	int64_t	  actions;		 /* 0: not known */
+	int64_t	  parent_states; /* P(f); 0: not known */
+	int64_t	  actions;		 /* U(f); 0: not known */
 	Tensor	  tensor;		 /* B as written */
-	bool	  shaped;
-	bool	  fits;
-	Matrix	  B;
-	double	 *H;	 /* [S(f)], or NULL */
-	double	 *I;	 /* [depth][S(f)], or NULL */
-	int32_t	  depth; /* of I as given */
-	double	 *pB;	 /* [U(f)][P(f)][S(f)], or NULL */
-	double	 *gain;	 /* likewise */
+	bool	  shaped;		 /* tensor.shape is set */
+	bool	  fits;			 /* and as it must be */
+	Matrix	  B;			 /* U(f) * P(f) columns of S(f) rows */
+	double	 *H;			 /* [S(f)], or NULL */
+	double	 *I;			 /* [depth][S(f)], or NULL */
+	int32_t	  depth;		 /* of I as given */
+	double	 *pB;			 /* [U(f)][P(f)][S(f)] counts, or NULL */
+	double	 *gain;			 /* likewise, W(pB) in nats */
 } SpecFactor;
 
 /* Moves of a factor or views of a modality; see KernelMoves. */
 typedef struct PlanNodes
 {
 	int32_t	 count;
-	int32_t *starts;	/* [length + 1] */
-	int32_t *actions;	/* [count], of moves only */
-	int32_t *parents;	/* [count][parent_count] */
-	int32_t *of_branch; /* [branch_count] */
+	int32_t *starts;	/* [length + 1]: those of step t are [t] to [t + 1] */
+	int32_t *actions;	/* [count] flat actions, of moves only */
+	int32_t *parents;	/* [count][parent_count] moves of the parents */
+	int32_t *of_branch; /* [branch_count]: the node of each branch */
 } PlanNodes;
 
 /* A policy set and its plan; all arrays as in KernelModel. */
@@ -331,8 +341,8 @@ typedef struct Plan
 	int32_t		   policy_count;
 	int32_t		   length;
 	int32_t		   branch_count;
-	int32_t		  *policies; /* [policy_count][length][controls] */
-	int32_t		  *leaf_of_policy;
+	int32_t		  *policies;	   /* [policy_count][length][controls] */
+	int32_t		  *leaf_of_policy; /* [policy_count] */
 	int32_t		  *branch_starts;  /* [length + 1] */
 	int32_t		  *branch_parent;  /* [branch_count] */
 	const int32_t *branch_actions; /* [branch_count][controls] */
@@ -340,10 +350,14 @@ typedef struct Plan
 	PlanNodes	  *views;		   /* [modalities] */
 } Plan;
 
+/*
+ * A spec in the course of being compiled.  It lives on the stack of
+ * kernel_compile(), its arrays in the arena.
+ */
 typedef struct Spec
 {
 	Reader			 reader;
-	const JsonValue *root;
+	const JsonValue *root; /* the whole spec, an object */
 	Group			 factors;
 	Group			 modalities;
 	Group			 controls;
@@ -351,12 +365,12 @@ typedef struct Spec
 	SpecModality	*modality;	   /* [modalities.count] */
 	bool			 controls_bad; /* not known what the controls are */
 	Options			 options;
-	int32_t			 belief_size;
-	int32_t			 outcome_size;
-	double			*D;		/* [belief_size] */
-	double			*log_E; /* [policy_count] */
-	double			*lr_pA; /* [modalities.count] */
-	double			*lr_pB; /* [factors.count] */
+	int32_t			 belief_size;  /* sum of S(f) */
+	int32_t			 outcome_size; /* sum of O(m) */
+	double			*D;			   /* [belief_size] */
+	double			*log_E;		   /* [policy_count]: L(E) */
+	double			*lr_pA; /* [modalities.count], counts per observation */
+	double			*lr_pB; /* [factors.count], counts per transition */
 	Plan			 plan;
 } Spec;
 

@@ -34,7 +34,7 @@ typedef enum KernelStatus
 	KERNEL_LIMIT,		/* over a limit of KernelHost */
 	KERNEL_UNSUPPORTED, /* valid in pymdp, not here */
 	KERNEL_RANGE,		/* a number outside its range */
-	KERNEL_MEMORY		/* the host gave none */
+	KERNEL_MEMORY		/* the host gave none; there is no problem to read */
 } KernelStatus;
 
 /*
@@ -69,6 +69,7 @@ typedef struct KernelProblems
 	KernelProblem items[KERNEL_MAX_PROBLEMS];
 } KernelProblems;
 
+/* Adds one; texts may be NULL and are cut to fit. */
 extern void
 kernel_problem(KernelProblems *problems, KernelStatus status, const char *path,
 			   const char *detail, const char *hint, const char *format, ...)
@@ -87,6 +88,7 @@ typedef enum JsonKind
 	JSON_OBJECT
 } JsonKind;
 
+/* One value of a tree; all of it lies in the arena of its parsing. */
 typedef struct JsonValue JsonValue;
 struct JsonValue
 {
@@ -107,12 +109,15 @@ typedef struct JsonMember
 	JsonValue	value;
 } JsonMember;
 
-#define JSON_MAX_DEPTH 64
-#define JSON_MAX_BYTES (64 * 1024 * 1024)
+#define JSON_MAX_DEPTH 64 /* arrays and objects within each other */
+#define JSON_MAX_BYTES (64 * 1024 * 1024) /* of one text */
 
+/* A text of length bytes, whole, as a tree; it is not needed afterwards. */
 extern KernelStatus
 json_parse(const KernelHost *host, const char *text, size_t length,
 		   JsonValue *value, KernelProblems *problems);
+
+/* A member of an object, or NULL: absent, or no object. */
 extern const JsonValue *json_member(const JsonValue *object, const char *name);
 
 /* ---------- the compiled model: one aligned, relocatable block ---------- */
@@ -159,10 +164,10 @@ typedef struct KernelModality
 	 * the joint states.  Where sparse, a row not listed holds L(0).
 	 */
 	KernelMatrix log_A;
-	KernelOffset ambiguity; /* double[P(m)]: -sum_o A L(A) of each column */
+	KernelOffset ambiguity; /* double[P(m)]: -sum_o A L(A), in nats */
 	KernelOffset C;			/* double[policy_length][O(m)], raw as in pymdp */
 	KernelOffset pA;		/* double[P(m)][O(m)] counts, or 0 */
-	double		 lr_pA;
+	double		 lr_pA;		/* rate: counts added by one observation */
 	int32_t		 outcome_offset; /* of this modality in a row of all outcomes */
 	int32_t		 learned; /* learn_A and pA given: counts are the agent's */
 	KernelOffset gain_A;  /* double[P(m)][O(m)]: W(pA) where pA > 0, else 0;
@@ -171,7 +176,7 @@ typedef struct KernelModality
 
 typedef struct KernelFactor
 {
-	KernelOffset name;
+	KernelOffset name;			/* zero-terminated string */
 	KernelOffset labels;		/* KernelOffset[states], or 0 */
 	int32_t		 states;		/* S(f) */
 	int32_t		 belief_offset; /* of this factor in a belief */
@@ -182,22 +187,22 @@ typedef struct KernelFactor
 	int64_t		 parent_states; /* P(f) */
 	int64_t		 actions;		/* U(f); 1 where control_count is 0 */
 	KernelMatrix B;				/* U(f) * P(f) columns of S(f) rows */
-	KernelOffset H;		 /* double[states] of 0 and 1, or 0 where absent */
-	KernelOffset I;		 /* double[inductive_depth][states] of 0 and 1, or
+	KernelOffset H;		  /* double[states] of 0 and 1, or 0 where absent */
+	KernelOffset I;		  /* double[inductive_depth][states] of 0 and 1, or
 								 * 0: no goal in this factor */
-	KernelOffset pB;	 /* double[U(f)][P(f)][S(f)] counts, or 0 */
-	KernelOffset gain_B; /* the same shape: W(pB) where pB > 0, or 0 */
-	double		 lr_pB;
+	KernelOffset pB;	  /* double[U(f)][P(f)][S(f)] counts, or 0 */
+	KernelOffset gain_B;  /* the same shape: W(pB) where pB > 0, or 0 */
+	double		 lr_pB;	  /* rate: counts added by one transition */
 	int32_t		 learned; /* learn_B and pB given */
-	int32_t		 padding;
+	int32_t		 padding; /* 0, so that no byte of a block is undefined */
 } KernelFactor;
 
 typedef struct KernelControl
 {
-	KernelOffset name;
-	KernelOffset labels; /* KernelOffset[actions], or 0 */
-	int32_t		 actions;
-	int32_t		 padding;
+	KernelOffset name;	  /* zero-terminated string */
+	KernelOffset labels;  /* KernelOffset[actions], or 0 */
+	int32_t		 actions; /* at least 1 */
+	int32_t		 padding; /* 0 */
 } KernelControl;
 
 /*
@@ -235,18 +240,19 @@ typedef struct KernelViews /* of one modality */
 	int32_t		 padding;
 } KernelViews;
 
-typedef enum KernelSampling
+typedef enum KernelSampling /* pymdp's sampling_mode: what is chosen */
 {
-	KERNEL_FULL,
-	KERNEL_MARGINAL
+	KERNEL_FULL,	/* a policy, of which the first actions are done */
+	KERNEL_MARGINAL /* an action of each control, for itself */
 } KernelSampling;
 
-typedef enum KernelSelection
+typedef enum KernelSelection /* pymdp's action_selection: how */
 {
-	KERNEL_DETERMINISTIC,
-	KERNEL_STOCHASTIC
+	KERNEL_DETERMINISTIC, /* the most probable, by the rule of ties */
+	KERNEL_STOCHASTIC	  /* one drawn */
 } KernelSelection;
 
+/* The head of a block; all arrays follow in the same block. */
 typedef struct KernelModel
 {
 	uint64_t	 magic;	 /* KERNEL_MAGIC */
@@ -261,25 +267,25 @@ typedef struct KernelModel
 	int32_t		 policy_length; /* plan steps */
 	int32_t		 branch_count;
 	int32_t		 iterations; /* of fixed-point inference, pymdp's num_iter */
-	int32_t		 inductive_depth;
-	int32_t		 sampling;	  /* KernelSampling */
-	int32_t		 selection;	  /* KernelSelection */
+	int32_t		 inductive_depth; /* rows of I of every factor */
+	int32_t		 sampling;		  /* KernelSampling */
+	int32_t		 selection;		  /* KernelSelection */
 	int32_t		 use_utility; /* pymdp's use_* and learn_* switches, 0 or 1 */
 	int32_t		 use_states_info_gain;
 	int32_t		 use_param_info_gain;
 	int32_t		 use_inductive;
 	int32_t		 learn_A;
 	int32_t		 learn_B;
-	int32_t		 padding;
-	double		 gamma;
-	double		 alpha;
-	double		 inductive_threshold;
-	double		 inductive_epsilon;
-	KernelOffset factors;	 /* KernelFactor[factor_count] */
-	KernelOffset modalities; /* KernelModality[modality_count] */
-	KernelOffset controls;	 /* KernelControl[control_count] */
-	KernelOffset D;			 /* double[belief_size] */
-	KernelOffset log_E;		 /* double[policy_count]: L(E) */
+	int32_t		 padding;			  /* 0 */
+	double		 gamma;				  /* precision of policies, 1/nats */
+	double		 alpha;				  /* precision of drawn actions */
+	double		 inductive_threshold; /* a transition must exceed it */
+	double		 inductive_epsilon;	  /* in (0, 1]; its ln is a cost */
+	KernelOffset factors;			  /* KernelFactor[factor_count] */
+	KernelOffset modalities;		  /* KernelModality[modality_count] */
+	KernelOffset controls;			  /* KernelControl[control_count] */
+	KernelOffset D;					  /* double[belief_size] */
+	KernelOffset log_E;				  /* double[policy_count]: L(E) */
 	KernelOffset
 		policies; /* int32_t[policy_count][policy_length][control_count] */
 	KernelOffset leaf_of_policy; /* int32_t[policy_count]: its last branch */
@@ -300,11 +306,11 @@ typedef struct KernelModel
 	(KERNEL_AT(model, KernelControl, (model)->controls) + (c))
 
 /*
- * kernel_compile (compile.c, with spec.c, tensor.c and plan.c)
+ * kernel_compile (compile.c, which names the files that do the work)
  *
  * Validates a spec (the JSON object of README.md, section "The spec") and lays
  * it out.  All problems that can be told apart are added to *problems; the
- * model is set only when there is none.
+ * model, in the host's arena, is set only when there is none.
  */
 extern KernelStatus
 kernel_compile(const KernelHost *host, const JsonValue *spec,
@@ -345,6 +351,10 @@ enum
 	KERNEL_HAS_LR_B = 16
 };
 
+/*
+ * A packed override, unpacked: pointers into it, so it has to stay.  The three
+ * numbers are always set, from the model where the agent has none.
+ */
 typedef struct KernelParameters
 {
 	double		  gamma;
@@ -369,6 +379,11 @@ kernel_parameters_pack(const KernelHost *host, const KernelModel *model,
 					   const JsonValue	 *params,
 					   const char *const *known_elsewhere, double **packed,
 					   int32_t *length, KernelProblems *problems);
+
+/*
+ * Points parameters into packed [length]; at the model's numbers for NULL.
+ * False where the array cannot belong to this model.
+ */
 extern bool
 kernel_parameters_unpack(const KernelModel *model, const double *packed,
 						 int32_t length, KernelParameters *parameters);
@@ -409,10 +424,14 @@ typedef struct KernelLearned
 	bool	B_active; /* likewise B */
 } KernelLearned;
 
+/*
+ * One agent's step: what goes in, and room for what comes out.  All arrays are
+ * the caller's, who keeps them between steps.
+ */
 typedef struct KernelAgent
 {
 	/* in */
-	uint64_t	   seed;
+	uint64_t	   seed;  /* of all its draws */
 	uint64_t	   step;  /* the life step that is being made, from 1 */
 	const double  *prior; /* [belief_size]: the belief that the last step
 								 * left, or the initial one */
@@ -423,9 +442,9 @@ typedef struct KernelAgent
 	const KernelLearned	   *learned;	/* NULL: the model's A and B */
 
 	/* out */
-	double		*belief; /* [belief_size]: the posterior; may be prior */
-	int32_t		*action; /* [control_count] */
-	double		 vfe;
+	double		*belief;  /* [belief_size]: the posterior; may be prior */
+	int32_t		*action;  /* [control_count] */
+	double		 vfe;	  /* variational free energy, nats */
 	double		*q_pi;	  /* [policy_count], or NULL if not wanted */
 	double		*neg_efe; /* [policy_count], or NULL */
 	KernelStatus status;  /* KERNEL_OK, or why the block stopped here */
@@ -450,7 +469,10 @@ extern KernelStatus
 kernel_step(const KernelHost *host, const KernelModel *model,
 			KernelWorkspace *workspace, KernelAgent *agents, int32_t count);
 
-/* The posterior alone (prior as it stands): fa_infer. */
+/*
+ * The posterior alone, belief [belief_size] and its free energy, from prior
+ * [belief_size] as it stands and observation [modality_count]: fa_infer.
+ */
 extern KernelStatus
 kernel_infer(const KernelHost *host, const KernelModel *model,
 			 KernelWorkspace *workspace, const double *prior,
@@ -458,7 +480,8 @@ kernel_infer(const KernelHost *host, const KernelModel *model,
 
 /*
  * Why: the parts of each policy's neg_efe, from the belief that chose.
- * Each output is double[policy_count].
+ * Each output is double[policy_count], room of the caller.  neg_efe is the sum
+ * of the four below it, in nats; a part that is switched off is 0.
  */
 typedef struct KernelExplanation
 {
@@ -491,6 +514,8 @@ typedef struct KernelLearnedPart
 	int64_t length;
 } KernelLearnedPart;
 
+
+/* Doubles of one agent's counts, and the parts that they are divided into. */
 extern int64_t kernel_learned_size(const KernelModel *model);
 extern int32_t kernel_learned_part_count(const KernelModel *model);
 extern KernelLearnedPart
@@ -511,7 +536,11 @@ kernel_learn(const KernelModel *model, const KernelParameters *parameters,
 			 const double *belief, const double *before, const int32_t *did,
 			 bool *changed);
 
-/* Columns as they are now, for people: E[pA] or the model's A into [P][O]. */
+/*
+ * Columns as they are now, for people: E[pA] or the model's A into
+ * [P(m)][O(m)], E[pB] or the model's B into [U(f)][P(f)][S(f)].  learned may
+ * be NULL.
+ */
 extern void
 kernel_learned_A(const KernelModel *model, const KernelLearned *learned,
 				 int32_t modality, double *columns);
@@ -521,7 +550,12 @@ kernel_learned_B(const KernelModel *model, const KernelLearned *learned,
 
 /* ---------- worlds (world.c): the process that answers actions ---------- */
 
-/* Draws the true state of each factor from D (of parameters, where given). */
+/*
+ * A world's state is [factor_count], one true state of each factor.  It starts
+ * from D [belief_size] (the world's own where NULL), moves by an action
+ * [control_count], and shows an observation [modality_count].  Equal seeds and
+ * steps give equal draws.
+ */
 extern void kernel_world_start(const KernelModel *world, const double *D,
 							   uint64_t seed, uint64_t step, int32_t *state);
 extern void
@@ -534,13 +568,13 @@ kernel_world_observe(const KernelModel *world, uint64_t seed, uint64_t step,
 /* ---------- numbers (math.c) ---------- */
 
 extern double  kernel_log(double x); /* L(x) = ln max(x, KERNEL_LOG_FLOOR) */
-extern double  kernel_digamma(double x);
-extern void	   kernel_softmax(double *x, int32_t count);	  /* in place */
+extern double  kernel_digamma(double x);				 /* psi(x), x > 0 */
+extern void	   kernel_softmax(double *x, int32_t count); /* in place */
 extern int32_t kernel_argmax(const double *x, int32_t count); /* the tie rule */
 
 /*
- * W of numbers.md: -[ln a0 - ln a + psi(a + 1) - psi(a0 + 1)] for one column of
- * counts a [rows], 0 where a is 0.
+ * W of README.md, "Planning": -[ln a0 - ln a + psi(a + 1) - psi(a0 + 1)] for
+ * one column of counts a [rows], 0 where a is 0; a0 is their sum.
  */
 extern void
 kernel_gain_column(const double *counts, int32_t rows, double *gain);

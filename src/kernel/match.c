@@ -314,9 +314,9 @@ fill_places(int32_t *to, bool *taken, int32_t count)
  * cannot be matched stays; reading the lists will tell what is wrong.  False
  * only where memory was short.
  *
- * Controls found by mention have an order of ours, so any doubt about it is
- * harmless until a list follows it; members of an object have one that the
- * author knows, and a doubt leaves them unordered.
+ * Controls found by mention never had an order of their author's, so the
+ * places that are left over may go to any of them.  Members of an object had
+ * one, and a doubt about it leaves them unordered.
  */
 bool
 match_controls(Spec *spec)

@@ -357,7 +357,8 @@ maps_begin(Spec *spec, int32_t f, int32_t *slots, Maps *maps)
 	int32_t			  states = spec->factors.variables[f].size;
 
 	if (factor->parents.count != 1 || factor->parents.items[0] != f ||
-		factor->pB != NULL ||
+		(factor->pB != NULL &&
+		 (spec->options.learn_B || spec->options.use_param_info_gain)) ||
 		((int64_t) spec->plan.branch_count + 1) * states > MAPS_LIMIT)
 		return true;
 	maps->next = certain_next(spec, &factor->B);

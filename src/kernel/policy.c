@@ -62,8 +62,8 @@ find_goal_rows(KernelWorkspace *workspace, const double *belief)
 }
 
 /*
- * (1 - I[row]) . q * ln epsilon, for q = predicted [S]: how much of the
- * prediction is off the way to the goal, each unit of it costing -ln epsilon
+ * (1 - I[row]) . q * L(epsilon), for q = predicted [S]: how much of the
+ * prediction is off the way to the goal, each unit of it costing -L(epsilon)
  * nats.  It is never positive.
  */
 static double
@@ -335,7 +335,7 @@ evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
 	const KernelModel *model = workspace->model;
 	const int32_t	  *parent = KERNEL_AT(model, int32_t, model->branch_parent);
 	const int32_t	  *leaf = KERNEL_AT(model, int32_t, model->leaf_of_policy);
-	double			   log_epsilon = log(inductive_epsilon);
+	double			   log_epsilon = kernel_log(inductive_epsilon);
 
 	find_goal_rows(workspace, belief);
 	for (int32_t t = 0; t < model->policy_length; t++)
@@ -362,9 +362,9 @@ evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
 }
 
 /*
- * q_pi = softmax(gamma * neg_efe + L(E)), [policy_count] in the workspace (Da
- * Costa et al.  2020; pymdp's update_posterior_policies).  log_E is
- * [policy_count].  A weight of 0 in E is a cost of 36 nats, not a ban.
+ * q_pi = softmax(gamma * neg_efe + L(E)), [policy_count] in the workspace
+ * (pymdp's update_posterior_policies).  log_E is [policy_count].  A weight of
+ * 0 in E is a cost of 36 nats, not a ban.
  */
 void
 policy_posterior(KernelWorkspace *workspace, double gamma, const double *log_E)

@@ -212,10 +212,9 @@ has_batch_axis(const Layout *layout, const Shape *shape)
 }
 
 /*
- * Complains where the shape that was written is not the one that must be.
- * Both are shown, and what the axes mean: the usual mistake is an axis left
- * out or two exchanged.  Never true where the one cannot be the other; sizes
- * not known fit any.
+ * Complains, and is false, where the shape that was written is not the one
+ * that must be.  Both are shown, and what the axes mean: the usual mistake is
+ * an axis left out or two exchanged.
  */
 bool
 tensor_fits(Reader *reader, const Tensor *tensor)

@@ -138,9 +138,9 @@ variable_set_size(Spec *spec, Variable *variable, const char *path,
 /* The words of one kind of group, in our lists and in pymdp's objects. */
 typedef struct GroupWords
 {
-	const char *list;	/* our key */
-	const char *size;	/* the key of the number of values or labels */
-	const char *object; /* pymdp's key */
+	const char *list;			/* our key */
+	const char *size;			/* the key of the number of values or labels */
+	const char *object;			/* pymdp's key */
 	const char *list_keys[6];	/* members of an object in our list */
 	const char *object_keys[5]; /* and of one in pymdp's; NULL ends both */
 } GroupWords;

@@ -11,9 +11,9 @@
 /* A KernelMatrix whose offsets have become pointers. */
 typedef struct Columns
 {
-	const double  *values;
-	const int64_t *starts; /* NULL: dense */
-	const int32_t *indices;
+	const double  *values;	/* [columns][rows], or sparse: [entries] */
+	const int64_t *starts;	/* [columns + 1]; NULL: dense */
+	const int32_t *indices; /* sparse: [entries], the row of each value */
 	int32_t		   rows;
 } Columns;
 
@@ -22,31 +22,31 @@ typedef struct ModalityTable
 {
 	Columns		   A;		  /* P(m) columns of O(m) rows */
 	Columns		   log_A;	  /* O(m) columns of P(m) rows */
-	const double  *ambiguity; /* [P(m)] */
-	const double  *gain;	  /* [P(m)][O(m)] of W, or NULL */
-	const double  *C;		  /* [policy_length][O(m)] */
-	const int32_t *parents;	  /* [parent_count] */
+	const double  *ambiguity; /* [P(m)], nats */
+	const double  *gain;	  /* [P(m)][O(m)] of W, or NULL: none */
+	const double  *C;		  /* [policy_length][O(m)], nats */
+	const int32_t *parents;	  /* [parent_count] factors */
 	int32_t		   parent_count;
-	int32_t		   outcomes;
-	int64_t		   parent_states;
+	int32_t		   outcomes;	  /* O(m) */
+	int64_t		   parent_states; /* P(m) */
 } ModalityTable;
 
 /* One factor, likewise. */
 typedef struct FactorTable
 {
-	Columns		   B;	 /* U(f) * P(f) columns of S(f) rows */
-	const double  *gain; /* [U(f)][P(f)][S(f)] of W, or NULL */
-	const double  *I;	 /* [inductive_depth][S(f)], or NULL */
-	const int32_t *parents;
-	const int32_t *controls;
+	Columns		   B;		 /* U(f) * P(f) columns of S(f) rows */
+	const double  *gain;	 /* [U(f)][P(f)][S(f)] of W, or NULL */
+	const double  *I;		 /* [inductive_depth][S(f)], or NULL */
+	const int32_t *parents;	 /* [parent_count] factors */
+	const int32_t *controls; /* [control_count] */
 	int32_t		   parent_count;
 	int32_t		   control_count;
-	int32_t		   states;
-	int32_t		   offset; /* of this factor in a belief */
-	int64_t		   parent_states;
+	int32_t		   states;		  /* S(f) */
+	int32_t		   offset;		  /* of this factor in a belief */
+	int64_t		   parent_states; /* P(f) */
 } FactorTable;
 
-/* Parts of neg_efe that arise at one view (of a modality) ... */
+/* Parts of neg_efe, in nats, that arise at one view (of a modality) ... */
 typedef struct ViewValue
 {
 	double utility;
@@ -61,6 +61,11 @@ typedef struct MoveValue
 	double inductive;
 } MoveValue;
 
+/*
+ * Room for one agent's step, in one piece of memory of the host's arena
+ * (step.c lays it out).  "Largest" is over all factors, modalities or controls
+ * of the model.
+ */
 struct KernelWorkspace
 {
 	const KernelModel *model;
@@ -68,14 +73,14 @@ struct KernelWorkspace
 	/* the tables in use: the model's own, or overlaid by what was learned */
 	ModalityTable *modalities; /* [modality_count] */
 	FactorTable	  *factors;	   /* [factor_count] */
-	double		  *learned;	   /* room for all learned tables, or NULL */
+	double		  *learned;	   /* [learned_tables_size()] */
 
 	/* inference */
 	double		  *prior;	   /* [belief_size] */
 	double		  *log_prior;  /* [belief_size] */
 	double		  *messages;   /* [belief_size]: what no iteration changes */
 	double		  *update;	   /* [belief_size]: one iteration's sum */
-	double		  *likelihood; /* room for the expanded log likelihoods */
+	double		  *likelihood; /* [sum of P(m)]: expanded log likelihoods */
 	const double **evidence; /* [modality_count]: ln P(outcome | joint states),
 								 * NULL: missing */
 	double		  *joint;	 /* [largest P]: product of the parents' beliefs */
@@ -87,8 +92,8 @@ struct KernelWorkspace
 	double	  **move_beliefs;  /* [factor_count]: [moves][S(f)] */
 	MoveValue **move_values;   /* [factor_count]: [moves] */
 	ViewValue **view_values;   /* [modality_count]: [views] */
-	double	   *branch_values; /* [branch_count] */
-	double	   *neg_efe;	   /* [policy_count] */
+	double	   *branch_values; /* [branch_count]: neg_efe up to each branch */
+	double	   *neg_efe;	   /* [policy_count], nats */
 	double	   *q_pi;		   /* [policy_count] */
 	double	   *marginal;	   /* [largest number of actions of a control] */
 	int32_t	   *goal_row; /* [factor_count]: row of I that applies, -1: none */

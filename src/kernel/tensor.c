@@ -35,8 +35,8 @@ typedef struct Walk
 	int32_t		  complaints;		 /* problems added so far */
 	int32_t		  indices[MAX_RANK]; /* where it stands */
 	int64_t		  count;			 /* of numbers that are not zero */
-	Entry		 *entries; /* WALK_ENTRIES: room for all of them */
-	double		 *dense;   /* WALK_DENSE: [layout.elements] */
+	Entry		 *entries;			 /* WALK_ENTRIES: room for all of them */
+	double		 *dense;			 /* WALK_DENSE: [layout.elements] */
 } Walk;
 
 /*

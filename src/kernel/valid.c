@@ -170,8 +170,7 @@ factor_valid(const KernelModel *model, const KernelFactor *factor)
 }
 
 /*
- * The moves of a factor with so many parents.  The entries of of_branch are
- * checked because they are used as indices without a further look.
+ * The moves of a factor with so many parents.
  */
 static bool
 moves_valid(const KernelModel *model, const KernelMoves *moves, int32_t parents)
@@ -240,7 +239,7 @@ variables_valid(const KernelModel *model)
  * nothing else may be read before magic, layout and size are right.  block
  * must be aligned to 8 bytes, or it is not valid.
  *
- * It takes time in proportion to labels and policies, not to matrices, so it
+ * It takes time in proportion to labels and branches, not to matrices, so it
  * can be done each time a model is loaded.
  */
 bool

@@ -85,9 +85,12 @@ kernel_world_start(const KernelModel *world, const double *D, uint64_t seed,
 		const double	   *p = D + factor->belief_offset;
 		double				uniform =
 			kernel_uniform(seed, step, KERNEL_DRAW_WORLD_START, (uint32_t) f);
+		double sum = 0.0;
 		double below = 0.0;
 
 		state[f] = 0;
+		for (int32_t s = 0; s < factor->states; s++)
+			sum += p[s];
 		for (int32_t s = 0; s < factor->states; s++)
 		{
 			if (p[s] == 0.0)
@@ -98,7 +101,7 @@ kernel_world_start(const KernelModel *world, const double *D, uint64_t seed,
 			 */
 			state[f] = s;
 			below += p[s];
-			if (uniform < below)
+			if (uniform * sum < below)
 				break;
 		}
 	}

@@ -619,6 +619,14 @@ def inductive_two_factors():
 
 
 @case
+def inductive_tiny_epsilon():
+    """epsilon below the log's floor, which is taken for it."""
+    run("inductive_tiny_epsilon", rand(26, (5, 3), (6, 4), (3, 2), H=2, conc=0.3, use_inductive=True,
+                                       goals=[goal(5, 4), np.zeros(3)], inductive_depth=4, inductive_threshold=0.4,
+                                       inductive_epsilon=1e-17), wander=0.3, seed=26)
+
+
+@case
 def inductive_matrix():
     """I is given instead of H."""
     I = [np.array([[0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1.]]), np.array([[0, 0, 0], [0, 0, 0], [0, 0, 0.]])]
