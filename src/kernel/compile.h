@@ -249,7 +249,7 @@ vector_rates(Reader *reader, const char *key, const JsonValue *value,
 
 /* ---------- option.c ---------- */
 
-/* Switches and numbers of a spec, under pymdp's names but for two. */
+/* Switches and numbers of a spec, with pymdp's meaning. */
 typedef struct Options
 {
 	double			gamma; /* precision of policies, 1/nats */

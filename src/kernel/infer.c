@@ -1,6 +1,6 @@
 /*
  * infer.c
- *		State inference: the next prior, and fixed-point iteration to a posterior.
+ *		State inference: the next prior, and the iteration to a posterior.
  *
  * Formulas: README.md, section "Perceiving"; they are pymdp's
  * update_empirical_prior, run_factorized_fpi and calc_vfe.

@@ -209,12 +209,12 @@ typedef struct KernelControl
  * The plan of evaluation: what all policies share is computed once.
  *
  * The policies form a tree of action prefixes ("branches", breadth first, so
- * that the branches of one plan step are contiguous).  What a factor's predicted
- * belief depends on is only the actions of the controls that reach it (its own,
- * and those of its ancestors along B's parents), so each factor has a smaller
- * tree of "moves"; and what a modality's expected outcomes depend on is only
- * the moves of its parents, its "views".  The value of a branch is its parent's
- * plus the values of its moves and views.
+ * that the branches of one plan step are contiguous).  What a factor's
+ * predicted belief depends on is only the actions of the controls that reach it
+ * (its own, and those of its ancestors along B's parents), so each factor has a
+ * smaller tree of "moves"; and what a modality's expected outcomes depend on is
+ * only the moves of its parents, its "views".  The value of a branch is its
+ * parent's plus the values of its moves and views.
  *
  * Moves and views are numbered by plan step too: those of plan step t are
  * [starts[t], starts[t + 1]).  A move number of -1 is the current belief.
@@ -316,7 +316,7 @@ extern KernelStatus
 kernel_compile(const KernelHost *host, const JsonValue *spec,
 			   const KernelModel **model, KernelProblems *problems);
 
-/* Is this a block of this library's layout, whole? (a cheap check on loading) */
+/* Is this a whole block of this library's layout?  (cheap, on loading) */
 extern bool kernel_model_valid(const void *block, size_t size);
 
 /* Label of one state, outcome or action into buffer; invented where unnamed. */
@@ -409,7 +409,7 @@ typedef enum KernelPurpose /* what a draw is for: part of its counter */
 extern double
 kernel_uniform(uint64_t seed, uint64_t step, uint32_t purpose, uint32_t index);
 
-/* ---------- a step of a block of agents (step.c, infer.c, policy.c) ---------- */
+/* ---------- a step of a block of agents (step.c and others) ---------- */
 
 /*
  * What one agent has learned: its own counts in place of the model's, in the
@@ -462,8 +462,8 @@ extern KernelWorkspace *
 kernel_workspace(const KernelHost *host, const KernelModel *model);
 
 /*
- * Perceive, plan and choose for each of the block's agents.  The block stops at the
- * first agent whose numbers overflow (KERNEL_RANGE); its status says so.
+ * Perceive, plan and choose for each of the block's agents.  The block stops at
+ * the first agent whose numbers overflow (KERNEL_RANGE); its status says so.
  */
 extern KernelStatus
 kernel_step(const KernelHost *host, const KernelModel *model,

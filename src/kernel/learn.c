@@ -1,13 +1,13 @@
 /*
  * learn.c
- *		Learning: Dirichlet counts of A and B, and the tables that follow from them.
+ *		Learning: Dirichlet counts of A and B, and the tables that follow.
  *
  * Formulas: README.md, section "Learning"; they are pymdp's
  * update_obs_likelihood_dirichlet and update_state_transition_dirichlet.
  *
- * Counts lie as the model's pA and pB do, columns one after another: those of the
- * learned modalities first, [P(m)][O(m)] each, then those of the learned factors,
- * [U(f)][P(f)][S(f)] each.
+ * Counts lie as the model's pA and pB do, columns one after another: those of
+ * the learned modalities first, [P(m)][O(m)] each, then those of the learned
+ * factors, [U(f)][P(f)][S(f)] each.
  *
  * Counts are those of one agent, in memory of the caller (KernelLearned); the
  * model keeps the ones that all agents begin with.  What follows from counts

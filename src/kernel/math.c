@@ -30,10 +30,10 @@ kernel_log(double x)
  * psi(x + 1) - ln x for x > 0: what is left of the digamma function once its
  * leading logarithm is taken away.
  *
- * Small arguments are moved up to 10 by psi(x + 1) = psi(x) + 1/x, from where the
- * asymptotic series (Abramowitz and Stegun 6.3.18) is good to 1e-16.  Taking the
- * logarithm away by name, not by subtraction, keeps all digits for the large
- * counts (1e16) by which people freeze a parameter.
+ * Small arguments are moved up to 10 by psi(x + 1) = psi(x) + 1/x, from where
+ * the asymptotic series (Abramowitz and Stegun 6.3.18) is good to 1e-16.
+ * Taking the logarithm away by name, not by subtraction, keeps all digits for
+ * the large counts (1e16) by which people freeze a parameter.
  */
 static double
 digamma_remainder(double x)

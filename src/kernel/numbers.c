@@ -281,10 +281,7 @@ read_counts(Spec *spec, const Tensor *like, const char *key, const Group *group,
 	if (tensor == NULL)
 		return NULL;
 
-	/*
-	 * a tensor is too large for the stack of a server process: it goes to the
-	 * arena
-	 */
+	/* all of like but the place and the text: counts have its layout */
 	*tensor = *like;
 	tensor->value = value;
 	place_of(&tensor->place, key, group, i);

@@ -8,8 +8,9 @@
  *
  * Why so: pymdp follows each policy on its own and predicts the same belief
  * over and over.  With the plan the cost of a step grows with the number of
- * different predictions, which is often a hundredth of the number of policies
- * times steps.  The results are the same, since what is shared was equal.
+ * different predictions, which is often a small part of the number of
+ * policies times steps.  The results are the same, since what is shared was
+ * equal.
  */
 #include <string.h>
 

@@ -1,10 +1,11 @@
 /*
  * policy.c
- *		Planning: expected free energy of every policy, and the choice of an action.
+ *		Planning: expected free energy of every policy, and the choice.
  *
- * Formulas: README.md, section "Planning"; they are pymdp's update_posterior_policies
- * and sample_policy/sample_action.  No policy is followed on its own: the plan made
- * at compile time (KernelMoves, KernelViews) says which predictions differ.
+ * Formulas: README.md, section "Planning"; they are pymdp's
+ * update_posterior_policies and sample_policy/sample_action.  No policy is
+ * followed on its own: the plan made at compile time (KernelMoves, KernelViews)
+ * says which predictions differ.
  *
  * Everything here is the negative of expected free energy, neg_efe in nats:
  * larger is better, as in pymdp.  It is a sum over plan steps, and within a

@@ -82,7 +82,7 @@ enumerate(Spec *spec)
 		over |= __builtin_mul_overflow(count, (int64_t) size, &count);
 	}
 
-	/* The product of doubles is not exact, but it does not overflow. */
+	/* the product in doubles is near enough for a message */
 	if (over)
 		return too_many(spec, approximate);
 	if (!allocate_policies(spec, count, length))

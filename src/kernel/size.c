@@ -5,7 +5,8 @@
  * A of modality m is [O(m)][S of each parent], B of factor f is
  * [S(f)][S of each parent][actions of each control].  In memory a column is
  * contiguous, and B's columns are ordered by the flat action first:
- *		A: position = p * O(m) + o			B: position = (u * P(f) + p) * S(f) + s
+ *		A: position = p * O(m) + o
+ *		B: position = (u * P(f) + p) * S(f) + s
  *
  * Columns are contiguous because a step reads whole columns; the action comes
  * first because a step of the plan reads those of one action.

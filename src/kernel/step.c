@@ -1,6 +1,6 @@
 /*
  * step.c
- *		One step of a block of agents: perceive, plan, choose; and the workspace.
+ *		One step of a block of agents: perceive, plan, choose; the workspace.
  *
  * The order within a step is pymdp's: next prior, states, policies, action.
  * What the step owes to learning is applied by the caller (kernel_learn) before

@@ -1,7 +1,7 @@
 /*
  * world.c
- *		The process that answers actions with observations: A, B and D of a model,
- *		with one true state for each factor.
+ *		The process that answers actions with observations: A, B and D of a
+ *		model, with one true state for each factor.
  *
  * A world is a compiled model like an agent's, whose preferences and policies
  * are never looked at.  It need not be the agent's own: an agent may believe
