@@ -17,6 +17,11 @@
 
 #include "fa_agents.h"
 
+/*
+ * Raises 2202E for arrays of two and more dimensions. An empty array has none
+ * at all, and passes; lower bounds do not matter, for nobody below asks for
+ * them.
+ */
 static void
 check_one_dimension(ArrayType *array, const char *what)
 {
@@ -26,7 +31,11 @@ check_one_dimension(ArrayType *array, const char *what)
 						errdetail("It has %d dimensions.", ARR_NDIM(array))));
 }
 
-/* Ids from a bigint[]; a null among them is an error. */
+/*
+ * Ids from a bigint[], [*count], in memory of their own: callers sort them,
+ * and an argument must stay as it was. A null among them is an error (22004),
+ * since there is no agent that it could mean. The result is never NULL.
+ */
 int64 *
 array_to_int64(ArrayType *array, int *count, const char *what)
 {
@@ -42,7 +51,12 @@ array_to_int64(ArrayType *array, int *count, const char *what)
 	return result;
 }
 
-/* Elements of an int[], for_null in the place of nulls. */
+/*
+ * Elements of an int[], [*count], with for_null in the place of nulls; callers
+ * pass -1, which is a missing outcome to the kernel and no valid action. The
+ * result is never NULL: an empty array is "no evidence", and a null one is
+ * something else.
+ */
 int32 *
 array_to_int32(ArrayType *array, int *count, const char *what, int32 for_null)
 {
@@ -61,7 +75,13 @@ array_to_int32(ArrayType *array, int *count, const char *what, int32 for_null)
 	return result;
 }
 
-/* A one-dimensional array of fixed-size elements, its data left to be filled. */
+/*
+ * A one-dimensional array of fixed-size elements, its data left to be filled:
+ * construct_array would want a Datum of each of them first.
+ *
+ * Zeroed, so that no undefined byte gets into a table. The limit of 1 GB also
+ * keeps count in the range of int.
+ */
 static ArrayType *
 make_array(Oid type, Size element, int64 count)
 {
@@ -84,6 +104,7 @@ make_array(Oid type, Size element, int64 count)
 	return array;
 }
 
+/* int[] of values [count], in the current memory context. */
 Datum
 array_from_int32(const int32 *values, int count)
 {
@@ -94,6 +115,10 @@ array_from_int32(const int32 *values, int count)
 	return PointerGetDatum(array);
 }
 
+/*
+ * float8[] of values [count], in the current memory context. NaN and
+ * infinities go in as they are.
+ */
 Datum
 array_from_double(const double *values, int64 count)
 {
@@ -104,7 +129,15 @@ array_from_double(const double *values, int64 count)
 	return PointerGetDatum(array);
 }
 
-/* A stored array's data, if it is a plain array of that type and length. */
+/*
+ * The data of a stored array, if it is a plain array of that type and length;
+ * expected < 0 takes any length.
+ *
+ * The result points into the datum, or into a copy in the current memory
+ * context where it was compressed or out of line; it is read only in either
+ * case. Raises XX001: the kernel trusts lengths, so an array that somebody has
+ * forged or damaged must stop here and not read beyond its end.
+ */
 static void *
 stored_data(Datum datum, Oid type, int expected, const char *what)
 {
@@ -121,19 +154,21 @@ stored_data(Datum datum, Oid type, int expected, const char *what)
 	return ARR_DATA_PTR(array);
 }
 
-/* expected < 0: any length.  The result may point into the datum. */
+/* The elements of a stored float8[]; see stored_data. */
 const double *
 array_doubles(Datum array, int expected, const char *what)
 {
 	return stored_data(array, FLOAT8OID, expected, what);
 }
 
+/* The elements of a stored int[]; see stored_data. */
 const int32 *
 array_int32s(Datum array, int expected, const char *what)
 {
 	return stored_data(array, INT4OID, expected, what);
 }
 
+/* bigint[] of values [count], in the current memory context. */
 Datum
 array_from_int64(const int64 *values, int64 count)
 {

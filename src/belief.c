@@ -29,7 +29,11 @@
 PG_FUNCTION_INFO_V1(fa_belief);
 PG_FUNCTION_INFO_V1(fa_action);
 
-/* Columns of table fa_belief, in order; new ones are only ever added at the end. */
+/*
+ * Columns of table fa_belief, in order, which is that of the row value that is
+ * read; new ones are only ever added at the end.  Constant ones come first, so
+ * that the log record of an update need not repeat them.
+ */
 enum
 {
 	READ_AGENT_ID,
@@ -55,9 +59,10 @@ enum
 };
 
 /*
- * The row is read as one value: to begin a statement, the executor looks up the
- * type of each column of its result, which for twenty of them costs as much as
- * to find the row.
+ * The row is read as one value: to begin a statement, the executor looks up
+ * the type of each column of its result, which for twenty of them costs as
+ * much as to find the row. ctid and xmin are read with it and say which
+ * version it was.
  */
 static Statement read_one_statement = {
 	"SELECT ctid, xmin, b FROM @.fa_belief b WHERE agent_id" EQ "$1",
@@ -67,18 +72,30 @@ static Statement read_many_statement = {
 	"SELECT ctid, xmin, b FROM @.fa_belief b WHERE agent_id" EQ "ANY ($1)",
 	1,
 	{INT8ARRAYOID}};
+/*
+ * what can be asked without a lock and without the belief, which may be in
+ * TOAST
+ */
 static Statement check_statement = {
 	"SELECT agent_id, owner, history FROM @.fa_belief WHERE agent_id" EQ
 	"ANY ($1)",
 	1,
 	{INT8ARRAYOID}};
+/*
+ * NO KEY UPDATE conflicts with steps and with a drop, but not with fa_observe,
+ * which holds the key only
+ */
 static Statement lock_statement = {
 	"SELECT agent_id, owner FROM @.fa_belief WHERE agent_id" EQ "ANY ($1)"
 	" ORDER BY agent_id FOR NO KEY UPDATE",
 	1,
 	{INT8ARRAYOID}};
 
-/* Columns of a written row; the first three say which version it replaces. */
+/*
+ * Columns of a written row; the first three say which version it replaces.
+ * The statement for one row has them as its arguments, in the same order, so
+ * $1 is WRITE_AGENT_ID.
+ */
 enum
 {
 	WRITE_AGENT_ID,
@@ -148,7 +165,10 @@ static Statement write_many_statement = {
 
 /* ---------- read ---------- */
 
-/* The model with this id and digest; mostly that of the row before. */
+/*
+ * The model with this id and digest; mostly that of the row before, whose
+ * look-up is saved: to compare 32 bytes costs less than to hash them.
+ */
 static CachedModel *
 row_model(const Call *call, ModelTable table, int64 id, Datum digest,
 		  CachedModel *last)
@@ -161,12 +181,18 @@ row_model(const Call *call, ModelTable table, int64 id, Datum digest,
 	return cache_find(call, table, id, digest);
 }
 
+/* A stored int[] that may be absent; see array_int32s for what is checked. */
 static const int32 *
 optional_int32s(Datum value, bool isnull, int expected, const char *what)
 {
 	return isnull ? NULL : array_int32s(value, expected, what);
 }
 
+/*
+ * The agent's own numbers, pointing into the stored array (or its decompressed
+ * copy), which lives as long as the row.  The kernel knows the length that a
+ * model's parts have; XX001 where the array has another.
+ */
 static const KernelParameters *
 row_parameters(const KernelModel *model, Datum value)
 {
@@ -182,7 +208,14 @@ row_parameters(const KernelModel *model, Datum value)
 	return parameters;
 }
 
-/* One row from its columns; last is the row before, for its models, or NULL. */
+/*
+ * One row from its columns; last is the row before, for its models, or NULL.
+ * The fields ctid and xmin are set already, all others here.
+ *
+ * The belief is copied, as a step may overwrite it; other arrays stay where
+ * the result has them and are only read.  Every length is checked against the
+ * model (XX001).
+ */
 static void
 read_row(const Call *call, const Datum *values, const bool *nulls,
 		 const AgentRow *last, AgentRow *agent)
@@ -239,8 +272,10 @@ read_row(const Call *call, const Datum *values, const bool *nulls,
 }
 
 /*
- * The columns of the i-th row of a reading, and which version it is.  The row type
- * is looked up in the backend's cache, not in the catalog.
+ * The columns [READ_COLUMNS] of the i-th row of a reading, and which version
+ * it is.  The row type is looked up in the backend's cache, not in the
+ * catalog.  Raises 42P16 where the table is that of another version of the
+ * extension.
  */
 static void
 row_columns(SPITupleTable *table, int i, AgentRow *agent, Datum *values,
@@ -257,6 +292,7 @@ row_columns(SPITupleTable *table, int i, AgentRow *agent, Datum *values,
 	row.t_len = HeapTupleHeaderGetDatumLength(row.t_data);
 	ItemPointerSetInvalid(&row.t_self);
 	row.t_tableOid = InvalidOid;
+	/* the datum's header names its type; it has no place in the table */
 	row_desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(row.t_data),
 									  HeapTupleHeaderGetTypMod(row.t_data));
 	if (row_desc->natts == READ_COLUMNS)
@@ -275,7 +311,11 @@ row_columns(SPITupleTable *table, int i, AgentRow *agent, Datum *values,
 	agent->xmin = DatumGetTransactionId(SPI_getbinval(tuple, desc, 2, &isnull));
 }
 
-/* Where an id stands among sorted ones; expected is where it most likely is. */
+/*
+ * Where an id stands among sorted ones; expected is where it most likely is:
+ * the plan is an index scan, so rows come in the order of ids, unless some are
+ * missing.  The id must be among them.
+ */
 static int
 position_of(const int64 *ids, int count, int expected, int64 id)
 {
@@ -298,8 +338,12 @@ position_of(const int64 *ids, int count, int expected, int64 id)
 
 /*
  * The rows of agents by ids [count], ascending and without repetition, in that
- * order; with the counts of those that learn.  An unknown id, or one that the
- * caller may not use, is an error.
+ * order; with the counts of those that learn.  Allocated in the current memory
+ * context.
+ *
+ * No lock is taken: whoever writes them says which version he has read.  An
+ * unknown id (42704), or one that the caller may not use (42501), is an error;
+ * so is a row whose arrays do not fit its model (XX001).
  */
 AgentRow *
 belief_read(const Call *call, const int64 *ids, int count)
@@ -319,7 +363,7 @@ belief_read(const Call *call, const int64 *ids, int count)
 		arguments[0] = array_from_int64(ids, count);
 		found = statement_run(call, &read_many_statement, arguments, NULL, 0);
 	}
-	/* loading a model runs statements of its own */
+	/* kept here, for loading a model runs statements of its own */
 	table = SPI_tuptable;
 	for (int i = 0, at = -1; i < found; i++)
 	{
@@ -348,7 +392,10 @@ belief_read(const Call *call, const int64 *ids, int count)
 	return agents;
 }
 
-/* The model that answers the agent's actions: the named world, or its own. */
+/*
+ * The model that answers the agent's actions: the named world, or its own,
+ * whose A, B and D are then the truth.
+ */
 const KernelModel *
 belief_world(const AgentRow *agent)
 {
@@ -358,9 +405,9 @@ belief_world(const AgentRow *agent)
 /* ---------- lock ---------- */
 
 /*
- * Are all of these agents there, and the caller's?  Returns whether one of them
- * keeps history.  Asked before anything is locked: to lock first would let anybody
- * stop everybody's agents.
+ * Are all of these agents there, and the caller's? Raises 42704 or 42501 if
+ * not.  Returns whether one of them keeps history.  Asked before anything is
+ * locked: to lock first would let anybody stop everybody's agents.
  */
 bool
 belief_check(const Call *call, const int64 *ids, int count)
@@ -391,8 +438,13 @@ belief_check(const Call *call, const int64 *ids, int count)
 }
 
 /*
- * Locks rows in the order of their ids, ascending, so that batches that overlap
- * wait for each other and never in a circle.
+ * Locks rows in the order of their ids, ascending, so that batches that
+ * overlap wait for each other and never in a circle.  Held until the
+ * (sub)transaction ends.
+ *
+ * Under READ COMMITTED a row that was waited for is locked in its newest
+ * version, and read anew by whoever asks next; under a snapshot that lasts the
+ * wait ends in 40001.  Raises 42704 for an agent that was dropped meanwhile.
  */
 void
 belief_lock(const Call *call, const int64 *ids, int count)
@@ -417,6 +469,7 @@ belief_lock(const Call *call, const int64 *ids, int count)
 
 /* ---------- write ---------- */
 
+/* An int[] that may be null; NULL values are. */
 static Datum
 optional_array(const int32 *values, int count, bool *isnull)
 {
@@ -424,7 +477,10 @@ optional_array(const int32 *values, int count, bool *isnull)
 	return *isnull ? (Datum) 0 : array_from_int32(values, count);
 }
 
-/* The columns of one written row. */
+/*
+ * The columns [WRITE_COLUMNS] of one written row, in the current memory
+ * context but for ctid, which stays the agent's.
+ */
 static void
 write_values(const AgentRow *agent, Datum *values, bool *nulls)
 {
@@ -455,6 +511,7 @@ write_values(const AgentRow *agent, Datum *values, bool *nulls)
 	values[WRITE_BELIEF] = array_from_double(agent->belief, model->belief_size);
 }
 
+/* One row: false if it was no longer the newest version. */
 static bool
 write_one(const Call *call, const AgentRow *agent)
 {
@@ -468,7 +525,12 @@ write_one(const Call *call, const AgentRow *agent)
 	return statement_run(call, &write_one_statement, values, flags, 0) == 1;
 }
 
-/* The rows as write_many_statement reads them. */
+/*
+ * The rows as write_many_statement reads them.  Each is built in a context of
+ * its own that is emptied after it: the store keeps a copy, and a block's
+ * beliefs would otherwise be in memory three times.  Beyond work_mem the store
+ * goes to a file.
+ */
 static Tuplestorestate *
 write_store(AgentRow **agents, int count, TupleDesc desc)
 {
@@ -492,8 +554,13 @@ write_store(AgentRow **agents, int count, TupleDesc desc)
 }
 
 /*
- * Writes agents [count], in ascending order of id.  written[i] tells whether the
- * row was still as it had been read; if not, it is unchanged.
+ * Writes agents [count], in ascending order of id. written[i] tells whether
+ * the row was still as it had been read; if not, it is unchanged.
+ *
+ * Waits for whoever has changed one of the rows and is not finished;
+ * afterwards the rows that went through are locked by us.  Under a snapshot
+ * that lasts, a row that another has changed is an ERROR (40001) and never a
+ * false.
  */
 void
 belief_write(const Call *call, AgentRow **agents, int count, bool *written)
@@ -528,8 +595,9 @@ belief_write(const Call *call, AgentRow **agents, int count, bool *written)
 }
 
 /*
- * Writes agents whose rows are locked.  That can only fail if somebody's trigger
- * changed or kept back a row.
+ * Writes agents whose rows are locked.  That can only fail if somebody's
+ * trigger changed or kept back a row; then an ERROR, for to try again would
+ * end the same.
  */
 void
 belief_write_locked(const Call *call, AgentRow **agents, int count)
@@ -545,7 +613,10 @@ belief_write_locked(const Call *call, AgentRow **agents, int count)
 	pfree(written);
 }
 
-/* A row that is ours alone was not as we left it. */
+/*
+ * A row that is ours alone was not as we left it.  Raises 40001; never
+ * returns.
+ */
 void
 belief_changed(int64 agent_id)
 {
@@ -560,7 +631,14 @@ belief_changed(int64 agent_id)
 
 /* ---------- changes of state that are no step ---------- */
 
-/* Applies to an agent's counts the update that its last step owes. */
+/*
+ * Applies to an agent's counts the update that its last step owes, in memory;
+ * the parts that it changed are marked, and learned_write stores them.
+ * Afterwards nothing is owed, so a second call does nothing.
+ *
+ * It is owed and not done at once so that the stored counts are those that
+ * chose the last action, which is what fa_explain has to show.
+ */
 void
 belief_learn_owed(AgentRow *agent)
 {
@@ -573,7 +651,12 @@ belief_learn_owed(AgentRow *agent)
 	agent->before = NULL;
 }
 
-/* The next trial: belief D, no last action, the world to be drawn anew. */
+/*
+ * The next trial, in memory: belief D (the agent's own, where its params give
+ * one), no last action, the world to be drawn anew.  What was learned stays,
+ * and the last step's update is applied first, for it needs the belief that is
+ * overwritten here. step goes on, so no draw is repeated.
+ */
 void
 belief_start_trial(AgentRow *agent)
 {
@@ -593,8 +676,9 @@ belief_start_trial(AgentRow *agent)
 /* ---------- belief and action by name ---------- */
 
 /*
- * {"label": probability, ...} of one factor.  This is for people: what is below
- * half of 1e-12 is shown as 0; the column fa_belief.belief has all digits.
+ * {"label": probability, ...} of one factor, belief [states].  This is for
+ * people: what is below half of 1e-12 is shown as 0; the column
+ * fa_belief.belief has all digits.
  */
 static void
 append_factor(StringInfo out, const KernelModel *model,
@@ -615,8 +699,10 @@ append_factor(StringInfo out, const KernelModel *model,
 }
 
 /*
- * fa_belief(agent_id bigint) returns jsonb, an object of factors, each an object
- * of states with their probabilities.
+ * fa_belief(agent_id bigint) returns jsonb, an object of factors, each an
+ * object of states with their probabilities, as of the statement's snapshot.
+ *
+ * Strict; only reads.  Raises 42704 for an unknown agent, 42501 for another's.
  */
 Datum
 fa_belief(PG_FUNCTION_ARGS)
@@ -631,6 +717,7 @@ fa_belief(PG_FUNCTION_ARGS)
 	call_begin(&call, fcinfo, true);
 	agent = belief_read(&call, &agent_id, 1);
 	model = agent->model->model;
+	/* what is returned must outlive call_end */
 	MemoryContextSwitchTo(caller);
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
@@ -646,8 +733,10 @@ fa_belief(PG_FUNCTION_ARGS)
 }
 
 /*
- * fa_action(agent_id bigint) returns jsonb, {"control": "action", ...}; null where
- * the agent has not acted in this trial.
+ * fa_action(agent_id bigint) returns jsonb, {"control": "action", ...}; null
+ * where the agent has not acted in this trial.
+ *
+ * Strict; only reads.  Raises 42704 for an unknown agent, 42501 for another's.
  */
 Datum
 fa_action(PG_FUNCTION_ARGS)
@@ -662,6 +751,7 @@ fa_action(PG_FUNCTION_ARGS)
 	call_begin(&call, fcinfo, true);
 	agent = belief_read(&call, &agent_id, 1);
 	acted = agent->action != NULL;
+	/* what is returned must outlive call_end */
 	MemoryContextSwitchTo(caller);
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');

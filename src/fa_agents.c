@@ -25,7 +25,10 @@ void _PG_init(void);
 PG_FUNCTION_INFO_V1(fa_version);
 
 /*
- * Called once, when the library is loaded.
+ * Called once by each backend that loads the library, or once by the
+ * postmaster under shared_preload_libraries, whose children inherit all of it.
+ * In a server of pg_upgrade nothing is set up, since no agent is stepped
+ * there.
  */
 void
 _PG_init(void)
@@ -37,8 +40,10 @@ _PG_init(void)
 }
 
 /*
- * fa_version() returns the version of this library, which need not be that of
- * the installed SQL objects: ALTER EXTENSION UPDATE brings those up.
+ * fa_version() returns text, the version of this library, which need not be
+ * that of the installed SQL objects: ALTER EXTENSION UPDATE brings those up.
+ * Raises nothing and reads no table, so that it answers also where the two
+ * differ.
  */
 Datum
 fa_version(PG_FUNCTION_ARGS)

@@ -13,13 +13,24 @@
 
 #include "fa_agents.h"
 
+/*
+ * The values that the server reads and writes; README.md and fa_agents.h give
+ * their units. None has a hook: each is looked at where it is used, so a
+ * change counts from the next call on.
+ */
 int fa_cache_size;
 int fa_inbox_limit;
 int fa_key_retention;
 int fa_max_model_size;
 int fa_max_policies;
 
-/* Defines every setting; called once, when the library is loaded. */
+/*
+ * Defines every setting; called once, when the library is loaded.
+ *
+ * A session may choose how much of its own memory it spends on models
+ * (USERSET).  What bounds the load that one user puts on the server, or how
+ * long others' keys are kept, is for who administers it (SUSET).
+ */
 void
 guc_define(void)
 {
@@ -37,6 +48,7 @@ guc_define(void)
 		"Sets for how long the keys of steps and observations are remembered.",
 		NULL, &fa_key_retention, 24 * 60 * 60, 1, INT_MAX, PGC_SUSET,
 		GUC_UNIT_S, NULL, NULL, NULL);
+	/* no more than MAX_KILOBYTES, so that it is a Size in bytes too */
 	DefineCustomIntVariable("fa_agents.max_model_size",
 							"Sets the largest size of one compiled model.",
 							NULL, &fa_max_model_size, 256 * 1024, 64,
@@ -46,5 +58,6 @@ guc_define(void)
 							"Sets the largest number of policies of one model.",
 							NULL, &fa_max_policies, 65536, 1, 16 * 1024 * 1024,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	/* a setting misspelt in postgresql.conf is told, not silently kept */
 	MarkGUCPrefixReserved("fa_agents");
 }

@@ -18,7 +18,10 @@
 
 /*
  * Memory aligned to 64 bytes, a cache line and the widest vector register;
- * NULL where there is none.
+ * NULL where there is none, or where size would overflow.
+ *
+ * The pointer that palloc knows is not kept: such memory is never freed by
+ * itself, only with its context, which is what the kernel means by an arena.
  */
 void *
 host_allocate(MemoryContext context, Size size)
@@ -31,18 +34,32 @@ host_allocate(MemoryContext context, Size size)
 	return raw == NULL ? NULL : (void *) TYPEALIGN(64, raw);
 }
 
+/*
+ * KernelHost.allocate: the arena is a memory context. NULL and not an ERROR,
+ * since the kernel is left by return wherever it can be.
+ */
 static void *
 host_arena(void *context, size_t size)
 {
 	return host_allocate((MemoryContext) context, size);
 }
 
+/*
+ * KernelHost.poll: a cancel leaves the kernel by longjmp in the middle of a
+ * loop. That is safe because it keeps nothing between calls, and its workspace
+ * holds only values that each call sets anew.
+ */
 static void
 host_poll(void *context)
 {
 	CHECK_FOR_INTERRUPTS();
 }
 
+/*
+ * A host whose arena is context, which the caller owns and drops. The limits
+ * are those of the settings now: what was compiled under larger ones stays
+ * usable, as they are only looked at while compiling.
+ */
 void
 host_init(KernelHost *host, MemoryContext context)
 {
@@ -53,6 +70,10 @@ host_init(KernelHost *host, MemoryContext context)
 	host->max_model_size = (int64) fa_max_model_size * 1024;
 }
 
+/*
+ * What a kernel's status is in SQL. KERNEL_INVALID is 22023: the input came
+ * from a user, however deep in a document it stood.
+ */
 static int
 status_sqlstate(KernelStatus status)
 {
@@ -71,7 +92,13 @@ status_sqlstate(KernelStatus status)
 	}
 }
 
-/* Raises the first of the problems, if any; what names the thing at fault. */
+/*
+ * Raises the first of the problems, if any; what names the thing at fault
+ * ("spec", "params"). Returns only where there is none.
+ *
+ * Only one can be told in an ERROR. For a spec the detail says how many others
+ * there are, since one function lists them all; the other documents are short.
+ */
 void
 host_report(const KernelProblems *problems, const char *what)
 {
@@ -94,7 +121,11 @@ host_report(const KernelProblems *problems, const char *what)
 			 first->hint[0] != '\0' ? errhint("%s", first->hint) : 0));
 }
 
-/* Raises what a kernel call returned without a problem's text. */
+/*
+ * Raises what a kernel call returned without a problem's text; what names what
+ * was being computed. Any status but these would be a mistake of ours, not of
+ * a user, so it is an internal error.
+ */
 void
 host_check(KernelStatus status, const char *what)
 {

@@ -21,8 +21,14 @@
 #include "fa_agents.h"
 
 /*
- * Parses a jsonb value into the host's arena; what names it in errors.  Its
- * binary size is looked at before its text is made.
+ * Parses a jsonb value into a tree in the host's arena; what names it in
+ * errors.
+ *
+ * The binary size is looked at before the text is made, which is larger: a
+ * value that the kernel would refuse anyway costs no memory. The text is freed
+ * at once, for a spec's may have 64 MB and the arena may live as long as the
+ * session. Raises 54000 where it is too large, and what the kernel says of
+ * depth and numbers.
  */
 JsonValue *
 json_from_jsonb(const KernelHost *host, Jsonb *jsonb, const char *what)
@@ -49,18 +55,30 @@ json_from_jsonb(const KernelHost *host, Jsonb *jsonb, const char *what)
 	return value;
 }
 
+/*
+ * A jsonb of text that we made ourselves, in the current memory context: an
+ * ERROR here means a mistake of ours.
+ */
 Jsonb *
 jsonb_from_text(const char *text)
 {
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
+/*
+ * A quoted JSON string; names and labels are users' text and may hold
+ * anything.
+ */
 void
 json_append_string(StringInfo out, const char *string)
 {
 	escape_json(out, string);
 }
 
+/*
+ * A number; null for infinities and NaN, which JSON lacks. extra_float_digits
+ * below 1 rounds it, as it does every float8 that the session shows.
+ */
 void
 json_append_number(StringInfo out, double number)
 {

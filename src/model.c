@@ -52,6 +52,10 @@ typedef struct TableTexts
 	Statement	keep; /* the count of versions, in those that are left */
 } TableTexts;
 
+/*
+ * Both are written out: a statement is fixed text, which can be searched for
+ * and read as SQL.  The plans in them are saved, each when it is first used.
+ */
 static TableTexts texts[] = {
 	[TABLE_MODEL] =
 		{
@@ -142,8 +146,10 @@ static TableTexts texts[] = {
 /* ---------- names ---------- */
 
 /*
- * Splits "name@version"; version is 0 where none is said.  A name itself holds
- * no "@", so the two cannot be confused.
+ * Splits "name@version"; *version is 0 where none is said.  A name itself
+ * holds no "@", so the two cannot be confused.  The result is the caller's to
+ * free.  Raises 22023 for what is no version; nine digits at most, so that
+ * atoi cannot overflow.
  */
 static char *
 split_name(const char *name, int32 *version)
@@ -165,6 +171,11 @@ split_name(const char *name, int32 *version)
 	return pnstrdup(name, at - name);
 }
 
+/*
+ * Raises 42602 for a name that could not be written in fa_agent_create, or
+ * would not fit an index entry.  The message shows no more of it than a name
+ * may have.
+ */
 static void
 check_new_name(ModelTable table, const char *name)
 {
@@ -180,6 +191,11 @@ check_new_name(ModelTable table, const char *name)
 				 NAME_LIMIT)));
 }
 
+/*
+ * Raises 42501 unless the caller has the rights of the owner's role, as a
+ * member does.  Nobody else may even use a model: a compiled model tells its
+ * spec.
+ */
 static void
 require_owner(const Call *call, ModelTable table, const char *name, Oid owner)
 {
@@ -191,6 +207,7 @@ require_owner(const Call *call, ModelTable table, const char *name, Oid owner)
 			 errdetail("Only its owner may use, change or drop it.")));
 }
 
+/* Raises 42704; never returns. */
 static void
 unknown_name(ModelTable table, const char *name)
 {
@@ -205,6 +222,11 @@ unknown_name(ModelTable table, const char *name)
 
 /* ---------- locks ---------- */
 
+/*
+ * Locks a model's or a world's id until the transaction ends.  The lock is of
+ * an object in the table, not of a row: it writes nothing, and makers of
+ * agents of one model do not meet.
+ */
 void
 model_lock(const Call *call, ModelTable table, int64 id, LOCKMODE mode)
 {
@@ -213,7 +235,12 @@ model_lock(const Call *call, ModelTable table, int64 id, LOCKMODE mode)
 					   mode);
 }
 
-/* Who adds something under a name waits for others who do. */
+/*
+ * Who adds something under a name waits for others who do, until the
+ * transaction ends.  Names have no rows yet, so their hash is locked; two
+ * names with one hash wait for each other, no more.  The sub-id 1 keeps it
+ * apart from model_lock's.
+ */
 void
 name_lock(const Call *call, const char *relation, const char *name)
 {
@@ -223,6 +250,7 @@ name_lock(const Call *call, const char *relation, const char *name)
 }
 
 
+/* Is there a row, as of now? For questions that a lock has just settled. */
 static bool
 found_now(const Call *call, Statement *statement, int64 id)
 {
@@ -233,7 +261,12 @@ found_now(const Call *call, Statement *statement, int64 id)
 
 /* ---------- find ---------- */
 
-/* The newest version of a name, or the one that it says; an error if none. */
+/*
+ * The newest version of a name, or the one that it says, as the statement's
+ * snapshot shows it; the digest is a copy in the current memory context.
+ * Raises 42704 where there is none, 42501 where it is another's, 22023 for a
+ * wrong "@version".
+ */
 ModelRow
 model_find(const Call *call, ModelTable table, const char *name)
 {
@@ -246,6 +279,7 @@ model_find(const Call *call, ModelTable table, const char *name)
 	if (statement_run(call, &texts[table].find, arguments,
 					  version == 0 ? " n" : NULL, 1) == 0)
 		unknown_name(table, name);
+	/* the statement's limit of 1 makes it the newest */
 	row.id = result_int64(0, 1);
 	row.digest =
 		PointerGetDatum(DatumGetByteaPCopy(result_datum(0, 2, &isnull)));
@@ -254,7 +288,12 @@ model_find(const Call *call, ModelTable table, const char *name)
 	return row;
 }
 
-/* The same, kept from being dropped until the transaction ends. */
+/*
+ * The same, kept from being dropped until the transaction ends: it holds
+ * ACCESS SHARE on the id.  It is looked for again under the lock, because who
+ * dropped it in between held the lock until his commit, and no snapshot of
+ * ours need show that.
+ */
 ModelRow
 model_find_for_use(const Call *call, ModelTable table, const char *name)
 {
@@ -269,8 +308,12 @@ model_find_for_use(const Call *call, ModelTable table, const char *name)
 /* ---------- create ---------- */
 
 /*
- * Compiles a spec in the current memory context; its problems are added, and
- * the result is NULL where there are any.
+ * Compiles a spec in the current memory context, which is the kernel's arena
+ * here; its problems are added, and the result is NULL where there are any.
+ *
+ * A model whose workspace would be over the limit is refused too: it could be
+ * stored, but no session could ever step an agent of it.  JSON that cannot be
+ * read at all is an ERROR and not a problem.
  */
 static const KernelModel *
 compile(Jsonb *spec, KernelProblems *problems)
@@ -301,8 +344,11 @@ compile(Jsonb *spec, KernelProblems *problems)
 }
 
 /*
- * The version that a new spec of this name gets, and its owner: who made the first
- * one.  The name is locked.
+ * The version that a new spec of this name gets, and its owner: who made the
+ * first one.  The name is locked by the caller, else two creators would find
+ * the same number.  It is read as of now, for the lock may have been waited
+ * for.  Raises 42710 where the name is another's; a member of the owner's role
+ * adds versions that are the owner's.
  */
 static int32
 next_version(const Call *call, ModelTable table, const char *name, Oid *owner)
@@ -324,6 +370,12 @@ next_version(const Call *call, ModelTable table, const char *name, Oid *owner)
 	return DatumGetInt32(result_datum(0, 2, &isnull)) + 1;
 }
 
+/*
+ * fa_model_create and fa_world_create.  Compiles before anything is locked or
+ * read, and as the caller: compilation may take seconds, and a wrong spec must
+ * not cost others anything.  The id is from a sequence, so an aborted creation
+ * leaves a gap, no more.
+ */
 static int64
 create(FunctionCallInfo fcinfo, ModelTable table)
 {
@@ -342,6 +394,7 @@ create(FunctionCallInfo fcinfo, ModelTable table)
 	check_new_name(table, name);
 	model = compile(spec, problems);
 	host_report(problems, "spec");
+	/* a bytea has 1 GB at most, whatever fa_agents.max_model_size allows */
 	if (model->size > (int64) (MaxAllocSize - VARHDRSZ))
 		ereport(
 			ERROR,
@@ -369,7 +422,12 @@ create(FunctionCallInfo fcinfo, ModelTable table)
 }
 
 /*
- * fa_model_create(name text, spec jsonb) returns the id of the new version.
+ * fa_model_create(name text, spec jsonb) returns bigint, the id of the new
+ * version.
+ *
+ * Strict.  Raises 22023, 22003, 0A000 or 54000 for what is wrong with the spec
+ * (with the first problem's text), 42602 for the name, 42710 where the name is
+ * another owner's, 25006 where nothing can be written.
  */
 Datum
 fa_model_create(PG_FUNCTION_ARGS)
@@ -377,13 +435,17 @@ fa_model_create(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(create(fcinfo, TABLE_MODEL));
 }
 
-/* fa_world_create(name text, spec jsonb) returns the id of the new version. */
+/*
+ * fa_world_create(name text, spec jsonb) returns bigint, the id of the new
+ * version; errors are those of fa_model_create.
+ */
 Datum
 fa_world_create(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT64(create(fcinfo, TABLE_WORLD));
 }
 
+/* The kernel has "" where there is no text; in SQL that is null. */
 static Datum
 text_or_null(const char *string, bool *isnull)
 {
@@ -392,8 +454,13 @@ text_or_null(const char *string, bool *isnull)
 }
 
 /*
- * fa_model_check(spec jsonb) returns a row (path, message, detail, hint) for each
- * problem.
+ * fa_model_check(spec jsonb) returns a row (path, message, detail, hint) for
+ * each problem, at most KERNEL_MAX_PROBLEMS; none: fa_model_create will take
+ * it.
+ *
+ * Reads and writes no table, so that anybody may ask it anywhere.  Strict.
+ * Raises an ERROR only for a document that is too large or too deep to be
+ * read.
  */
 Datum
 fa_model_check(PG_FUNCTION_ARGS)
@@ -421,7 +488,12 @@ fa_model_check(PG_FUNCTION_ARGS)
 
 /* ---------- drop ---------- */
 
-/* Drops one version, if no agent has it. */
+/*
+ * Drops one version, if no agent has it.  The exclusive lock waits for
+ * everyone who is making agents of it; after that nobody can begin to, so what
+ * is then found of its users is final.  Raises 2BP01 where there is one, 42704
+ * where another dropped it first.
+ */
 static void
 drop_one(const Call *call, ModelTable table, const char *name, int64 id)
 {
@@ -451,6 +523,11 @@ drop_one(const Call *call, ModelTable table, const char *name, int64 id)
 	}
 }
 
+/*
+ * fa_model_drop and fa_world_drop.  All ids are read before the first is
+ * dropped, in ascending order, so that two who drop the same name lock in the
+ * same order.
+ */
 static void
 drop(FunctionCallInfo fcinfo, ModelTable table)
 {
@@ -473,6 +550,7 @@ drop(FunctionCallInfo fcinfo, ModelTable table)
 	ids = palloc(sizeof(int64) * count);
 	for (int i = 0; i < count; i++)
 	{
+		/* before any lock: a stranger must not make others wait */
 		require_owner(&call, table, name,
 					  DatumGetObjectId(result_datum(i, 2, &isnull)));
 		ids[i] = result_int64(i, 1);
@@ -482,7 +560,11 @@ drop(FunctionCallInfo fcinfo, ModelTable table)
 	call_end(&call);
 }
 
-/* fa_model_drop(name text): all versions, or the one that "name@2" says. */
+/*
+ * fa_model_drop(name text): all versions, or the one that "name@2" says.
+ * Strict; returns nothing.  Raises 42704, 42501, 2BP01 where an agent uses one
+ * of them (then none is dropped), 25006.
+ */
 Datum
 fa_model_drop(PG_FUNCTION_ARGS)
 {
@@ -490,6 +572,7 @@ fa_model_drop(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* fa_world_drop(name text): the same for worlds. */
 Datum
 fa_world_drop(PG_FUNCTION_ARGS)
 {

@@ -19,9 +19,14 @@ PG_FUNCTION_INFO_V1(fa_protect);
 #define GUARD "fa_protected"
 
 /*
- * fa_protect() makes an ordinary view over fa_agent.  It is no member of the
- * extension, so DROP EXTENSION refuses to go on without CASCADE.  Returns whether
- * the view is new.
+ * fa_protect() returns boolean, whether the view is new; a second call finds
+ * it and does nothing.
+ *
+ * It makes an ordinary view over fa_agent.  As the view is no member of the
+ * extension, DROP EXTENSION refuses to go on without CASCADE.  Its one column
+ * is enough: what counts is the dependency.  PUBLIC may not execute it,
+ * because it creates an object as the extension's owner.  Raises 25006 where
+ * nothing can be written.
  */
 Datum
 fa_protect(PG_FUNCTION_ARGS)

@@ -39,6 +39,10 @@
 
 #include "fa_agents.h"
 
+/*
+ * Nothing here is freed by an error or a transaction's end: saved plans, and
+ * the name that they were made for, belong to the backend.
+ */
 /* The schema that saved plans were made for; a change begins a generation. */
 static Oid	  current_schema_oid = InvalidOid;
 static char	  current_schema_name[NAMEDATALEN];
@@ -55,7 +59,11 @@ static HandedRows handed = {NULL, NULL};
 
 PG_FUNCTION_INFO_V1(fa_rows);
 
-/* Schema and owner of the function that is being called. */
+/*
+ * Owner and schema of the function that is being called.  It is asked at each
+ * call and not remembered: ALTER FUNCTION ..  OWNER TO and ALTER EXTENSION ..
+ * SET SCHEMA may come between two calls.  The result is who our SQL runs as.
+ */
 static Oid
 called_function(Oid function, Oid *schema)
 {
@@ -72,7 +80,11 @@ called_function(Oid function, Oid *schema)
 	return owner;
 }
 
-/* Notes a move or a new name of our schema. */
+/*
+ * Notes a move or a new name of our schema.  Plans hold the name as text, so
+ * with a new name all of them are out of date; they are made again when they
+ * are next used, each by itself.
+ */
 static void
 note_schema(Oid schema)
 {
@@ -90,9 +102,15 @@ note_schema(Oid schema)
 }
 
 /*
- * call_begin connects to SPI and becomes the extension's owner.  With read_only,
- * statements see what the calling statement sees; otherwise each has a snapshot
- * of its own and sees what the ones before it wrote.
+ * Connects to SPI and becomes the extension's owner.  With read_only,
+ * statements see what the calling statement sees; otherwise each has a
+ * snapshot of its own and sees what the ones before it wrote.
+ *
+ * From here on CurrentMemoryContext is SPI's, and goes with call_end: what is
+ * to be returned has to be allocated in the caller's.  The function must have
+ * an OID of ours (fn_oid), so it cannot be called through DirectFunctionCall.
+ * An ERROR needs no clean-up: the end of the (sub)transaction restores the
+ * user and SPI's stack.
  */
 void
 call_begin(Call *call, FunctionCallInfo fcinfo, bool read_only)
@@ -104,10 +122,14 @@ call_begin(Call *call, FunctionCallInfo fcinfo, bool read_only)
 	GetUserIdAndSecContext(&call->user, &call->security);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	/* the last that is done: until here errors are the caller's own */
 	SetUserIdAndSecContext(owner,
 						   call->security | SECURITY_LOCAL_USERID_CHANGE);
 }
 
+/*
+ * Becomes the caller again and frees all that was allocated in SPI's context.
+ */
 void
 call_end(Call *call)
 {
@@ -115,7 +137,12 @@ call_end(Call *call)
 	SPI_finish();
 }
 
-/* Refuses a writing function where nothing may be written. */
+/*
+ * Refuses a writing function (25006) where nothing may be written, before it
+ * has computed or locked anything; the server's own error would name a
+ * statement that the caller has never seen. function is its SQL name, without
+ * parentheses.
+ */
 void
 call_require_write(const char *function)
 {
@@ -135,13 +162,21 @@ call_require_write(const char *function)
 				 "Begin the transaction READ WRITE; fa_infer, fa_belief and fa_explain only read.")));
 }
 
+/*
+ * The name of our schema, as of the last call_begin; not quoted, in memory
+ * that the next one overwrites.
+ */
 const char *
 call_schema_name(void)
 {
 	return current_schema_name;
 }
 
-/* The OID of one of our tables, for locks. */
+/*
+ * The OID of one of our tables or sequences, for locks and nextval.  Looked up
+ * by name because DROP and CREATE EXTENSION give new ones.  Raises 42P01 where
+ * the library is newer than the SQL objects.
+ */
 Oid
 call_relation(const Call *call, const char *name)
 {
@@ -157,7 +192,10 @@ call_relation(const Call *call, const char *name)
 	return relation;
 }
 
-/* sql with each "@" replaced by our schema's quoted name. */
+/*
+ * sql with each "@" replaced by our schema's quoted name, in the current
+ * memory context.  No text of ours has an "@" that means itself.
+ */
 static char *
 statement_text(const char *sql)
 {
@@ -175,6 +213,12 @@ statement_text(const char *sql)
 	return text.data;
 }
 
+/*
+ * Makes the plan of a statement for the schema as it is now, and keeps it as
+ * long as the backend lives.  CURSOR_OPT_GENERIC_PLAN: a custom plan for each
+ * call would cost more than most of our statements take.  If it raises an
+ * ERROR the statement has no plan, and the next call tries again.
+ */
 static void
 statement_prepare(Statement *statement)
 {
@@ -227,6 +271,11 @@ typedef struct Costs
 	double seq_page;
 } Costs;
 
+/*
+ * Sets what pins[] says, and what else decides the plan, until unpin_planner.
+ * The settings matter not only when the plan is made: after an invalidation
+ * the server plans again, inside of SPI_execute_plan.
+ */
 static void
 pin_planner(Costs *saved)
 {
@@ -243,6 +292,10 @@ pin_planner(Costs *saved)
 	seq_page_cost = DEFAULT_SEQ_PAGE_COST;
 }
 
+/*
+ * Puts the user's settings back; what is called between the two must not be
+ * left by an ERROR without it.
+ */
 static void
 unpin_planner(const Costs *saved)
 {
@@ -288,6 +341,10 @@ run_pinned(const Call *call, Statement *statement, Datum *values,
 	return (int) SPI_processed;
 }
 
+/*
+ * statement_run and its kind in common: the plan is made when it is first
+ * needed, for the schema that the current call is in.
+ */
 static int
 prepare_and_run(const Call *call, Statement *statement, Datum *values,
 				const char *nulls, int64 limit, const HandedRows *rows)
@@ -298,8 +355,12 @@ prepare_and_run(const Call *call, Statement *statement, Datum *values,
 }
 
 /*
- * Runs a statement; rows of the result, if any, are in SPI_tuptable.  Returns
- * the number of rows processed.
+ * Runs a statement with values [nargs] and nulls, one character each as SPI
+ * has it (NULL: none is null), for at most limit rows (0: all).
+ *
+ * Returns the number of rows processed; those of the result, if any, are in
+ * SPI_tuptable until the next statement or the call's end.  An ERROR leaves
+ * the planner's settings as they were.
  */
 int
 statement_run(const Call *call, Statement *statement, Datum *values,
@@ -311,9 +372,11 @@ statement_run(const Call *call, Statement *statement, Datum *values,
 }
 
 /*
- * Runs a statement under the newest snapshot; returns how many rows it found.  What a lock guards
- * must be looked at as it is now, also in a REPEATABLE READ transaction whose own
- * snapshot is older than the lock.
+ * Runs a statement under the newest snapshot; returns how many rows it found,
+ * at most one.  What a lock guards must be looked at as it is now, also in a
+ * REPEATABLE READ transaction whose own snapshot is older than the lock.  None
+ * of the arguments is null. read_only makes SPI use the snapshot that was
+ * pushed, and none of its own.
  */
 int
 statement_run_now(const Call *call, Statement *statement, Datum *arguments)
@@ -345,7 +408,14 @@ statement_run_with(const Call *call, Statement *statement, Datum *values,
 }
 
 /*
- * fa_rows() returns setof record: the rows that the statement being run was handed.
+ * fa_rows() returns setof record: the rows that the statement being run was
+ * handed.  No arguments; the columns are those of the list that the statement
+ * writes after it.
+ *
+ * The rows can be taken once: a plan that scanned the function twice would
+ * find the store gone.  The executor owns the store from here on.  Raises
+ * 0A000 where a user calls it, or where nothing was handed: it is no way to
+ * our data, for it holds nothing between our statements.
  */
 Datum
 fa_rows(PG_FUNCTION_ARGS)
@@ -365,6 +435,10 @@ fa_rows(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * See fa_agents.h. row counts from 0, column from 1; both must be there, for
+ * nothing is checked.  A datum by reference points into the row.
+ */
 Datum
 result_datum(uint64 row, int column, bool *isnull)
 {
@@ -372,6 +446,7 @@ result_datum(uint64 row, int column, bool *isnull)
 						 isnull);
 }
 
+/* A bigint; 0 where it is null, which is no id. */
 int64
 result_int64(uint64 row, int column)
 {
@@ -381,6 +456,7 @@ result_int64(uint64 row, int column)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
+/* Whether a column of a row of the result is null. */
 bool
 result_isnull(uint64 row, int column)
 {

@@ -98,13 +98,12 @@ names_check_keys(Reader *reader, const char *path, const JsonValue *object,
 /* A factor's states, a modality's outcomes or a control's actions. */
 typedef struct Variable
 {
-	const char *name;
-	bool		named;	/* by a person; not invented here */
-	int32_t		size;	/* 0: not known (yet) */
-	Names	   *labels; /* of the [size] values, or NULL */
-	const JsonValue
-		*said;	   /* the object in the spec that describes it, or NULL */
-	char path[64]; /* of that object */
+	const char		*name;
+	bool			 named;	   /* by a person; not invented here */
+	int32_t			 size;	   /* 0: not known (yet) */
+	Names			*labels;   /* of the [size] values, or NULL */
+	const JsonValue *said;	   /* the object that describes it, or NULL */
+	char			 path[64]; /* of that object in the spec */
 } Variable;
 
 /* All factors, all modalities or all controls. */

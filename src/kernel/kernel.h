@@ -224,7 +224,7 @@ typedef struct KernelMoves /* of one factor */
 	KernelOffset starts;	/* int32_t[policy_length + 1] */
 	KernelOffset actions;	/* int32_t[count]: flat action u < U(f) */
 	KernelOffset parents;	/* int32_t[count][parent_count]: the move of each
-								 * parent factor one step earlier, -1 at step 0 */
+								 * parent factor one step before, -1 at step 0 */
 	KernelOffset of_branch; /* int32_t[branch_count]: this factor's move */
 	int32_t		 count;
 	int32_t		 padding;

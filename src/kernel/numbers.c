@@ -87,16 +87,15 @@ optional_items(Spec *spec, const char *key, const Group *group,
 /*
  * Preferences [steps][O] of each modality, in nats up to a constant: raw as in
  * pymdp, no softmax is taken.  The default is pymdp's too, 1 / O for each
- * outcome: a constant, which moves neg_efe but no probability.
+ * outcome: a constant, which moves neg_efe but no probability.  One step will
+ * do to check C where the policies have a problem.
  */
 void
 spec_read_C(Spec *spec)
 {
 	const JsonValue **items;
 	int32_t			  steps = spec->plan.given ? spec->plan.length : 1;
-
-	/* one step will do to check C where the policies have a problem */
-	Place place;
+	Place			  place;
 
 	if (!optional_items(spec, "C", &spec->modalities, &items))
 		return;

@@ -50,8 +50,8 @@ option_member(const JsonValue *object, const char *key)
 typedef struct Range
 {
 	const char *key;
-	double		low; /* the least and the greatest that it may be */
-	double		high;
+	double		low;   /* the least that it may be */
+	double		high;  /* and the greatest */
 	bool		above; /* low itself is not in the range */
 	const char *text;  /* the range in words, after "must be" */
 } Range;

@@ -348,8 +348,8 @@ certain_next(Spec *spec, const Matrix *B)
 
 /*
  * Decides whether a factor's moves are merged by their maps, and makes room
- * for the maps.  pB rules it out even where learning is off: the gain W(pB)
- * depends on the action as such.  False only without memory.
+ * for the maps.  pB rules it out where it is learned, and where its gain W(pB)
+ * counts, which depends on the action as such.  False only without memory.
  */
 static bool
 maps_begin(Spec *spec, int32_t f, int32_t *slots, Maps *maps)
@@ -384,7 +384,10 @@ move_by_map(Maps *maps, Tuples *tuples, const int32_t *tuple)
 	int32_t	 move;
 
 	for (int32_t s = 0; s < states; s++)
+	{
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it has room */
 		map[s] = next[before == NULL ? s : before[s]];
+	}
 	move = tuples_intern(&maps->tuples);
 	if (move == tuples->count)
 		tuples->count++;

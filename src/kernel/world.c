@@ -70,8 +70,8 @@ joint_state(const KernelModel *world, KernelOffset parents,
 
 /*
  * Draws state [factor_count] from D [belief_size], the world's own where NULL,
- * one factor at a time.  seed and step say which draw it is: the same ones
- * give the same state.
+ * one factor at a time, by the factor's own sum as in draw_row().  seed and
+ * step say which draw it is: the same ones give the same state.
  */
 void
 kernel_world_start(const KernelModel *world, const double *D, uint64_t seed,
@@ -96,9 +96,7 @@ kernel_world_start(const KernelModel *world, const double *D, uint64_t seed,
 			if (p[s] == 0.0)
 				continue;
 
-			/*
-			 * the last state that is possible, if rounding should end the loop
-			 */
+			/* where rounding ends the loop, the last state that is possible */
 			state[f] = s;
 			below += p[s];
 			if (uniform * sum < below)
