@@ -35,11 +35,18 @@ PG_FUNCTION_INFO_V1(fa_agent_fork);
 #define BLOCK_AGENTS 64 /* agents read at once; one that learns may be large */
 #define CREATE_LIMIT 10000000 /* agents of one call */
 
-/* Members of params that are ours; all others are numbers of the model. */
+/*
+ * Members of params that are ours; all others are numbers of the model, and
+ * the kernel refuses a name that is neither: a misspelt "gama" would be
+ * believed to be set.
+ */
 static const char *const own_params[] = {"seed", "world", "belief", "history",
 										 NULL};
 
-/* What params say, ready to be stored. */
+/*
+ * What params say, ready to be stored.  Pointers lie in the memory context
+ * that was current in parse_params.
+ */
 typedef struct AgentParams
 {
 	Jsonb	*params;
@@ -98,6 +105,10 @@ static const struct
 	"model_digest pg_catalog.bytea, world_digest pg_catalog.bytea, " \
 	"parameters pg_catalog.float8[], belief pg_catalog.float8[])"
 
+/*
+ * Cold and hot rows in one statement, so that a batch is read once from its
+ * store; the CTE is materialized because fa_rows() can be taken only once.
+ */
 static Statement insert_statement = {
 	"WITH new_agents AS MATERIALIZED (SELECT * FROM " NEW_ROWS "), cold AS"
 	" (INSERT INTO @.fa_agent (agent_id, name, model_id, world_id, owner, params)"
@@ -126,6 +137,7 @@ static Statement set_model_agent_statement = {
 	{INT8OID, INT8OID}};
 static Statement params_statement = {
 	"SELECT params FROM @.fa_agent WHERE agent_id" EQ "$1", 1, {INT8OID}};
+/* A fork has no name (names are unique) and belongs to who makes it. */
 static Statement fork_agent_statement = {
 	"INSERT INTO @.fa_agent (agent_id, model_id, world_id, owner, params, forked_from)"
 	" SELECT $2, model_id, world_id, $3, $4, agent_id FROM @.fa_agent"
@@ -146,8 +158,16 @@ static Statement fork_learned_statement = {
 	" SELECT $2, part, counts FROM @.fa_learned WHERE agent_id" EQ "$1",
 	2,
 	{INT8OID, INT8OID}};
+/*
+ * SQL's own rule of merging: a member of the second replaces the first's,
+ * whole.
+ */
 static Statement merge_statement = {
 	"SELECT $1 OPERATOR(pg_catalog.||) $2", 2, {JSONBOID, JSONBOID}};
+/*
+ * The hot row goes first: it is the one that is locked, and that steps look
+ * for.  History stays, for its rows are never deleted one by one.
+ */
 static Statement drop_statements[] = {
 	{"DELETE FROM @.fa_belief WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
 	{"DELETE FROM @.fa_agent WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
@@ -162,6 +182,7 @@ static Statement drop_statements[] = {
 
 /* ---------- checks that every function makes ---------- */
 
+/* Raises 42704; never returns. */
 void
 agent_unknown(int64 agent_id)
 {
@@ -174,6 +195,11 @@ agent_unknown(int64 agent_id)
 	pg_unreachable();
 }
 
+/*
+ * Raises 42501 unless the caller has the rights of the agent's owner.  The
+ * first test saves the look-up of roles, which for a batch would cost more
+ * than reading the rows.
+ */
 void
 agent_require_owner(const Call *call, int64 agent_id, Oid owner)
 {
@@ -184,6 +210,7 @@ agent_require_owner(const Call *call, int64 agent_id, Oid owner)
 				 errdetail("Only its owner may use it.")));
 }
 
+/* For qsort. Not a difference: that could overflow. */
 static int
 compare_int64(const void *a, const void *b)
 {
@@ -193,7 +220,11 @@ compare_int64(const void *a, const void *b)
 	return x < y ? -1 : x > y ? 1 : 0;
 }
 
-/* The ids of an argument, ascending; a repeated one is an error. */
+/*
+ * The ids of an argument bigint[], ascending, [*count]; a repeated one is an
+ * error (22023), as is a null (22004).  Sorted because rows are locked in that
+ * order, and because belief_read relies on it.
+ */
 int64 *
 agent_ids_sorted(ArrayType *array, int *count)
 {
@@ -216,6 +247,7 @@ agent_ids_sorted(ArrayType *array, int *count)
 
 /* ---------- params ---------- */
 
+/* Raises 22023 for a member of params; never returns. */
 static void
 invalid_param(const char *name, const char *expected)
 {
@@ -224,7 +256,11 @@ invalid_param(const char *name, const char *expected)
 					errdetail("Expected %s.", expected)));
 }
 
-/* HISTORY_* bits of true, false, or a list of what to keep besides. */
+/*
+ * HISTORY_* bits of true, false, or a list of what to keep besides.  A list
+ * keeps what true keeps too; an absent member is false, as history costs space
+ * with each step.
+ */
 static int16
 parse_history(const JsonValue *value)
 {
@@ -257,6 +293,10 @@ parse_history(const JsonValue *value)
 	return bits;
 }
 
+/*
+ * A seed is a whole number that a double holds exactly, since JSON numbers are
+ * read as doubles: a larger one would silently be another seed.
+ */
 static void
 parse_seed(const JsonValue *value, AgentParams *result)
 {
@@ -270,7 +310,12 @@ parse_seed(const JsonValue *value, AgentParams *result)
 	result->seed = (int64) value->as.number;
 }
 
-/* The agent's actions must be the world's, and the world's outcomes the agent's. */
+/*
+ * The agent's actions must be the world's, and the world's outcomes the
+ * agent's: only their numbers are compared, as names are for people.  States
+ * may differ, for the agent never sees them; a world may well be larger than
+ * what its agents believe.  Raises 22023.
+ */
 static void
 check_world(const KernelModel *model, const KernelModel *world,
 			const char *name)
@@ -293,6 +338,11 @@ check_world(const KernelModel *model, const KernelModel *world,
 				 "The controls with their actions and the modalities with their outcomes must be the same, in the same order.")));
 }
 
+/*
+ * The world that params name.  It is locked against being dropped until the
+ * transaction ends; the row stores its id and not its name, so the agent stays
+ * with this version.
+ */
 static void
 parse_world(const Call *call, const KernelModel *model, const JsonValue *value,
 			AgentParams *result)
@@ -309,7 +359,11 @@ parse_world(const Call *call, const KernelModel *model, const JsonValue *value,
 	check_world(model, world->model, value->as.string);
 }
 
-/* D of an agent: its own where params give one, else the model's. */
+/*
+ * D of an agent, [belief_size]: its own where params give one, else the
+ * model's.  A copy: the model's lies in the cache, and "belief" in params may
+ * write over it.
+ */
 static void
 initial_belief(const KernelModel *model, AgentParams *result)
 {
@@ -326,8 +380,13 @@ initial_belief(const KernelModel *model, AgentParams *result)
 }
 
 /*
- * Everything that params say about an agent of this model.  An agent that is there
- * already keeps its world (with_world false): the name may have a new version.
+ * Everything that params say about an agent of this model, in the current
+ * memory context.  An agent that is there already keeps its world (with_world
+ * false): the name may have a new version.
+ *
+ * Raises 22023 for unknown members and wrong values, 42704 and 42501 for the
+ * world.  The first test is for batches of agents without params, which need
+ * no JSON parsed.
  */
 static AgentParams
 parse_params(const Call *call, const KernelModel *model, Jsonb *params,
@@ -367,6 +426,13 @@ parse_params(const Call *call, const KernelModel *model, Jsonb *params,
 
 /* ---------- create ---------- */
 
+/*
+ * Raises 42602 for a name that is empty or too long, 42710 for one in use.
+ * The name is locked first, or two creators would both find it free and the
+ * later one would fail at the unique index, whose message says nothing of
+ * agents.  Names are unique in a database, also among owners, since they are
+ * how agents are told from each other.
+ */
 static void
 check_agent_name(const Call *call, const char *name)
 {
@@ -383,7 +449,11 @@ check_agent_name(const Call *call, const char *name)
 						errmsg("agent name \"%s\" is in use", name)));
 }
 
-/* Seeds that are not given: ids scattered, so that neighbours differ in all bits. */
+/*
+ * Seeds that are not given: ids scattered (splitmix64), so that neighbours
+ * differ in all bits.  A function of the id and not of the clock: a test that
+ * makes agents in a new database can be repeated.
+ */
 static int64
 default_seed(int64 agent_id)
 {
@@ -394,6 +464,10 @@ default_seed(int64 agent_id)
 	return (int64) (z ^ (z >> 31));
 }
 
+/*
+ * The columns [NEW_COLUMNS] of one new agent.  Pointers are taken over as they
+ * are; the store copies them.
+ */
 static void
 new_values(const Call *call, const ModelRow *model, const KernelModel *compiled,
 		   const AgentParams *params, int64 agent_id, int64 seed,
@@ -422,8 +496,16 @@ new_values(const Call *call, const ModelRow *model, const KernelModel *compiled,
 }
 
 /*
- * Makes count agents: one for each of params [count], or count alike where only
- * one is given (alike), whose seeds then count up.  Returns their ids.
+ * Makes count agents: one for each of params [count], or count alike where
+ * only one is given (alike), whose seeds then count up.  Returns their ids,
+ * [count], in that order.
+ *
+ * The model is locked against being dropped until the transaction ends.  Each
+ * row is built in a context of its own that is emptied after it, so memory
+ * does not grow with count but for the ids; the rows go to a file beyond
+ * work_mem.  History's partitions are made before the rows are written: so
+ * they are there when the first step wants to keep something.  An ERROR leaves
+ * no agent, only a gap in the ids.
  */
 static int64 *
 create_agents(const Call *call, const char *model_name, const char *name,
@@ -474,6 +556,10 @@ create_agents(const Call *call, const char *model_name, const char *name,
 	return ids;
 }
 
+/*
+ * A text argument of a function that is not strict; raises 22004 where it is
+ * null.
+ */
 static char *
 required_text(FunctionCallInfo fcinfo, int argument, const char *what)
 {
@@ -484,7 +570,12 @@ required_text(FunctionCallInfo fcinfo, int argument, const char *what)
 }
 
 /*
- * fa_agent_create(model text, name text, params jsonb) returns the new agent's id.
+ * fa_agent_create(model text, name text, params jsonb) returns bigint, the new
+ * agent's id.
+ *
+ * name is null for an agent without one; params null is '{}'.  Raises 22004
+ * where model is null, 42704 and 42501 for the model or the world, 42710 and
+ * 42602 for the name, 22023 for params, 25006 where nothing can be written.
  */
 Datum
 fa_agent_create(PG_FUNCTION_ARGS)
@@ -504,7 +595,7 @@ fa_agent_create(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(agent_id);
 }
 
-/* Returns ids as the rows of a set. */
+/* Adds ids [count] as the rows of a set that was initialized. */
 static Datum
 return_ids(FunctionCallInfo fcinfo, const int64 *ids, int count)
 {
@@ -521,6 +612,10 @@ return_ids(FunctionCallInfo fcinfo, const int64 *ids, int count)
 	return (Datum) 0;
 }
 
+/*
+ * Both kinds of fa_agent_create_many.  The set is begun before call_begin, so
+ * its store is in the query's memory and not in SPI's.
+ */
 static Datum
 create_many(FunctionCallInfo fcinfo, Jsonb **params, int count, bool alike)
 {
@@ -537,7 +632,15 @@ create_many(FunctionCallInfo fcinfo, Jsonb **params, int count, bool alike)
 	return (Datum) 0;
 }
 
-/* fa_agent_create_many(model text, count int, params jsonb) returns setof bigint. */
+/*
+ * fa_agent_create_many(model text, count int, params jsonb) returns setof
+ * bigint, the ids in ascending order.  All agents have the same params; where
+ * these give a seed, the i-th has that seed + i, for equal seeds would make
+ * them act alike.
+ *
+ * Strict.  Raises 22023 for a negative count, else what fa_agent_create
+ * raises; then none is made.
+ */
 Datum
 fa_agent_create_many_count(PG_FUNCTION_ARGS)
 {
@@ -550,7 +653,12 @@ fa_agent_create_many_count(PG_FUNCTION_ARGS)
 	return create_many(fcinfo, &params, count, true);
 }
 
-/* fa_agent_create_many(model text, params jsonb[]) returns setof bigint. */
+/*
+ * fa_agent_create_many(model text, params jsonb[]) returns setof bigint, one
+ * id for each element, in the array's order; a null element is '{}'.
+ *
+ * Strict.  Raises what fa_agent_create raises; then none is made.
+ */
 Datum
 fa_agent_create_many_array(PG_FUNCTION_ARGS)
 {
@@ -571,6 +679,11 @@ fa_agent_create_many_array(PG_FUNCTION_ARGS)
 
 /* ---------- pause, resume, drop, reset ---------- */
 
+/*
+ * fa_agent_pause and fa_agent_resume.  Rows that are so already are not
+ * written, hence the count.  They are locked first, because an UPDATE of many
+ * takes its locks in no promised order.
+ */
 static Datum
 set_paused(FunctionCallInfo fcinfo, bool paused)
 {
@@ -588,21 +701,37 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 	PG_RETURN_INT64(changed);
 }
 
-/* fa_agent_pause(agent_ids bigint[]) returns how many were not paused before. */
+/*
+ * fa_agent_pause(agent_ids bigint[]) returns bigint, how many were not paused
+ * before.  Paused agents refuse steps, but take observations.
+ *
+ * Strict; waits for steps that are being written.  Raises 42704, 42501, 22023
+ * for a repeated id, 22004 for a null one, 25006; then none is paused.
+ */
 Datum
 fa_agent_pause(PG_FUNCTION_ARGS)
 {
 	return set_paused(fcinfo, true);
 }
 
-/* fa_agent_resume(agent_ids bigint[]) returns how many were paused before. */
+/*
+ * fa_agent_resume(agent_ids bigint[]) returns bigint, how many were paused
+ * before.  Errors are those of fa_agent_pause.
+ */
 Datum
 fa_agent_resume(PG_FUNCTION_ARGS)
 {
 	return set_paused(fcinfo, false);
 }
 
-/* fa_agent_drop(agent_ids bigint[]) returns how many were dropped. */
+/*
+ * fa_agent_drop(agent_ids bigint[]) returns bigint, how many were dropped,
+ * with all they know; their history stays until its retention ends.
+ *
+ * Strict.  The rows stay locked to the transaction's end, so a step waits and
+ * then finds no agent.  Raises 42704, 42501, 22023 for a repeated id, 22004,
+ * 25006; then none is dropped.
+ */
 Datum
 fa_agent_drop(PG_FUNCTION_ARGS)
 {
@@ -620,7 +749,10 @@ fa_agent_drop(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(count);
 }
 
-/* Begins the next trial of a block of agents, whose rows are locked. */
+/*
+ * Begins the next trial of a block of agents, whose rows are locked by the
+ * caller; ids [count] ascending.
+ */
 static void
 reset_block(const Call *call, const int64 *ids, int count)
 {
@@ -636,7 +768,12 @@ reset_block(const Call *call, const int64 *ids, int count)
 	learned_write(call, pointers, count);
 }
 
-/* Begins the next trial of agents [count], ids ascending. */
+/*
+ * Begins the next trial of agents [count], ids ascending.  All are locked at
+ * once, in order, and then done in blocks: what is read of a block is freed
+ * before the next, and one agent that learns may have some MB of counts.
+ * Locks last to the transaction's end.
+ */
 void
 agent_reset(const Call *call, const int64 *ids, int count)
 {
@@ -653,7 +790,14 @@ agent_reset(const Call *call, const int64 *ids, int count)
 	}
 }
 
-/* fa_agent_reset(agent_ids bigint[]) returns how many began a new trial. */
+/*
+ * fa_agent_reset(agent_ids bigint[]) returns bigint, how many began a new
+ * trial: belief D, no last action, the world drawn anew.  Counts, seed and
+ * step go on.
+ *
+ * Strict; paused agents are reset too.  Raises 42704, 42501, 22023 for a
+ * repeated id, 22004, 25006; then none is reset.
+ */
 Datum
 fa_agent_reset(PG_FUNCTION_ARGS)
 {
@@ -670,6 +814,9 @@ fa_agent_reset(PG_FUNCTION_ARGS)
 
 /* ---------- set_model ---------- */
 
+/*
+ * An agent's params as they were given, a copy in the current memory context.
+ */
 static Jsonb *
 stored_params(const Call *call, int64 agent_id)
 {
@@ -681,6 +828,16 @@ stored_params(const Call *call, int64 agent_id)
 	return DatumGetJsonbPCopy(result_datum(0, 1, &isnull));
 }
 
+/*
+ * Gives a locked agent another model of the same shape; belief and counts are
+ * kept, for they mean the same states and outcomes. name is the model's, for
+ * messages.
+ *
+ * The packed parameters are made anew from params: their layout may be the
+ * same, but numbers that are not overridden are in them too and have to be the
+ * new model's.  Raises 22023 for another shape; the caller's transaction
+ * undoes those that were done before.
+ */
 static void
 set_model(const Call *call, AgentRow *agent, const ModelRow *model,
 		  const KernelModel *compiled, const char *name)
@@ -714,7 +871,13 @@ set_model(const Call *call, AgentRow *agent, const ModelRow *model,
 	statement_run(call, &set_model_agent_statement, arguments, NULL, 0);
 }
 
-/* fa_agent_set_model(agent_ids bigint[], model text) returns how many agents. */
+/*
+ * fa_agent_set_model(agent_ids bigint[], model text) returns bigint, how many
+ * agents have it now. model is "name" or "name@version".
+ *
+ * Strict.  Raises 22023 where the shapes differ or an id is repeated, 42704
+ * and 42501 for the model or an agent, 22004, 25006; then none has changed.
+ */
 Datum
 fa_agent_set_model(PG_FUNCTION_ARGS)
 {
@@ -734,6 +897,7 @@ fa_agent_set_model(PG_FUNCTION_ARGS)
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		/* each agent's memory ends with its connection */
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
 		set_model(&call, belief_read(&call, &ids[i], 1), &model, compiled,
@@ -746,6 +910,10 @@ fa_agent_set_model(PG_FUNCTION_ARGS)
 
 /* ---------- fork ---------- */
 
+/*
+ * The old members, replaced by the added ones; a copy in the current memory
+ * context.
+ */
 static Jsonb *
 merge_params(const Call *call, Jsonb *old, Jsonb *added)
 {
@@ -756,7 +924,11 @@ merge_params(const Call *call, Jsonb *old, Jsonb *added)
 	return DatumGetJsonbPCopy(result_datum(0, 1, &isnull));
 }
 
-/* What a fork cannot be given: it is the agent's own. */
+/*
+ * What a fork cannot be given: it is the agent's own.  Raises 22023 rather
+ * than leaving it unheeded, for a what-if from another belief would give a
+ * wrong answer.
+ */
 static void
 check_fork_params(Jsonb *added)
 {
@@ -774,7 +946,15 @@ check_fork_params(Jsonb *added)
 	}
 }
 
-/* The agent's row is locked, so counts and belief are those of one step. */
+/*
+ * Copies the rows of an agent to fork_id.  The agent's row is locked by the
+ * caller, so counts and belief are those of one step; they are copied by SQL,
+ * and no large array comes here.
+ *
+ * added is parsed alone too: the seed is changed only if it stands there.  One
+ * that the agent was created with is in the merged params, but an agent of a
+ * batch has that seed plus its number.
+ */
 static void
 copy_agent(const Call *call, const AgentRow *agent, Jsonb *added, int64 fork_id)
 {
@@ -795,11 +975,18 @@ copy_agent(const Call *call, const AgentRow *agent, Jsonb *added, int64 fork_id)
 		hot[5] = array_from_double(params.packed, params.packed_length);
 	statement_run(call, &fork_agent_statement, cold, NULL, 0);
 	statement_run(call, &fork_belief_statement, hot, nulls, 0);
+	/* its two arguments are the first two of cold */
 	statement_run(call, &fork_learned_statement, cold, NULL, 0);
 }
 
 /*
- * fa_agent_fork(agent_id bigint, params jsonb) returns the copy's id.
+ * fa_agent_fork(agent_id bigint, params jsonb) returns bigint, the copy's id:
+ * the same state, counts, trial and step, so that it goes on as the agent
+ * would; params may give another seed, gamma and so on.  Inbox, keys and
+ * history stay with the agent.
+ *
+ * Strict; the copy is the caller's.  Raises 42704, 42501, 22023 for params,
+ * 25006.
  */
 Datum
 fa_agent_fork(PG_FUNCTION_ARGS)

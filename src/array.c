@@ -18,7 +18,7 @@
 #include "fa_agents.h"
 
 /*
- * Raises 2202E for arrays of two and more dimensions. An empty array has none
+ * Raises 2202E for arrays of two and more dimensions.  An empty array has none
  * at all, and passes; lower bounds do not matter, for nobody below asks for
  * them.
  */
@@ -33,8 +33,8 @@ check_one_dimension(ArrayType *array, const char *what)
 
 /*
  * Ids from a bigint[], [*count], in memory of their own: callers sort them,
- * and an argument must stay as it was. A null among them is an error (22004),
- * since there is no agent that it could mean. The result is never NULL.
+ * and an argument must stay as it was.  A null among them is an error (22004),
+ * since there is no agent that it could mean.  The result is never NULL.
  */
 int64 *
 array_to_int64(ArrayType *array, int *count, const char *what)
@@ -53,7 +53,7 @@ array_to_int64(ArrayType *array, int *count, const char *what)
 
 /*
  * Elements of an int[], [*count], with for_null in the place of nulls; callers
- * pass -1, which is a missing outcome to the kernel and no valid action. The
+ * pass -1, which is a missing outcome to the kernel and no valid action.  The
  * result is never NULL: an empty array is "no evidence", and a null one is
  * something else.
  */
@@ -79,7 +79,7 @@ array_to_int32(ArrayType *array, int *count, const char *what, int32 for_null)
  * A one-dimensional array of fixed-size elements, its data left to be filled:
  * construct_array would want a Datum of each of them first.
  *
- * Zeroed, so that no undefined byte gets into a table. The limit of 1 GB also
+ * Zeroed, so that no undefined byte gets into a table.  The limit of 1 GB also
  * keeps count in the range of int.
  */
 static ArrayType *
@@ -116,7 +116,7 @@ array_from_int32(const int32 *values, int count)
 }
 
 /*
- * float8[] of values [count], in the current memory context. NaN and
+ * float8[] of values [count], in the current memory context.  NaN and
  * infinities go in as they are.
  */
 Datum
@@ -135,8 +135,8 @@ array_from_double(const double *values, int64 count)
  *
  * The result points into the datum, or into a copy in the current memory
  * context where it was compressed or out of line; it is read only in either
- * case. Raises XX001: the kernel trusts lengths, so an array that somebody has
- * forged or damaged must stop here and not read beyond its end.
+ * case.  Raises XX001: the kernel trusts lengths, so an array that somebody
+ * has forged or damaged must stop here and not read beyond its end.
  */
 static void *
 stored_data(Datum datum, Oid type, int expected, const char *what)

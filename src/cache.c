@@ -1,8 +1,7 @@
-/*
- * -------------------------------------------------------------------------
+/*-------------------------------------------------------------------------
  *
  * cache.c
- * 	  Compiled models, kept by the session.
+ *	  Compiled models, kept by the session.
  *
  * A compiled model never changes, and its key is the sha256 of its bytes, read
  * from a row that the caller's snapshot shows: nothing is ever invalidated.  A
@@ -20,7 +19,7 @@
  * under TopMemoryContext.  A backend serves one call at a time, so one workspace a
  * model is enough, and no lock is needed.
  *
- * -------------------------------------------------------------------------
+ *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
@@ -43,7 +42,7 @@ static Statement world_body_statement = {
 	"SELECT body, spec FROM @.fa_world WHERE world_id" EQ "$1", 1, {INT8OID}};
 
 /*
- * At a transaction's end nobody uses a model any more. The events before a
+ * At a transaction's end nobody uses a model any more.  The events before a
  * commit come too early: deferred triggers and the like may still step agents.
  * Nothing here can fail, as it must not in an abort.
  */
@@ -64,7 +63,7 @@ cache_unpin_all(XactEvent event, void *arg)
 }
 
 /*
- * Called once, when the library is loaded. The table is made here and not at
+ * Called once, when the library is loaded.  The table is made here and not at
  * the first use, so that the callback may rely on it.
  */
 void
@@ -80,7 +79,7 @@ cache_init(void)
 }
 
 /*
- * Forgets a model that is not pinned, and frees it. The context goes first;
+ * Forgets a model that is not pinned, and frees it.  The context goes first;
  * the digest lies in the table's entry, not in it.
  */
 static void
@@ -92,10 +91,10 @@ cache_remove(CachedModel *entry)
 }
 
 /*
- * Gives back memory until size more fits, or all that is left is in use. The
+ * Gives back memory until size more fits, or all that is left is in use.  The
  * scan of all entries for the oldest is short: it is made only when a model is
- * loaded, which takes much longer. An entry that is larger than the limit goes
- * at the next load after its transaction.
+ * loaded, which takes much longer.  An entry that is larger than the limit
+ * goes at the next load after its transaction.
  */
 static void
 cache_make_room(Size size)
@@ -121,7 +120,7 @@ cache_make_room(Size size)
 
 /*
  * A block of another library version, compiled again from its spec in the
- * host's arena. The row keeps the old block: a call that only reads must not
+ * host's arena.  The row keeps the old block: a call that only reads must not
  * write, and a server on the way to a newer version may have readers of both.
  * An ERROR means that the spec is valid no longer, or that a limit was lowered
  * meanwhile.
@@ -146,8 +145,8 @@ compile_again(const KernelHost *host, Jsonb *spec)
  * kernel's vectors need; a bytea is aligned to 4.
  *
  * The row may be gone although an agent's row named it: the snapshot of a
- * writing call is newer than the one that read the agent. Then 40001 tells the
- * caller to try again. Raises 53200 where there is no memory.
+ * writing call is newer than the one that read the agent.  Then 40001 tells
+ * the caller to try again.  Raises 53200 where there is no memory.
  */
 static const KernelModel *
 load_block(const Call *call, const KernelHost *host, ModelTable table, int64 id)
@@ -182,7 +181,7 @@ load_block(const Call *call, const KernelHost *host, ModelTable table, int64 id)
 
 /*
  * Loads a model into an entry that nothing refers to yet: *loaded is the
- * caller's, not the table's. Runs a statement, so SPI_tuptable is another one
+ * caller's, not the table's.  Runs a statement, so SPI_tuptable is another one
  * afterwards.
  */
 static void
@@ -211,7 +210,7 @@ cache_load(const Call *call, ModelTable table, int64 id, CachedModel *loaded)
  * cached; two ids with equal digests share an entry.
  *
  * The result stays where it is while it is pinned: entries of the hash table
- * do not move. Raises XX001 for a damaged digest, and what loading raises;
+ * do not move.  Raises XX001 for a damaged digest, and what loading raises;
  * nothing is cached then.
  */
 CachedModel *

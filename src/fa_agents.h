@@ -210,7 +210,7 @@ extern const KernelModel *belief_world(const AgentRow *agent);
 
 extern void	  agent_reset(const Call *call, const int64 *ids, int count);
 extern int64 *agent_ids_sorted(ArrayType *array, int *count);
-extern void	  agent_unknown(int64 agent_id) pg_attribute_noreturn();
+pg_noreturn extern void agent_unknown(int64 agent_id);
 extern void	  agent_require_owner(const Call *call, int64 agent_id, Oid owner);
 
 /* ---------- learned.c: what agents learned ---------- */

@@ -35,7 +35,7 @@ host_allocate(MemoryContext context, Size size)
 }
 
 /*
- * KernelHost.allocate: the arena is a memory context. NULL and not an ERROR,
+ * KernelHost.allocate: the arena is a memory context.  NULL and not an ERROR,
  * since the kernel is left by return wherever it can be.
  */
 static void *
@@ -46,8 +46,8 @@ host_arena(void *context, size_t size)
 
 /*
  * KernelHost.poll: a cancel leaves the kernel by longjmp in the middle of a
- * loop. That is safe because it keeps nothing between calls, and its workspace
- * holds only values that each call sets anew.
+ * loop.  That is safe because it keeps nothing between calls, and its
+ * workspace holds only values that each call sets anew.
  */
 static void
 host_poll(void *context)
@@ -56,7 +56,7 @@ host_poll(void *context)
 }
 
 /*
- * A host whose arena is context, which the caller owns and drops. The limits
+ * A host whose arena is context, which the caller owns and drops.  The limits
  * are those of the settings now: what was compiled under larger ones stays
  * usable, as they are only looked at while compiling.
  */
@@ -71,7 +71,7 @@ host_init(KernelHost *host, MemoryContext context)
 }
 
 /*
- * What a kernel's status is in SQL. KERNEL_INVALID is 22023: the input came
+ * What a kernel's status is in SQL.  KERNEL_INVALID is 22023: the input came
  * from a user, however deep in a document it stood.
  */
 static int
@@ -94,10 +94,11 @@ status_sqlstate(KernelStatus status)
 
 /*
  * Raises the first of the problems, if any; what names the thing at fault
- * ("spec", "params"). Returns only where there is none.
+ * ("spec", "params").  Returns only where there is none.
  *
- * Only one can be told in an ERROR. For a spec the detail says how many others
- * there are, since one function lists them all; the other documents are short.
+ * Only one can be told in an ERROR.  For a spec the detail says how many
+ * others there are, since one function lists them all; the other documents are
+ * short.
  */
 void
 host_report(const KernelProblems *problems, const char *what)
@@ -123,7 +124,7 @@ host_report(const KernelProblems *problems, const char *what)
 
 /*
  * Raises what a kernel call returned without a problem's text; what names what
- * was being computed. Any status but these would be a mistake of ours, not of
+ * was being computed.  Any status but these would be a mistake of ours, not of
  * a user, so it is an internal error.
  */
 void

@@ -25,10 +25,10 @@
  * errors.
  *
  * The binary size is looked at before the text is made, which is larger: a
- * value that the kernel would refuse anyway costs no memory. The text is freed
- * at once, for a spec's may have 64 MB and the arena may live as long as the
- * session. Raises 54000 where it is too large, and what the kernel says of
- * depth and numbers.
+ * value that the kernel would refuse anyway costs no memory.  The text is
+ * freed at once, for a spec's may have 64 MB and the arena may live as long as
+ * the session.  Raises 54000 where it is too large, and what the kernel says
+ * of depth and numbers.
  */
 JsonValue *
 json_from_jsonb(const KernelHost *host, Jsonb *jsonb, const char *what)

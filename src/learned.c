@@ -7,6 +7,10 @@
  * part is one modality's pA, or the slice of one action of a factor's pB, so that
  * a step rewrites what it changed and not all that the agent knows.
  *
+ * Rows are read and written only under the rule of the hot row: whoever writes
+ * them has written that first, in the same transaction, and so holds its lock.
+ * Counts that a snapshot shows with a hot row are therefore those of its step.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -32,7 +36,12 @@ static Statement write_statement = {
 	3,
 	{INT8OID, INT4OID, FLOAT8ARRAYOID}};
 
-/* One stored part into an agent's counts. */
+/*
+ * One stored part into an agent's counts.  The array is active from then on:
+ * the agent uses E[pA] or E[pB] and no longer the model's A or B, which need
+ * not agree with the counts.  Raises XX001 where part or length are not of the
+ * model.
+ */
 static void
 read_part(AgentRow *agent, int32 part, Datum counts)
 {
@@ -55,8 +64,10 @@ read_part(AgentRow *agent, int32 part, Datum counts)
 }
 
 /*
- * Gives each agent whose model learns its counts: the model's, overlaid by what is
- * stored.  agents are in ascending order of id.
+ * Gives each agent whose model learns its counts: the model's, overlaid by
+ * what is stored. agents [count] are in ascending order of id; the counts lie
+ * in the current memory context, beyond 1 GB if need be.  Agents that do not
+ * learn are left as they are, and where none learns no statement is run.
  */
 void
 learned_read(const Call *call, AgentRow *agents, int count)
@@ -98,7 +109,11 @@ learned_read(const Call *call, AgentRow *agents, int count)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Stores the parts that changed. */
+/*
+ * Stores the parts that changed, of agents [count]; those that do not learn
+ * have none.  Each part is a statement, so no more than one array is held
+ * twice.  The caller has written the hot rows: an ERROR here undoes both.
+ */
 void
 learned_write(const Call *call, AgentRow **agents, int count)
 {
@@ -131,9 +146,11 @@ learned_write(const Call *call, AgentRow **agents, int count)
 /* ---------- parameters by name ---------- */
 
 /*
- * A tensor as nested JSON arrays.  columns is [P][rows] (of B: [U][P][rows]) and is
- * shown as the spec has it, [row][parents ...][controls ...]: axes are the sizes
- * after the row's, strides what one step along each is worth in columns.
+ * A tensor as nested JSON arrays. columns is [P][rows] (of B: [U][P][rows])
+ * and is shown as the spec has it, [row][parents ...][controls ...]: axes are
+ * the sizes after the row's, strides what one step along each is worth in
+ * columns; column is where the axes before have led.  Recursion goes as deep
+ * as a factor has parents and controls.
  */
 static void
 append_tensor(StringInfo out, const double *columns, int rows, int row,
@@ -155,6 +172,7 @@ append_tensor(StringInfo out, const double *columns, int rows, int row,
 	appendStringInfoChar(out, ']');
 }
 
+/* The outermost axis, the rows: sizes and strides [axes] are of the others. */
 static void
 append_rows(StringInfo out, const double *columns, int rows, const int64 *sizes,
 			const int64 *strides, int axes)
@@ -168,7 +186,10 @@ append_rows(StringInfo out, const double *columns, int rows, const int64 *sizes,
 	appendStringInfoChar(out, ']');
 }
 
-/* Strides of row-major axes, the last one being worth unit columns. */
+/*
+ * Strides [axes] of row-major axes of sizes [axes], the last one being worth
+ * unit columns.
+ */
 static void
 row_major(const int64 *sizes, int axes, int64 unit, int64 *strides)
 {
@@ -179,6 +200,9 @@ row_major(const int64 *sizes, int axes, int64 unit, int64 *strides)
 	}
 }
 
+/*
+ * A or pA of a modality from columns [P(m)][O(m)], as [outcome][parents ...].
+ */
 static void
 append_modality(StringInfo out, const KernelModel *model, int32 m,
 				const double *columns)
@@ -195,6 +219,11 @@ append_modality(StringInfo out, const KernelModel *model, int32 m,
 				modality->parent_count);
 }
 
+/*
+ * B or pB of a factor from columns [U(f)][P(f)][S(f)], as [to][parents
+ * ...][controls ...].  In the kernel the action is the slowest axis and in a
+ * spec the last: hence strides.
+ */
 static void
 append_factor(StringInfo out, const KernelModel *model, int32 f,
 			  const double *columns)
@@ -217,7 +246,11 @@ append_factor(StringInfo out, const KernelModel *model, int32 f,
 	append_rows(out, columns, factor->states, sizes, strides, axes);
 }
 
-/* The counts of one array, or NULL where it is not learned. */
+/*
+ * The counts of one array (m, or modality_count + f), or NULL where it is not
+ * learned.  The parts of one array follow each other, so the first one's place
+ * is the whole array's.
+ */
 static const double *
 learned_counts(const AgentRow *agent, int32 array)
 {
@@ -235,6 +268,10 @@ learned_counts(const AgentRow *agent, int32 array)
 	return NULL;
 }
 
+/*
+ * Room for the largest A or B of a model, [columns * rows], used for one after
+ * another.  Not limited to 1 GB, as models are not.
+ */
 static double *
 room_for(const KernelModel *model)
 {
@@ -251,7 +288,10 @@ room_for(const KernelModel *model)
 								  sizeof(double) * largest);
 }
 
-/* "A": [...], "B": [...], or "pA", "pB": the counts, null where not learned. */
+/*
+ * "A": [...], "B": [...], or "pA", "pB": the counts, null where not learned.
+ * room is what room_for gave; it holds the columns of one array at a time.
+ */
 static void
 append_parameters(StringInfo out, const AgentRow *agent, bool counts,
 				  double *room)
@@ -289,8 +329,12 @@ append_parameters(StringInfo out, const AgentRow *agent, bool counts,
 }
 
 /*
- * fa_parameters(agent_id bigint) returns jsonb: A and B as the agent will use them
- * next, and its counts pA and pB if it learns, in the shapes of a spec.
+ * fa_parameters(agent_id bigint) returns jsonb: A and B as the agent will use
+ * them next, and its counts pA and pB if it learns, in the shapes of a spec.
+ *
+ * The update that the last step owes is applied here in memory and not stored,
+ * as the function only reads.  Strict.  Raises 42704, 42501, and 54000 where
+ * the result does not fit a jsonb.
  */
 Datum
 fa_parameters(PG_FUNCTION_ARGS)

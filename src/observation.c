@@ -26,6 +26,11 @@
 
 PG_FUNCTION_INFO_V1(fa_observe);
 
+/*
+ * LATERAL with a LIMIT reads no more of an agent's inbox than will be taken,
+ * however long it has grown.  The ids that it was given come first, so rows
+ * come in their order.
+ */
 static Statement read_statement = {
 	"SELECT a.agent_id, o.ctid, o.observation"
 	" FROM pg_catalog.unnest($1) AS a (agent_id), LATERAL"
@@ -83,7 +88,10 @@ static Statement sweep_keys_statement = {
 
 /* ---------- checks ---------- */
 
-/* Whom an observation is for: "agent 5", or the model where there is no agent. */
+/*
+ * Whom an observation is for, in messages: "agent 5", or the model where there
+ * is no agent.
+ */
 static const char *
 receiver(int64 agent_id)
 {
@@ -92,8 +100,13 @@ receiver(int64 agent_id)
 }
 
 /*
- * An observation from outside: one outcome for each modality, or none at all (no
- * evidence); -1 is a missing one.  agent_id is 0 where only a model is asked.
+ * An observation from outside: one outcome for each modality, or none at all
+ * (no evidence); -1 is a missing one. agent_id is 0 where only a model is
+ * asked.
+ *
+ * Raises 22023 for a wrong length, 22003 for an outcome out of range.  Asked
+ * when an observation is sent and again when it is taken: the agent may have
+ * another model then.
  */
 void
 observation_check(const KernelModel *model, int64 agent_id,
@@ -127,8 +140,10 @@ observation_check(const KernelModel *model, int64 agent_id,
 /* ---------- the inbox ---------- */
 
 /*
- * The first limit observations that wait for each agent: heads[i] is the list of
- * ids[i], in the order of their arrival.
+ * The first limit observations that wait for each agent: heads[i] is the list
+ * of ids[i], in the order of their arrival, NULL where none waits. ids [count]
+ * have no repetition.  Takes no lock and removes nothing; the lists lie in the
+ * current memory context.
  */
 void
 inbox_read(const Call *call, const int64 *ids, int count, int32 limit,
@@ -165,7 +180,11 @@ inbox_read(const Call *call, const int64 *ids, int count, int32 limit,
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Removes observations that were taken. */
+/*
+ * Removes observations that were taken, [count] rows by their ctid.  The hot
+ * rows of their agents are written, so nobody else can have taken them:
+ * another number is an internal error, which undoes the step.
+ */
 void
 inbox_take(const Call *call, const ItemPointerData *taken, int count)
 {
@@ -185,6 +204,11 @@ inbox_take(const Call *call, const ItemPointerData *taken, int count)
 
 /* ---------- keys ---------- */
 
+/*
+ * Before when a key is forgotten, as timestamptz.  Looked at by the clock and
+ * not by the transaction's start, for a transaction may last longer than the
+ * retention.
+ */
 static Datum
 key_cutoff(void)
 {
@@ -192,6 +216,10 @@ key_cutoff(void)
 		GetCurrentTimestamp(), -(int64) fa_key_retention * 1000));
 }
 
+/*
+ * Raises 22023 for a key that is empty, or could come near the size of an
+ * index entry.
+ */
 static void
 check_key(const char *key)
 {
@@ -200,7 +228,12 @@ check_key(const char *key)
 						errmsg("key must have 1 to 1000 bytes")));
 }
 
-/* The stored observation of a key must be the one given now. */
+/*
+ * The stored observation of a key must be the one given now; else 22023, since
+ * the answer that the caller would get is to another question.  A null
+ * observation is equal to a null one only: what the inbox then gave does not
+ * matter, as the call was the same.
+ */
 static void
 check_same_observation(uint64 row, const char *key, const int32 *observation,
 					   int count)
@@ -222,6 +255,11 @@ check_same_observation(uint64 row, const char *key, const int32 *observation,
 				 "Use a new key for each new observation; a key repeats the very same call.")));
 }
 
+/*
+ * Is a key of this kind ('s': of a step, 'o': of an observation) remembered,
+ * and for the same observation? Its row is then in SPI_tuptable.  Raises 22023
+ * if the observation differs.
+ */
 static bool
 find_key(const Call *call, int64 agent_id, char kind, const char *key,
 		 const int32 *observation, int count)
@@ -236,8 +274,11 @@ find_key(const Call *call, int64 agent_id, char kind, const char *key,
 }
 
 /*
- * Stores a key; false where a concurrent call has stored it first.  Sweeping is
- * left out under snapshots that last, where it could only add conflicts.
+ * Stores a key; false where a concurrent call has stored it first. result is
+ * NULL for an observation's key.  Sweeping is left out under snapshots that
+ * last, where it could only add conflicts.
+ *
+ * Waits for whoever is storing the same key: if he aborts, ours goes in.
  */
 static bool
 store_key(const Call *call, int64 agent_id, char kind, const char *key,
@@ -267,7 +308,11 @@ store_key(const Call *call, int64 agent_id, char kind, const char *key,
 	return statement_run(call, &store_key_statement, arguments, nulls, 0) == 1;
 }
 
-/* Was this step made already?  Then its result, in the current context. */
+/*
+ * Was this step made already? Then its result, in the current context. count
+ * is the length of observation, which may be NULL.  Raises 22023 for a bad key
+ * or another observation.
+ */
 bool
 key_find_step(const Call *call, int64 agent_id, const char *key,
 			  const int32 *observation, int count, KeyResult *result)
@@ -284,6 +329,10 @@ key_find_step(const Call *call, int64 agent_id, const char *key,
 	return true;
 }
 
+/*
+ * Remembers what a step with a key gave, in the transaction that made it: a
+ * key without its step, or a step without its key, is never seen.
+ */
 void
 key_store_step(const Call *call, int64 agent_id, const char *key,
 			   const int32 *observation, int count, const KeyResult *result)
@@ -297,6 +346,12 @@ key_store_step(const Call *call, int64 agent_id, const char *key,
 
 /* ---------- fa_observe ---------- */
 
+/*
+ * Raises 53400 where the inbox is full.  Two who send at once may both find a
+ * place: the limit guards against a sender without a reader, and need not be
+ * exact.  The count stops at the limit, so it costs no more when it is raised
+ * and missed by far.
+ */
 static void
 check_inbox_limit(const Call *call, int64 agent_id)
 {
@@ -315,7 +370,11 @@ check_inbox_limit(const Call *call, int64 agent_id)
 			 errhint("Step the agent, or send fewer observations.")));
 }
 
-/* Puts an observation in the inbox; false: its key was there already. */
+/*
+ * Puts an observation in the inbox; false: its key was there already.  The
+ * lock on the hot row is of its key only, so that senders do not wait for
+ * steps, nor steps for senders.
+ */
 static bool
 observe(const Call *call, int64 agent_id, const int32 *observation, int count,
 		const char *key)
@@ -349,7 +408,14 @@ observe(const Call *call, int64 agent_id, const int32 *observation, int count,
 }
 
 /*
- * fa_observe(agent_id bigint, observation int[], key text) returns boolean.
+ * fa_observe(agent_id bigint, observation int[], key text) returns boolean:
+ * true, or false where this key has put the same observation there before.
+ * observation is [modality_count], or empty for no evidence; null elements and
+ * -1 are missing outcomes.
+ *
+ * key may be null.  Raises 22004 for the other arguments, 22023 for a wrong
+ * length, a bad key or one used with another observation, 22003 for an outcome
+ * out of range, 53400 where the inbox is full, 42704, 42501, 25006.
  */
 Datum
 fa_observe(PG_FUNCTION_ARGS)
