@@ -8,16 +8,16 @@
  * digest that was seen in an aborted transaction, in another schema or before
  * the extension was dropped still names the same bytes.
  *
- * A model is pinned while a transaction uses it.  Pins are let go in the callback
- * of the transaction's end, so an error leaves none; one that a rolled back
- * subtransaction left lasts until then, which only keeps memory a little longer.
- * Memory over fa_agents.cache_size is given back when the next model is loaded,
- * the least recently used first.
+ * A model is pinned while a transaction uses it.  Pins are let go in the
+ * callback of the transaction's end, so an error leaves none; one that a
+ * rolled back subtransaction left lasts until then, which only keeps memory a
+ * little longer.  Memory over fa_agents.cache_size is given back when the next
+ * model is loaded, the least recently used first.
  *
  * An entry is in the table only when it is whole.  Its block and its workspace
  * lie in a context of its own under CacheMemoryContext; the table itself lies
- * under TopMemoryContext.  A backend serves one call at a time, so one workspace a
- * model is enough, and no lock is needed.
+ * under TopMemoryContext.  A backend serves one call at a time, so one
+ * workspace a model is enough, and no lock is needed.
  *
  *-------------------------------------------------------------------------
  */

@@ -23,6 +23,10 @@ PG_FUNCTION_INFO_V1(fa_infer);
 
 /* ---------- fa_explain ---------- */
 
+/*
+ * Room for what the kernel tells of each policy, arrays of [policy_count] in
+ * the current memory context.
+ */
 static void
 allocate_explanation(const KernelModel *model, KernelExplanation *explanation)
 {
@@ -37,7 +41,10 @@ allocate_explanation(const KernelModel *model, KernelExplanation *explanation)
 		*parts[i] = palloc(sizeof(double) * model->policy_count);
 }
 
-/* A policy's actions as int[][], [plan step][control]. */
+/*
+ * A policy's actions as int[][], [plan step][control], counting from 0; empty
+ * where the model has no control.
+ */
 static Datum
 policy_actions(const KernelModel *model, int32 policy)
 {
@@ -60,6 +67,10 @@ policy_actions(const KernelModel *model, int32 policy)
 	return PointerGetDatum(array);
 }
 
+/*
+ * A row for each policy.  A model may have tens of thousands, so each row's
+ * array is freed at once and a cancel is heard.
+ */
 static void
 put_policies(ReturnSetInfo *set, const KernelModel *model,
 			 const KernelExplanation *explanation)
@@ -83,8 +94,14 @@ put_policies(ReturnSetInfo *set, const KernelModel *model,
 }
 
 /*
- * fa_explain(agent_id bigint) returns a row for each policy, valued with the belief
- * and the parameters by which the last action was chosen.
+ * fa_explain(agent_id bigint) returns a row (policy, actions int[][],
+ * probability, neg_efe and its four parts, in nats) for each policy, in the
+ * model's order, valued with the belief and the parameters by which the last
+ * action was chosen.
+ *
+ * The counts are therefore read without the update that the last step owes.
+ * Strict; only reads.  Raises 55000 where the agent has not acted in this
+ * trial, 42704, 42501, 22003 on overflow.
  */
 Datum
 fa_explain(PG_FUNCTION_ARGS)
@@ -119,7 +136,12 @@ fa_explain(PG_FUNCTION_ARGS)
 
 /* ---------- fa_infer ---------- */
 
-/* A prior from outside: each factor's part sums to 1; null is D. */
+/*
+ * A prior from outside [belief_size], the factors' marginals one after
+ * another: each factor's part sums to 1, to the tolerance that a spec's D has;
+ * null is the model's D.  Raises 22023; the test is written so that NaN fails
+ * it.
+ */
 static const double *
 parse_prior(FunctionCallInfo fcinfo, const KernelModel *model)
 {
@@ -167,8 +189,14 @@ parse_prior(FunctionCallInfo fcinfo, const KernelModel *model)
 }
 
 /*
- * fa_infer(model text, prior float8[], observation int[]) returns the posterior
- * belief float8[].
+ * fa_infer(model text, prior float8[], observation int[]) returns float8[],
+ * the posterior belief [belief_size]. prior is [belief_size], null: the
+ * model's D; observation is [modality_count], -1 or null a missing outcome, or
+ * empty for no evidence.  Null where model or observation is.
+ *
+ * Asks a model and no agent, so it writes nothing and nobody's state matters.
+ * Raises 42704 and 42501 for the model, 22023 for the prior or a wrong length,
+ * 22003 for an outcome out of range or an overflow.
  */
 Datum
 fa_infer(PG_FUNCTION_ARGS)
@@ -203,6 +231,7 @@ fa_infer(PG_FUNCTION_ARGS)
 	host_check(kernel_infer(&host, model, cached->workspace,
 							parse_prior(fcinfo, model), complete, belief, &vfe),
 			   "a posterior");
+	/* what is returned must outlive call_end */
 	MemoryContextSwitchTo(caller);
 	result = array_from_double(belief, model->belief_size);
 	call_end(&call);

@@ -32,7 +32,7 @@ extern int fa_key_retention;  /* seconds for which keys are remembered */
 
 extern void guc_define(void);
 
-/* ---------- statement.c: SQL of our own, run as the extension's owner ---------- */
+/* ---------- statement.c: our own SQL, run as the extension's owner ---------- */
 
 /*
  * SQL text between SQL_HEAD operators: nothing may be found by search_path, so
@@ -123,7 +123,7 @@ typedef struct CachedModel
 	KernelWorkspace	  *workspace;
 	Size			   size; /* bytes of both */
 	uint64			   used; /* when it was last looked up */
-	int				   pins; /* calls that use it now */
+	int pins; /* 1: used in this transaction, so not to be freed */
 } CachedModel;
 
 #define NAME_LIMIT 255 /* bytes of a name of a model, a world or an agent */
@@ -211,7 +211,7 @@ extern const KernelModel *belief_world(const AgentRow *agent);
 extern void	  agent_reset(const Call *call, const int64 *ids, int count);
 extern int64 *agent_ids_sorted(ArrayType *array, int *count);
 pg_noreturn extern void agent_unknown(int64 agent_id);
-extern void	  agent_require_owner(const Call *call, int64 agent_id, Oid owner);
+extern void agent_require_owner(const Call *call, int64 agent_id, Oid owner);
 
 /* ---------- learned.c: what agents learned ---------- */
 

@@ -3,10 +3,10 @@
  * history.c
  *	  History: steps kept as rows, in partitions by day.
  *
- * Rows are never deleted one by one: a day's partition is dropped whole.  They are
- * made when the first agent that keeps history is created, and a week ahead by
- * whose step finds half of that week used up; making one takes a lock that
- * conflicts only with others who do the same.
+ * Rows are never deleted one by one: a day's partition is dropped whole.  They
+ * are made when the first agent that keeps history is created, and a week
+ * ahead by whose step finds half of that week used up; making one takes a lock
+ * that conflicts only with others who do the same.
  *
  *-------------------------------------------------------------------------
  */
@@ -86,7 +86,10 @@ static Statement partitions_statement = {
 
 /* ---------- partitions ---------- */
 
-/* "fa_history_20261121", the partition of a day in UTC. */
+/*
+ * "fa_history_20261121", the partition of a day in UTC: a day by the session's
+ * TimeZone would make partitions that overlap.
+ */
 static char *
 partition_name(DateADT day)
 {
@@ -98,7 +101,10 @@ partition_name(DateADT day)
 	return psprintf(PARTITION_PREFIX "%04d%02d%02d", year, month, month_day);
 }
 
-/* Midnight UTC at which a day begins, as text that any TimeZone setting reads. */
+/*
+ * Midnight UTC at which a day begins, as text that any TimeZone setting reads
+ * alike.
+ */
 static char *
 day_start(DateADT day)
 {
@@ -110,6 +116,10 @@ day_start(DateADT day)
 	return psprintf("%04d-%02d-%02d 00:00:00+00", year, month, month_day);
 }
 
+/*
+ * Runs a statement that has no plan to save. sql is ours, with names quoted by
+ * the caller.
+ */
 static void
 run_utility(const char *sql)
 {
@@ -118,11 +128,11 @@ run_utility(const char *sql)
 }
 
 /*
- * Makes the partition of a day.  The table is made apart and then attached: ATTACH
- * PARTITION needs a lock on the parent that lets readers and writers go on, which
- * CREATE TABLE .. PARTITION OF does not.  Row security without a policy lets nobody
- * look at it but through the parent, whatever privileges new tables get here; and
- * the caller's settings for new tables are not ours.
+ * Makes the partition of a day.  The table is made apart and then attached:
+ * ATTACH PARTITION needs a lock on the parent that lets readers and writers go
+ * on, which CREATE TABLE ..  PARTITION OF does not.  Row security without a
+ * policy lets nobody look at it but through the parent, whatever privileges
+ * new tables get here; and the caller's settings for new tables are not ours.
  */
 static void
 make_partition(DateADT day)
@@ -147,7 +157,12 @@ make_partition(DateADT day)
 	AtEOXact_GUC(true, level);
 }
 
-/* Is a day's partition there?  A stranger's table in its place is an error. */
+/*
+ * Is a day's partition there? A stranger's table in its place is an error
+ * (42P07), as is one that was detached: the name is what retention goes by, so
+ * rows must not go elsewhere.  Costs a look-up in the server's cache, as it is
+ * asked at each step that keeps history.
+ */
 static bool
 partition_exists(const Call *call, DateADT day)
 {
@@ -168,7 +183,10 @@ partition_exists(const Call *call, DateADT day)
 	return true;
 }
 
-/* Makes what is missing of a day's and the next days' partitions. */
+/*
+ * Makes what is missing of a day's and the next days' partitions.  The caller
+ * holds SHARE UPDATE EXCLUSIVE on the parent.
+ */
 static void
 make_missing(const Call *call, DateADT today)
 {
@@ -182,10 +200,10 @@ make_missing(const Call *call, DateADT today)
 }
 
 /*
- * Sees to it that steps can be kept now and in the next days.  Called before any hot
- * row of a block is touched, so that who waits here holds none of them.  While
- * today's partition is there, the next ones are left to others if they are at it;
- * they are made days ahead, so that hardly anybody ever waits.
+ * Sees to it that steps can be kept now and in the next days.  Called before
+ * any hot row of a block is touched, so that who waits here holds none of
+ * them.  While today's partition is there, the next ones are left to others if
+ * they are at it; they are made days ahead, so that hardly anybody ever waits.
  */
 void
 history_prepare(const Call *call)
@@ -209,6 +227,7 @@ history_prepare(const Call *call)
 
 /* ---------- write ---------- */
 
+/* A float8[] [count]; null where it was not asked for, or not computed. */
 static Datum
 optional_doubles(const double *values, bool wanted, int count, bool *isnull)
 {
@@ -216,6 +235,10 @@ optional_doubles(const double *values, bool wanted, int count, bool *isnull)
 	return *isnull ? (Datum) 0 : array_from_double(values, count);
 }
 
+/*
+ * The columns [HISTORY_COLUMNS] of one step.  The owner is kept in each row,
+ * for row security must not look up the agent, which may have been dropped.
+ */
 static void
 history_values(const AgentRow *agent, const StepRecord *record, Datum *values,
 			   bool *nulls)
@@ -243,7 +266,12 @@ history_values(const AgentRow *agent, const StepRecord *record, Datum *values,
 						 model->policy_count, &nulls[HISTORY_COLUMN_NEG_EFE]);
 }
 
-/* Keeps steps of agents [count]. */
+/*
+ * Keeps steps of agents [count], those whose params ask for it: agents[i] made
+ * records[i].  All get one time, which is what the partition is chosen by.
+ * Called after the hot rows are written, in the same transaction; what it
+ * allocates is freed, as a run calls it after each step.
+ */
 void
 history_write(const Call *call, const AgentRow *const *agents,
 			  const StepRecord *const *records, int count)
@@ -277,8 +305,14 @@ history_write(const Call *call, const AgentRow *const *agents,
 /* ---------- retention ---------- */
 
 /*
- * fa_history_retain(keep interval) drops the days that ended before keep ago and
- * returns how many there were.
+ * fa_history_retain(keep interval) returns int: drops the days that ended
+ * before keep ago and tells how many there were.  Days are those of UTC, and
+ * only whole ones go.
+ *
+ * DROP TABLE locks the parent too, so it waits for steps that are being kept
+ * and lets none in between.  Only partitions with our names are dropped;
+ * others that somebody attached stay.  Strict; PUBLIC may not execute it.
+ * Raises 22023 for a negative interval, 25006.
  */
 Datum
 fa_history_retain(PG_FUNCTION_ARGS)
@@ -302,6 +336,7 @@ fa_history_retain(PG_FUNCTION_ARGS)
 	arguments[1] = NameGetDatum(&first_kept);
 	arguments[2] = ObjectIdGetDatum(call.schema);
 	count = statement_run(&call, &partitions_statement, arguments, NULL, 0);
+	/* copied first: the next statement brings another result */
 	names = palloc(sizeof(char *) * Max(count, 1));
 	for (int i = 0; i < count; i++)
 	{

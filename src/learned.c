@@ -4,8 +4,8 @@
  *	  What agents learned: Dirichlet counts, stored in parts.
  *
  * An agent has no rows until its first update; its counts are the model's.  A
- * part is one modality's pA, or the slice of one action of a factor's pB, so that
- * a step rewrites what it changed and not all that the agent knows.
+ * part is one modality's pA, or the slice of one action of a factor's pB, so
+ * that a step rewrites what it changed and not all that the agent knows.
  *
  * Rows are read and written only under the rule of the hot row: whoever writes
  * them has written that first, in the same transaction, and so holds its lock.

@@ -40,8 +40,8 @@ static Statement read_statement = {
 	{INT8ARRAYOID, INT4OID}};
 
 /*
- * Rows are never updated, and only who holds the agent's row removes them, so they
- * are where they were read.
+ * Rows are never updated, and only who holds the agent's row removes them, so
+ * they are where they were read.
  */
 static Statement take_statement = {
 	"DELETE FROM @.fa_observation WHERE ctid" EQ "ANY ($1)", 1, {TIDARRAYOID}};
@@ -70,7 +70,9 @@ static Statement store_key_statement = {
 	8,
 	{INT8OID, CHAROID, TEXTOID, INT4ARRAYOID, INT8OID, INT4ARRAYOID, FLOAT8OID,
 	 TIMESTAMPTZOID}};
-/* IS TRUE keeps the planner from the index by time, which would read all keys. */
+/*
+ * IS TRUE keeps the planner from the index by time, which would read all keys.
+ */
 static Statement find_key_statement = {
 	"SELECT observation, step, action, vfe FROM @.fa_key WHERE agent_id" EQ "$1"
 	" AND kind" EQ "$2 AND key" EQ

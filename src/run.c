@@ -32,7 +32,10 @@ PG_FUNCTION_INFO_V1(fa_run_commit);
 
 /* ---------- until ---------- */
 
-/* One line of a condition: a modality (or factor) and what it may be. */
+/*
+ * One line of a condition: a modality (or factor) and what it may be.  Names
+ * and accepted point into the parsed JSON, which lives as long as the Until.
+ */
 typedef struct UntilRule
 {
 	bool		of_state; /* of the world's true state, else of the outcome */
@@ -43,8 +46,8 @@ typedef struct UntilRule
 } UntilRule;
 
 /*
- * A trial ends when all rules hold.  Names are resolved for a model and its world,
- * anew when a block comes to agents of others.
+ * A trial ends when all rules hold.  Names are resolved for a model and its
+ * world, anew when a block comes to agents of others.
  */
 struct Until
 {
@@ -55,6 +58,7 @@ struct Until
 	UntilRule		  *rules;
 };
 
+/* Raises 22023 with one detail; never returns. */
 static void
 invalid_until(const char *detail)
 {
@@ -67,6 +71,11 @@ invalid_until(const char *detail)
 			 "Write {\"observation\": {\"modality\": \"outcome\"}} or {\"state\": {\"factor\": [\"one\", \"other\"]}}.")));
 }
 
+/*
+ * The members of one object of a condition, each a rule that is added; room
+ * for them is there.  Names mean nothing yet: they are resolved when it is
+ * known for which model.
+ */
 static void
 parse_rules(const JsonValue *object, bool of_state, Until *until)
 {
@@ -84,6 +93,11 @@ parse_rules(const JsonValue *object, bool of_state, Until *until)
 	}
 }
 
+/*
+ * A condition, in the current memory context.  Raises 22023 for what could
+ * never hold or says nothing: a misspelt member would otherwise be a trial
+ * that never ends early.
+ */
 static Until *
 parse_until(Jsonb *jsonb)
 {
@@ -113,7 +127,11 @@ parse_until(Jsonb *jsonb)
 	return until;
 }
 
-/* Marks one accepted label or number. */
+/*
+ * Marks one accepted label or number among count.  A number counts from 0, as
+ * outcomes do in an observation.  Raises 22023 where there is no such state or
+ * outcome.
+ */
 static void
 accept(const KernelModel *model, KernelOffset labels, int32 count,
 	   const JsonValue *value, UntilRule *rule)
@@ -132,6 +150,12 @@ accept(const KernelModel *model, KernelOffset labels, int32 count,
 	rule->accepts[index] = true;
 }
 
+/*
+ * Looks up a rule's names in the models that until is set to, and makes its
+ * table of what is accepted.  A table and not a list: it is asked after each
+ * step of each agent.  In the Until's own context, since a block's memory ends
+ * before the condition does.
+ */
 static void
 resolve_rule(Until *until, UntilRule *rule)
 {
@@ -163,7 +187,9 @@ resolve_rule(Until *until, UntilRule *rule)
 
 /*
  * Does a trial end with this observation [modality_count] and true state
- * [factor_count of the world]?
+ * [factor_count of the world]? All rules have to hold.  A missing outcome (-1)
+ * meets no rule.  Agents come grouped by block and not by model, so models
+ * that alternate are resolved anew each time: right, if slow.
  */
 bool
 until_met(Until *until, const KernelModel *model, const KernelModel *world,
@@ -190,6 +216,7 @@ until_met(Until *until, const KernelModel *model, const KernelModel *world,
 
 /* ---------- arguments and rows ---------- */
 
+/* Raises 22023 for a number of steps, trials or commits below 1. */
 static void
 check_count(int32 value, const char *name)
 {
@@ -198,6 +225,10 @@ check_count(int32 value, const char *name)
 						errmsg("%s must be at least 1", name)));
 }
 
+/*
+ * Orders that bring no observation: those come from the worlds.  In the
+ * current memory context.
+ */
 static StepOrder *
 run_orders(const int64 *ids, int count)
 {
@@ -211,7 +242,11 @@ run_orders(const int64 *ids, int count)
 	return orders;
 }
 
-/* A row (agent_id, trial, step, observation, action, vfe). */
+/*
+ * A row (agent_id, trial, step, observation, action, vfe); the tuplestore
+ * copies it, and a long run must not keep each step's arrays until its block
+ * ends.
+ */
 static void
 emit_run(void *context, const StepOrder *order, const KernelModel *model,
 		 const StepRecord *record)
@@ -232,8 +267,13 @@ emit_run(void *context, const StepOrder *order, const KernelModel *model,
 }
 
 /*
- * fa_run(agent_id bigint, steps int) returns setof
- * (agent_id, trial, step, observation, action, vfe).
+ * fa_run(agent_id bigint, steps int) returns setof (agent_id, trial, step,
+ * observation, action, vfe), a row for each step, in order.  The agent's world
+ * answers it; its own model, if it has none.
+ *
+ * Strict.  The row is locked first, and written once at the end: an ERROR or a
+ * cancel undoes all steps.  Raises 22023 for steps below 1, else what fa_step
+ * does without an observation.
  */
 Datum
 fa_run(PG_FUNCTION_ARGS)
@@ -255,8 +295,14 @@ fa_run(PG_FUNCTION_ARGS)
 }
 
 /*
- * fa_run_many(agent_ids bigint[], steps int, trials int, until jsonb) returns setof
- * (agent_id, trial, step, observation, action, vfe).
+ * fa_run_many(agent_ids bigint[], steps int, trials int, until jsonb) returns
+ * setof (agent_id, trial, step, observation, action, vfe), a row for each
+ * step; agents of a block alternate, each one's steps are in order. steps is
+ * the most of one trial; trials null is 1, until null never holds.  No row
+ * where agent_ids or steps is null.
+ *
+ * Raises 22023 for numbers below 1, a wrong until or a repeated id, 22004 for
+ * a null id, else what fa_run does; then no agent was stepped.
  */
 Datum
 fa_run_many(PG_FUNCTION_ARGS)
@@ -299,6 +345,10 @@ typedef struct CommittedRun
 	TimestampTz		 noticed; /* when progress was last told */
 } CommittedRun;
 
+/*
+ * Keeps whether the condition held after an agent's last step, by its place
+ * among the running ones.
+ */
 static void
 note_met(void *context, const StepOrder *order, const KernelModel *model,
 		 const StepRecord *record)
@@ -308,7 +358,15 @@ note_met(void *context, const StepOrder *order, const KernelModel *model,
 	run->met[order->position] = record->until_met;
 }
 
-/* At most steps more of the running agents, committed; the others are taken out. */
+/*
+ * At most steps more of the running agents, committed; those whose trial has
+ * ended are taken out.
+ *
+ * After the commit locks, snapshot, pins and SPI's inner memory are gone, so
+ * all that is needed next lies in run, in the procedure's context. until is
+ * parsed anew in each piece for that reason.  An ERROR undoes this piece;
+ * those before it stay committed.
+ */
 static void
 run_piece(CommittedRun *run, int32 steps)
 {
@@ -338,6 +396,7 @@ run_piece(CommittedRun *run, int32 steps)
 	run->running_count = left;
 }
 
+/* Begins the next trial of all agents, in a transaction of its own. */
 static void
 reset_all(CommittedRun *run)
 {
@@ -351,6 +410,10 @@ reset_all(CommittedRun *run)
 	SPI_commit();
 }
 
+/*
+ * A NOTICE at most every PROGRESS_SECONDS: a call that commits for hours has
+ * no other sign of life.
+ */
 static void
 tell_progress(CommittedRun *run, int32 trial, int32 trials, int32 step,
 			  int32 steps)
@@ -368,7 +431,15 @@ tell_progress(CommittedRun *run, int32 trial, int32 trials, int32 step,
 
 /*
  * fa_run_commit(agent_ids bigint[], steps int, trials int, until jsonb,
- * commit_every int)
+ * commit_every int), a procedure: as fa_run_many, but commits after each
+ * commit_every steps and returns no rows (history keeps them).  Locks are let
+ * go with each commit, so others may step the agents in between.
+ *
+ * The trial that the agents are in is the first one; each further trial begins
+ * with a reset.  A cancel or an ERROR leaves what was committed, and the
+ * agents can go on from there.  Raises 22004 where anything but until is null,
+ * 22023 for numbers below 1 or a repeated id, 2D000 inside of a transaction
+ * block or a function, 25006, else what fa_run does.
  */
 Datum
 fa_run_commit(PG_FUNCTION_ARGS)
@@ -399,6 +470,9 @@ fa_run_commit(PG_FUNCTION_ARGS)
 			 errmsg("fa_run_commit cannot commit inside a transaction block"),
 			 errhint("CALL it outside of BEGIN, or use fa_run_many.")));
 
+	/*
+	 * this connection's memory outlives the commits; the pieces have their own
+	 */
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	run.ids = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(0), &run.count);
 	run.running = palloc(sizeof(int64) * Max(run.count, 1));

@@ -59,6 +59,10 @@ require_argument(FunctionCallInfo fcinfo, int arg, const char *name)
 						errmsg("argument \"%s\" must not be null", name)));
 }
 
+/*
+ * An int argument from min to max; raises 22004 for null, 22023 outside of the
+ * range.
+ */
 static int
 int_argument(FunctionCallInfo fcinfo, int arg, const char *name, int min,
 			 int max)
@@ -84,6 +88,7 @@ index_argument(FunctionCallInfo fcinfo, int arg, const char *name, int count)
 	return int_argument(fcinfo, arg, name, 0, count - 1);
 }
 
+/* A boolean argument; raises 22004 for null. */
 static bool
 bool_argument(FunctionCallInfo fcinfo, int arg, const char *name)
 {
@@ -91,7 +96,10 @@ bool_argument(FunctionCallInfo fcinfo, int arg, const char *name)
 	return PG_GETARG_BOOL(arg);
 }
 
-/* The test is written so that NaN fails it. */
+/*
+ * A float8 from 0 to 1; raises 22004 for null, 22023 otherwise.  The test is
+ * written so that NaN fails it.
+ */
 static double
 probability_argument(FunctionCallInfo fcinfo, int arg, const char *name)
 {
@@ -107,6 +115,10 @@ probability_argument(FunctionCallInfo fcinfo, int arg, const char *name)
 	return value;
 }
 
+/*
+ * A float8 for C, any finite number; raises 22004 for null, 22023 otherwise.
+ * JSON has no infinity.
+ */
 static double
 preference_argument(FunctionCallInfo fcinfo, int arg, const char *name)
 {
@@ -234,6 +246,11 @@ grid_walls(FunctionCallInfo fcinfo, int arg, int cells, int *free_cells)
 	return wall;
 }
 
+/*
+ * Raises 22023 for a cell in a wall; name is the argument's.  A cell that is a
+ * default is looked at too: the last one, which is the goal where none is
+ * given, may well be a wall.
+ */
 static void
 require_free_cell(const SpecGrid *grid, int cell, const char *name)
 {
@@ -326,6 +343,10 @@ typedef struct GridTask
 	double	 preference;
 } GridTask;
 
+/*
+ * Width, height and walls, into task.  The product is made in 64 bits: each
+ * factor alone may be as large as the whole.
+ */
 static void
 grid_size_arguments(FunctionCallInfo fcinfo, GridTask *task)
 {
@@ -344,6 +365,10 @@ grid_size_arguments(FunctionCallInfo fcinfo, GridTask *task)
 	grid->wall = grid_walls(fcinfo, 2, task->cells, &task->free_cells);
 }
 
+/*
+ * The arguments of fa_spec_grid that depend on the grid's size or on each
+ * other, checked.
+ */
 static void
 grid_arguments(FunctionCallInfo fcinfo, GridTask *task)
 {
@@ -367,6 +392,18 @@ grid_arguments(FunctionCallInfo fcinfo, GridTask *task)
 
 PG_FUNCTION_INFO_V1(fa_spec_grid);
 
+/*
+ * fa_spec_grid(width int, height int, walls int[], goal int, start int, noise
+ * float8, success float8, stay boolean, policy_len int, preference float8)
+ * returns jsonb, a spec with one factor "location" and one modality "place",
+ * both [width * height], cells numbered row by row from 0.
+ *
+ * walls is a list of cells, null: none; goal null: the last cell; start null:
+ * cell 0, or with noise any free cell; noise and success are probabilities;
+ * preference is C of the goal, in nats.  Raises 22004 for another null, 22023
+ * for values out of range or a goal or start in a wall, 54000 for more than
+ * SPEC_MAX_CELLS cells.
+ */
 Datum
 fa_spec_grid(PG_FUNCTION_ARGS)
 {
@@ -449,7 +486,10 @@ tmaze_move(const void *task, int from, int action)
 	return beside[from][action] ? action : from;
 }
 
-/* What the arms give; nowhere else is there anything. */
+/*
+ * A of "reward", [outcome][location][context]: what the arms give; nowhere
+ * else is there anything.
+ */
 static void
 append_tmaze_reward(StringInfo buf, double reward, double punishment,
 					bool dependent)
@@ -478,6 +518,10 @@ append_tmaze_reward(StringInfo buf, double reward, double punishment,
 	spec_dense(buf, 3, shape, &A[0][0][0]);
 }
 
+/*
+ * A of "cue", [outcome][location][context]: the truth with probability
+ * validity at the cue, else the other arm; silent elsewhere.
+ */
 static void
 append_tmaze_cue(StringInfo buf, double validity)
 {
@@ -513,6 +557,17 @@ append_preferences(StringInfo buf, const SpecAxis *axis, double good,
 
 PG_FUNCTION_INFO_V1(fa_spec_tmaze);
 
+/*
+ * fa_spec_tmaze(cue_validity float8, reward_probability float8,
+ * punishment_probability float8, policy_len int, reward_preference float8,
+ * punishment_preference float8, reward_condition int, dependent_outcomes
+ * boolean) returns jsonb, a spec with factors "location" [5] and "context"
+ * [2], modalities "place" [5], "reward" [3] and "cue" [3].
+ *
+ * The probabilities are from 0 to 1, preferences in nats; reward_condition is
+ * 0 (left), 1 (right) or null: open.  Raises 22004 for another null, 22023 for
+ * values out of range.
+ */
 Datum
 fa_spec_tmaze(PG_FUNCTION_ARGS)
 {
@@ -578,7 +633,10 @@ static const int cue2_cells[] = {CUE_CELL(0, 2), CUE_CELL(1, 3), CUE_CELL(3, 3),
 								 CUE_CELL(4, 2)};
 static const int reward_cells[] = {CUE_CELL(1, 5), CUE_CELL(3, 5)};
 
-/* The first cue tells which of the second cues is the one that speaks. */
+/*
+ * A of "cue1", [outcome][cell][second cue]: the first cue tells which of the
+ * second cues is the one that speaks; elsewhere it is silent.
+ */
 static void
 append_cue1(StringInfo buf)
 {
@@ -591,7 +649,10 @@ append_cue1(StringInfo buf)
 	spec_dense(buf, 3, shape, &A[0][0][0]);
 }
 
-/* The second cue that speaks tells the context; the others are silent. */
+/*
+ * A of "cue2", [outcome][cell][second cue][context]: the second cue that
+ * speaks tells the context; the others are silent.
+ */
 static void
 append_cue2(StringInfo buf)
 {
@@ -609,6 +670,10 @@ append_cue2(StringInfo buf)
 	spec_dense(buf, 4, shape, &A[0][0][0][0]);
 }
 
+/*
+ * A of "reward", [outcome][cell][context]: cheese at the place that the
+ * context says, a shock at the other, nothing elsewhere.
+ */
 static void
 append_cue_reward(StringInfo buf)
 {
@@ -630,6 +695,16 @@ append_cue_reward(StringInfo buf)
 
 PG_FUNCTION_INFO_V1(fa_spec_cue_chain);
 
+/*
+ * fa_spec_cue_chain(policy_len int, reward_preference float8,
+ * punishment_preference float8, cue2_state int, reward_condition int) returns
+ * jsonb, a spec with factors "location" [35], "second_cue" [4] and "context"
+ * [2], modalities "place" [35], "cue1" [5], "cue2" [3] and "reward" [3].
+ *
+ * cue2_state (0 to 3) and reward_condition (0 top, 1 bottom) are null where
+ * they are open.  Raises 22004 for another null, 22023 for values out of
+ * range.
+ */
 Datum
 fa_spec_cue_chain(PG_FUNCTION_ARGS)
 {
@@ -693,6 +768,10 @@ typedef struct SpecGraph
 	bool *connected; /* [nodes][nodes] */
 } SpecGraph;
 
+/*
+ * An action names a node, and leads there along an edge; without one the agent
+ * stays.
+ */
 static int
 graph_move(const void *task, int from, int action)
 {
@@ -713,6 +792,10 @@ graph_labels(int nodes)
 	return labels;
 }
 
+/*
+ * Raises 2202E unless edges is [count][2] or empty: a flat list would be read
+ * as pairs by chance.
+ */
 static void
 require_pairs(FunctionCallInfo fcinfo, int arg)
 {
@@ -726,6 +809,10 @@ require_pairs(FunctionCallInfo fcinfo, int arg)
 				 errhint("Write the edges 0-1 and 1-2 as '{{0,1},{1,2}}'.")));
 }
 
+/*
+ * Nodes and edges, into graph; each edge is used both ways.  Raises 22023 for
+ * a node that there is not.
+ */
 static void
 graph_arguments(FunctionCallInfo fcinfo, SpecGraph *graph)
 {
@@ -779,6 +866,16 @@ append_graph_object(StringInfo buf, int nodes)
 
 PG_FUNCTION_INFO_V1(fa_spec_graph);
 
+/*
+ * fa_spec_graph(nodes int, edges int[][], policy_len int, start int, object
+ * int, preference float8) returns jsonb, a spec with factors "location"
+ * [nodes] and "object" [nodes + 1], modalities "place" [nodes] and "sight"
+ * [2]. edges is [count][2], nodes counting from 0; object null: open, nodes:
+ * absent.
+ *
+ * Raises 22004 for another null, 22023 for values out of range or an edge to
+ * no node, 2202E for edges that are no pairs.
+ */
 Datum
 fa_spec_graph(PG_FUNCTION_ARGS)
 {

@@ -31,6 +31,7 @@ separate(StringInfo buf)
 		appendStringInfoChar(buf, ',');
 }
 
+/* Opens a list or an object, '[' or '{'. */
 void
 spec_open(StringInfo buf, char bracket)
 {
@@ -38,6 +39,10 @@ spec_open(StringInfo buf, char bracket)
 	appendStringInfoChar(buf, bracket);
 }
 
+/*
+ * Closes it; bracket is the closing one.  Nothing checks that it is the right
+ * one but the parser at the end.
+ */
 void
 spec_close(StringInfo buf, char bracket)
 {
@@ -52,6 +57,7 @@ append_text(StringInfo buf, const char *text)
 	appendStringInfo(buf, "\"%s\"", text);
 }
 
+/* A member's name; its value has to follow. */
 void
 spec_write_member(StringInfo buf, const char *name)
 {
@@ -59,6 +65,7 @@ spec_write_member(StringInfo buf, const char *name)
 	appendStringInfoChar(buf, ':');
 }
 
+/* A member that is a list; its elements follow. */
 void
 spec_open_list(StringInfo buf, const char *name)
 {
@@ -107,6 +114,10 @@ spec_entry(StringInfo buf, int rank, const int *index, double value)
 	spec_close(buf, ']');
 }
 
+/*
+ * "shape": [...], which a sparse array needs, as its entries need not reach
+ * its end.
+ */
 static void
 append_shape(StringInfo buf, int rank, const int *shape)
 {
@@ -130,6 +141,10 @@ spec_open_sparse(StringInfo buf, int rank, const int *shape, double others)
 	spec_open_list(buf, "entries");
 }
 
+/*
+ * Closes what spec_open_sparse opened, or "next" of spec_moves, which has the
+ * same two brackets.
+ */
 void
 spec_close_sparse(StringInfo buf)
 {
@@ -188,6 +203,7 @@ append_factors(StringInfo buf, int factors, const SpecAxis *states,
 	spec_close(buf, ']');
 }
 
+/* The controls with their actions; a factor refers to them by name. */
 static void
 append_controls(StringInfo buf, int controls, const SpecAxis *actions)
 {
@@ -219,6 +235,11 @@ append_modalities(StringInfo buf, int modalities, const SpecAxis *outcomes,
 	spec_close(buf, ']');
 }
 
+/*
+ * Everything that has a name: states and actions are [factors], outcomes and
+ * parents [modalities].  Written first, so that the arrays can refer to
+ * labels.
+ */
 void
 spec_names(StringInfo buf, int factors, const SpecAxis *states,
 		   const SpecAxis *actions, int modalities, const SpecAxis *outcomes,
@@ -271,6 +292,9 @@ stay_where_it_is(const void *task, int from, int action)
 	return from;
 }
 
+/*
+ * B of a factor that nobody moves: one action, and each state leads to itself.
+ */
 void
 spec_no_moves(StringInfo buf, int states)
 {
@@ -310,6 +334,7 @@ spec_start(StringInfo buf, const SpecAxis *axis, int known)
 	spec_close(buf, ']');
 }
 
+/* Begins a spec; buf is made here, in the current memory context. */
 void
 spec_begin(StringInfo buf)
 {
@@ -317,6 +342,11 @@ spec_begin(StringInfo buf)
 	spec_open(buf, '{');
 }
 
+/*
+ * Ends the last list and the spec, and parses it: an ERROR here would be a
+ * mistake of ours.  The text is left to the caller's memory context, which the
+ * end of the query frees.
+ */
 Datum
 spec_finish(StringInfo buf, int policy_len)
 {

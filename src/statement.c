@@ -243,11 +243,11 @@ statement_prepare(Statement *statement)
 }
 
 /*
- * The planner's switches while our statements are planned.  Whatever a user sets
- * for his own queries, and whatever a table's size was when a plan was made, rows
- * are found by their keys, and in the order of our keys.  (These are the server's
- * variables themselves: to go through the settings costs some microseconds a
- * statement.)
+ * The planner's switches while our statements are planned.  Whatever a user
+ * sets for his own queries, and whatever a table's size was when a plan was
+ * made, rows are found by their keys, and in the order of our keys.  (These
+ * are the server's variables themselves: to go through the settings costs some
+ * microseconds a statement.)
  */
 static const struct
 {
@@ -307,9 +307,9 @@ unpin_planner(const Costs *saved)
 }
 
 /*
- * Runs a prepared statement under the pinned planner settings, with rows that it
- * may take by fa_rows().  A trigger of somebody's may come back here in between, so
- * what was handed before is put back.
+ * Runs a prepared statement under the pinned planner settings, with rows that
+ * it may take by fa_rows().  A trigger of somebody's may come back here in
+ * between, so what was handed before is put back.
  */
 static int
 run_pinned(const Call *call, Statement *statement, Datum *values,
@@ -392,11 +392,13 @@ statement_run_now(const Call *call, Statement *statement, Datum *arguments)
 }
 
 /*
- * The same with rows of ours, which the statement reads by fa_rows(): a batch goes
- * to the executor as it is.  The statement takes the rows over and frees them.
+ * The same with rows of ours, which the statement reads by fa_rows(): a batch
+ * goes to the executor as it is.  The statement takes the rows over and frees
+ * them.
  *
- * (Transition tables would need no function, but when an UPDATE has waited for a
- * row and looks at its condition again, the executor of 15 does not find them.)
+ * (Transition tables would need no function, but when an UPDATE has waited for
+ * a row and looks at its condition again, the executor of 15 does not find
+ * them.)
  */
 int
 statement_run_with(const Call *call, Statement *statement, Datum *values,

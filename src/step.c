@@ -40,7 +40,12 @@ PG_FUNCTION_INFO_V1(fa_step_many);
 #define BLOCK_SUBTRANSACTIONS 32 /* more than 64 slow every backend */
 #define OPTIMISTIC_TRIES	  3
 
-/* One agent of a block, on its way through its steps. */
+/*
+ * One agent of a block, on its way through its steps.  All of it lies in the
+ * block's memory, which is SPI's.  The pairs [2] are used in turn: what a step
+ * reads of the last one must stay while the next is written, and a run of a
+ * million steps allocates no more than one step does.
+ */
 typedef struct Lane
 {
 	const StepOrder	  *order;
@@ -58,6 +63,11 @@ typedef struct Lane
 	StepRecord record;
 } Lane;
 
+/*
+ * Agents that are gathered, stepped and written together; by_model keeps
+ * agents of one model side by side, for the kernel steps a model's agents in
+ * one call.
+ */
 typedef struct StepBlock
 {
 	const Call		*call;
@@ -76,6 +86,10 @@ typedef struct StepBlock
 
 /* ---------- gather ---------- */
 
+/*
+ * Raises 55000 for a paused agent; no other agent of its call is stepped
+ * either.
+ */
 static void
 check_runs(const AgentRow *row)
 {
@@ -86,7 +100,12 @@ check_runs(const AgentRow *row)
 				 errhint("Resume it by fa_agent_resume.")));
 }
 
-/* An executed action that the caller names. */
+/*
+ * An executed action [did_count] that the caller names.  Raises 22023 where
+ * the agent has not acted in this trial, for its belief is then D as it stands
+ * and no action leads to it; or for a wrong length; 22003 for an action out of
+ * range.
+ */
 static void
 check_did(const AgentRow *row, const StepOrder *order)
 {
@@ -130,7 +149,8 @@ check_did(const AgentRow *row, const StepOrder *order)
 /*
  * How many outcomes an order has for a model: nulls at the end of a row of
  * fa_step_many are missing outcomes as far as the model has modalities, and
- * padding beyond.
+ * padding beyond.  Too few or too many are left for observation_check to
+ * refuse.
  */
 static int
 padded_count(const StepOrder *order, const KernelModel *model)
@@ -141,7 +161,12 @@ padded_count(const StepOrder *order, const KernelModel *model)
 	return order->observation_count;
 }
 
-/* Which world answers: a named one; one that runs already; the model in a loop. */
+/*
+ * Which world answers: a named one; one that runs already; the model in a
+ * loop.  NULL: none, and observations come from outside alone.  That one runs
+ * already means that an earlier fa_run began it, so a single step goes on in
+ * the same world.
+ */
 static const KernelModel *
 lane_world(const AgentRow *row, const StepPlan *plan)
 {
@@ -150,7 +175,12 @@ lane_world(const AgentRow *row, const StepPlan *plan)
 	return NULL;
 }
 
-/* Room for what one lane computes, laid out once for all its steps. */
+/*
+ * Checks what is asked of one agent, and makes room for what its lane
+ * computes, once for all its steps.  The first belief read is belief[0]; q_pi
+ * and neg_efe are only asked of the kernel where history keeps them.  ERRORs
+ * come before anything is computed.
+ */
 static void
 open_lane(const StepPlan *plan, const StepOrder *order, AgentRow *row,
 		  Lane *lane)
@@ -184,6 +214,10 @@ open_lane(const StepPlan *plan, const StepOrder *order, AgentRow *row,
 		lane->record.neg_efe = palloc(sizeof(double) * model->policy_count);
 }
 
+/*
+ * Lanes by model, and among equals by agent.  The order of models is that of
+ * addresses: it changes from session to session, but no result depends on it.
+ */
 static int
 compare_lane_models(const void *a, const void *b)
 {
@@ -195,7 +229,11 @@ compare_lane_models(const void *a, const void *b)
 	return x < y ? -1 : 1;
 }
 
-/* The observations that wait for agents whose order brings none. */
+/*
+ * The observations that wait for agents whose order brings none: as many as
+ * there can be steps, so that the inbox is read once.  Read after the hot
+ * rows, see observation.c.
+ */
 static void
 read_inbox(StepBlock *block)
 {
@@ -214,6 +252,7 @@ read_inbox(StepBlock *block)
 	}
 	if (count == 0)
 		return;
+	/* within fa_inbox_limit, or a long run would ask for an endless list */
 	heads = palloc(sizeof(InboxRow *) * count);
 	inbox_read(block->call, ids, count, (int32) Min(limit, fa_inbox_limit),
 			   heads);
@@ -221,7 +260,11 @@ read_inbox(StepBlock *block)
 		lanes[i]->inbox = heads[i];
 }
 
-/* Reads the hot rows of a block, and sees to it that their history can be kept. */
+/*
+ * Reads the hot rows of a block, and sees to it that their history can be
+ * kept. orders [count] are in ascending order of id.  History's lock is taken
+ * here, before any hot row is locked.
+ */
 static void
 gather(StepBlock *block, const Call *call, const StepPlan *plan,
 	   const StepOrder *orders, int count)
@@ -244,7 +287,11 @@ gather(StepBlock *block, const Call *call, const StepPlan *plan,
 	}
 }
 
-/* Checks what is asked of each agent, and makes room for it. */
+/*
+ * Checks what is asked of each agent, and makes room for it.  Apart from
+ * gather, because a repeated key is answered in between, whatever the agent's
+ * state is now.
+ */
 static void
 open_lanes(StepBlock *block, const StepOrder *orders)
 {
@@ -268,8 +315,10 @@ open_lanes(StepBlock *block, const StepOrder *orders)
 /* ---------- compute ---------- */
 
 /*
- * Brings the world to the time of the step that is being made.  A world that begins
- * when its agent has acted already is drawn first and then moved by that action.
+ * Brings the world to the time of the step that is being made.  A world that
+ * begins when its agent has acted already is drawn first and then moved by
+ * that action.  The draws hang on the agent's seed and the step's number
+ * alone, so a step that is tried again moves the world alike.
  */
 static void
 move_world(Lane *lane)
@@ -281,6 +330,7 @@ move_world(Lane *lane)
 
 	if (now == NULL)
 	{
+		/* the other half, which no state is in yet */
 		int32 *start = lane->world_state[1 - lane->turn];
 
 		kernel_world_start(lane->world, NULL, row->seed, step, start);
@@ -294,6 +344,12 @@ move_world(Lane *lane)
 	row->world_state = next;
 }
 
+/*
+ * Lays the first waiting observation over what the world shows, observation
+ * [modality_count]: a missing outcome leaves the world's.  It is noted as
+ * taken, and deleted when the hot rows went through.  Raises what
+ * observation_check does: the agent may have been given another model since.
+ */
 static void
 take_from_inbox(StepBlock *block, Lane *lane, int32 *observation)
 {
@@ -308,6 +364,7 @@ take_from_inbox(StepBlock *block, Lane *lane, int32 *observation)
 			observation[m] = waiting->observation[m];
 	}
 	lane->inbox = waiting->next;
+	/* a run may take several of each agent */
 	if (block->taken_count == block->taken_room)
 	{
 		block->taken_room = Max(2 * block->taken_room, block->count);
@@ -320,8 +377,10 @@ take_from_inbox(StepBlock *block, Lane *lane, int32 *observation)
 }
 
 /*
- * What the agent perceives now: the observation that was given; else the next of
- * the inbox, and the world's where the inbox has none.
+ * What the agent perceives now: the observation that was given; else the next
+ * of the inbox, and the world's where the inbox has none; else nothing, all
+ * -1.  One that was given leaves the inbox alone, for who gives it need not
+ * know what waits.
  */
 static void
 find_observation(StepBlock *block, Lane *lane)
@@ -345,7 +404,10 @@ find_observation(StepBlock *block, Lane *lane)
 		take_from_inbox(block, lane, observation);
 }
 
-/* Everything before the kernel's part of a lane's step. */
+/*
+ * Everything before the kernel's part of a lane's step: the update that is
+ * owed, the world, the observation; and the kernel's view of the agent.
+ */
 static void
 begin_step(StepBlock *block, Lane *lane, KernelAgent *agent)
 {
@@ -353,6 +415,10 @@ begin_step(StepBlock *block, Lane *lane, KernelAgent *agent)
 	bool	  first = lane->trials == 0 && lane->trial_steps == 0;
 
 	belief_learn_owed(row);
+	/*
+	 * the caller's "did" is about the first step; later ones execute what was
+	 * chosen
+	 */
 	lane->executed = first && lane->order->did ? lane->order->did : row->action;
 	if (lane->world != NULL)
 		move_world(lane);
@@ -372,7 +438,11 @@ begin_step(StepBlock *block, Lane *lane, KernelAgent *agent)
 	agent->status = KERNEL_OK;
 }
 
-/* The trial's end: the agent begins its next one, or has finished. */
+/*
+ * The trial's end: the agent begins its next one, or has finished.  After the
+ * last trial it is left as its last step left it, so that fa_explain and
+ * fa_step go on from there.
+ */
 static void
 end_trial(Lane *lane, const StepPlan *plan)
 {
@@ -384,7 +454,13 @@ end_trial(Lane *lane, const StepPlan *plan)
 		belief_start_trial(lane->row);
 }
 
-/* Everything after the kernel's part, but for the end of a trial. */
+/*
+ * Everything after the kernel's part, but for the end of a trial: the results
+ * become the lane's state, and the room of the state before becomes that of
+ * the next results.  What an agent that learns owes is noted, to be applied at
+ * its next step; its pointers are to the lane's room, which the next step
+ * overwrites only after it has applied them.
+ */
 static void
 end_step(Lane *lane, const KernelAgent *agent)
 {
@@ -411,7 +487,11 @@ end_step(Lane *lane, const KernelAgent *agent)
 	lane->record.belief = agent->belief;
 }
 
-/* The kernel stopped at one of the agents that are being stepped. */
+/*
+ * The kernel stopped at one of the agents that are being stepped, [count]:
+ * raises 22003 with its id.  The whole call is undone, for the caller could
+ * not tell which of its steps count.
+ */
 static void
 report_overflow(const StepBlock *block, int count)
 {
@@ -429,7 +509,11 @@ report_overflow(const StepBlock *block, int count)
 	}
 }
 
-/* One step of all unfinished lanes of one model, by_model[first .. end). */
+/*
+ * One step of all unfinished lanes of one model, by_model[first .. end);
+ * returns how many there were.  Each world and inbox moves before the kernel
+ * is called, each lane's state after it.
+ */
 static int
 step_group(StepBlock *block, int first, int end)
 {
@@ -474,7 +558,11 @@ step_lanes(StepBlock *block)
 
 /* ---------- write ---------- */
 
-/* History rows of the lanes that were just stepped. */
+/*
+ * History rows of the lanes that were just stepped; only_unfinished leaves out
+ * those that had finished before.  Those of a run are written step by step, as
+ * a record is overwritten by the next.
+ */
 static void
 write_history(StepBlock *block, bool only_unfinished)
 {
@@ -496,6 +584,7 @@ write_history(StepBlock *block, bool only_unfinished)
 	pfree(records);
 }
 
+/* Tells who called of a step: the record is valid during that call only. */
 static void
 emit(StepBlock *block, const Lane *lane)
 {
@@ -504,7 +593,12 @@ emit(StepBlock *block, const Lane *lane)
 						  lane->row->model->model, &lane->record);
 }
 
-/* The hot rows; false where one was no longer as it had been read. */
+/*
+ * The hot rows; false where one was no longer as it had been read.  Then
+ * nothing else is written, but some hot rows may be: the caller rolls back, or
+ * (a block of one) nothing was.  Only who holds the hot rows touches counts
+ * and inbox, hence the order.
+ */
 static bool
 write_rows(StepBlock *block)
 {
@@ -526,6 +620,7 @@ write_rows(StepBlock *block)
 
 /* ---------- one step of each, optimistic ---------- */
 
+/* Remembers what the block's one step gave, under the plan's key. */
 static void
 store_key(const StepBlock *block)
 {
@@ -541,8 +636,10 @@ store_key(const StepBlock *block)
 }
 
 /*
- * Emits the result of an earlier step with the same key, if there is one; before
- * anything else is checked, because it asks nothing of the agent as it is now.
+ * Emits the result of an earlier step with the same key, if there is one;
+ * before anything else is checked, because it asks nothing of the agent as it
+ * is now.  False: there is none, or no key was given.  Of the record only
+ * step, action and vfe are set.
  */
 static bool
 repeat_step(const StepBlock *block, const StepOrder *order)
@@ -564,7 +661,11 @@ repeat_step(const StepBlock *block, const StepOrder *order)
 	return true;
 }
 
-/* Gather, compute, write; false where a row changed meanwhile. */
+/*
+ * Gather, compute, write; false where a row changed meanwhile, and then
+ * nothing was emitted.  The caller gets its results only after all was
+ * written, so a second try repeats none of them.
+ */
 static bool
 try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders,
 			 int count)
@@ -586,7 +687,11 @@ try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	return true;
 }
 
-/* Locks the rows of a block; history is made ready before any of them is held. */
+/*
+ * Locks the rows of a block, orders [count] ascending; history is made ready
+ * before any of them is held: to make a partition may wait for another, who
+ * may be waiting for one of these rows.
+ */
 static void
 lock_orders(const Call *call, const StepOrder *orders, int count)
 {
@@ -600,7 +705,11 @@ lock_orders(const Call *call, const StepOrder *orders, int count)
 	pfree(ids);
 }
 
-/* With the rows locked a write can only fail if the caller's own doing changed them. */
+/*
+ * The same for rows that are locked first, after optimism has failed.  Then a
+ * write can only fail if the caller's own doing changed them, such as a
+ * trigger's.
+ */
 static void
 step_locked(const Call *call, const StepPlan *plan, const StepOrder *orders,
 			int count)
@@ -610,6 +719,11 @@ step_locked(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		belief_changed(orders[0].agent_id);
 }
 
+/*
+ * One step of one agent.  What lost tries have allocated is small and goes
+ * with the call.  A try that loses costs what a wait for the lock would have;
+ * the lock first would make every step pay for it.
+ */
 static void
 step_one(const Call *call, const StepPlan *plan, const StepOrder *order)
 {
@@ -622,9 +736,14 @@ step_one(const Call *call, const StepPlan *plan, const StepOrder *order)
 }
 
 /*
- * A block in a subtransaction of its own; false: rolled back.  SPI's memory of the
- * block goes with it either way.  An error has to end the subtransaction before
- * it goes on: the server cleans up only those that the user began.
+ * A block in a subtransaction of its own; false: rolled back.  SPI's memory of
+ * the block goes with it either way; *memory is what it was.  An error has to
+ * end the subtransaction before it goes on: the server cleans up only those
+ * that the user began.
+ *
+ * A block that went through keeps its row locks to the end of the whole
+ * transaction.  Blocks are made in ascending order of ids, so what is held is
+ * always lower than what is waited for.
  */
 static bool
 try_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
@@ -665,7 +784,10 @@ try_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	return done;
 }
 
-/* One step of each of a block; *memory is what the block took. */
+/*
+ * One step of each of a block [count]; *memory is what the first try took,
+ * which is the same.
+ */
 static void
 step_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		   int count, Size *memory)
@@ -680,6 +802,15 @@ step_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 
 /* ---------- many steps of each, locked ---------- */
 
+/*
+ * All steps of a block's agents, in memory, with their rows locked from before
+ * they are read to the transaction's end; each hot row is written once.
+ * *memory is what the block took.
+ *
+ * A trial of an agent ends when until holds or the steps are made; agents
+ * whose trial is over go on with their next one while others are still in
+ * theirs.  An ERROR or a cancel undoes all of it.
+ */
 static void
 run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		  int count, Size *memory)
@@ -693,6 +824,7 @@ run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	open_lanes(&block, orders);
 	while (step_lanes(&block) > 0)
 	{
+		/* before a trial's end puts D in the place of the belief */
 		write_history(&block, true);
 		for (int i = 0; i < count; i++)
 		{
@@ -725,6 +857,11 @@ run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 #define ST_DEFINE
 #include "lib/sort_template.h"
 
+/*
+ * Orders by agent, in place.  A repeated agent is an error (22023): which of
+ * its observations comes first would be left to chance.  Sorted because rows
+ * are locked in that order, and because a block is read by sorted ids.
+ */
 static void
 sort_orders(StepOrder *orders, int count)
 {
@@ -743,9 +880,14 @@ sort_orders(StepOrder *orders, int count)
 }
 
 /*
- * Steps agents as planned, in blocks in ascending order of their ids.  Orders are
- * sorted in place.  The first block is small; the next ones are as large as memory
- * allows for agents of that size (one that learns may have some MB of counts).
+ * Steps agents as planned, in blocks in ascending order of their ids.  Orders
+ * are sorted in place; position tells where each stood.  The first block is
+ * small; the next ones are as large as memory allows for agents of that size
+ * (one that learns may have some MB of counts), and for many agents large
+ * enough that there are few subtransactions.
+ *
+ * What was emitted counts only if it returns: an ERROR in the last block
+ * undoes the first, too.
  */
 void
 step_orders(const Call *call, StepOrder *orders, int count,
@@ -772,6 +914,7 @@ step_orders(const Call *call, StepOrder *orders, int count,
 		else
 			run_block(call, plan, orders + first, n, &memory);
 		first += n;
+		/* memory of the last block is the best guess for the next */
 		size = (int) Min(BLOCK_MEMORY / (memory / n + 1), (Size) most);
 		size = Max(size, FIRST_BLOCK);
 	}
@@ -779,7 +922,7 @@ step_orders(const Call *call, StepOrder *orders, int count,
 
 /* ---------- fa_step and fa_step_many ---------- */
 
-/* The columns of fa_step_result. */
+/* A row (agent_id, step, action, vfe) of fa_step_result. */
 static void
 put_result(ReturnSetInfo *set, int64 agent_id, int64 step, Datum action,
 		   double vfe)
@@ -791,6 +934,7 @@ put_result(ReturnSetInfo *set, int64 agent_id, int64 step, Datum action,
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }
 
+/* fa_step's one row; context is its ReturnSetInfo. */
 static void
 emit_step(void *context, const StepOrder *order, const KernelModel *model,
 		  const StepRecord *record)
@@ -801,8 +945,18 @@ emit_step(void *context, const StepOrder *order, const KernelModel *model,
 }
 
 /*
- * fa_step(agent_id bigint, observation int[], key text, did int[]) returns setof
- * (agent_id, step, action, vfe), one row.
+ * fa_step(agent_id bigint, observation int[], key text, did int[]) returns
+ * setof (agent_id, step, action, vfe), one row; none where agent_id is null.
+ * observation is [modality_count], -1 or null a missing outcome, empty for no
+ * evidence; null: from the inbox, the world, or none. did is [control_count],
+ * what was executed after the last step, null: what was chosen. action is
+ * [control_count], counting from 0; vfe is in nats.
+ *
+ * With the key of an earlier step the row is that one's, and nothing is done.
+ * Raises 22023 for wrong lengths, a did without an action, or a key used with
+ * another observation; 22003 for what is out of range or overflows; 55000 for
+ * a paused agent; 42704, 42501, 25006; 40001 under REPEATABLE READ and
+ * SERIALIZABLE where another has changed the agent.  Then nothing has changed.
  */
 Datum
 fa_step(PG_FUNCTION_ARGS)
@@ -833,7 +987,11 @@ fa_step(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Results of fa_step_many, kept until all are known: the output is in input order. */
+/*
+ * Results of fa_step_many, kept until all are known: the output is in input
+ * order.  Blocks are done in the order of ids, and their memory ends with
+ * them; context is the function's own.
+ */
 typedef struct StepResults
 {
 	MemoryContext context;
@@ -842,6 +1000,10 @@ typedef struct StepResults
 	Datum		 *actions; /* int4[] */
 } StepResults;
 
+/*
+ * Puts one result where its order stood in the input; the array is copied out
+ * of the block's memory.
+ */
 static void
 keep_result(void *context, const StepOrder *order, const KernelModel *model,
 			const StepRecord *record)
@@ -857,8 +1019,10 @@ keep_result(void *context, const StepOrder *order, const KernelModel *model,
 }
 
 /*
- * Rows of observations [count][width] into orders.  A row that is all null is a
- * null observation; nulls at the end pad the rows of smaller models.
+ * Rows of observations [count][width] into orders.  A row that is all null is
+ * a null observation; nulls at the end pad the rows of smaller models, since
+ * an SQL array has no ragged rows.  Raises 2202E where there is not one row
+ * for each agent.
  */
 static void
 parse_observations(ArrayType *array, StepOrder *orders, int count)
@@ -899,7 +1063,14 @@ parse_observations(ArrayType *array, StepOrder *orders, int count)
 
 /*
  * fa_step_many(agent_ids bigint[], observations int[][]) returns setof
- * (agent_id, step, action, vfe), in input order.
+ * (agent_id, step, action, vfe), in input order. observations has a row for
+ * each agent, [count][width], width the most modalities of any; null, or a row
+ * of nulls: from the inbox, the world, or none.  No row where agent_ids is
+ * null or empty.
+ *
+ * Raises what fa_step does, 22023 for a repeated id, 22004 for a null one,
+ * 2202E for observations of another shape.  One bad agent fails the call, and
+ * then none was stepped.
  */
 Datum
 fa_step_many(PG_FUNCTION_ARGS)

@@ -393,7 +393,7 @@ free_energy(KernelWorkspace *workspace, const double *log_prior,
 
 	for (int32_t i = 0; i < model->belief_size; i++)
 	{
-		if (belief[i] > 0.0)
+		if (belief[i] > NEGLIGIBLE)
 			energy += belief[i] * (kernel_log(belief[i]) - log_prior[i]);
 	}
 	for (int32_t m = 0; m < model->modality_count; m++)

@@ -202,7 +202,7 @@ state_info_gain(const ModalityTable *modality, const double *joint,
 
 	for (int32_t o = 0; o < modality->outcomes; o++)
 	{
-		if (expected[o] > 0.0)
+		if (expected[o] > NEGLIGIBLE)
 			gain -= expected[o] * kernel_log(expected[o]);
 	}
 	for (int64_t p = 0; p < modality->parent_states; p++)

@@ -8,6 +8,15 @@
 
 #include "kernel.h"
 
+/*
+ * Probabilities below this are left out of sums of p L(p), where nothing is
+ * inferred from them: each would add at most 36 times itself, so a million of
+ * them less than 1e-22, far below the rounding of such a sum.  (A state that an
+ * observation excludes keeps some 1e-32, and most logarithms of a step would
+ * be spent on those.)
+ */
+#define NEGLIGIBLE 1e-30
+
 /* A KernelMatrix whose offsets have become pointers. */
 typedef struct Columns
 {
