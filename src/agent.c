@@ -195,6 +195,19 @@ agent_unknown(int64 agent_id)
 	pg_unreachable();
 }
 
+/* An id that stands twice in one call: both could not be the agent's next step. */
+void
+agent_repeated(int64 agent_id)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("agent " INT64_FORMAT " is listed more than once", agent_id),
+		 errhint(
+			 "Give each agent id once; use SELECT DISTINCT where they come from a query.")));
+	pg_unreachable();
+}
+
 /*
  * Raises 42501 unless the caller has the rights of the agent's owner.  The
  * first test saves the look-up of roles, which for a batch would cost more
@@ -234,13 +247,7 @@ agent_ids_sorted(ArrayType *array, int *count)
 	for (int i = 1; i < *count; i++)
 	{
 		if (ids[i] == ids[i - 1])
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("agent " INT64_FORMAT " is listed more than once",
-						ids[i]),
-				 errhint(
-					 "Give each agent id once; use SELECT DISTINCT where they come from a query.")));
+			agent_repeated(ids[i]);
 	}
 	return ids;
 }

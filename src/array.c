@@ -76,20 +76,20 @@ array_to_int32(ArrayType *array, int *count, const char *what, int32 for_null)
 }
 
 /*
- * A one-dimensional array of fixed-size elements, its data left to be filled:
+ * A one-dimensional array of fixed-size elements, copied from values:
  * construct_array would want a Datum of each of them first.
  *
  * Zeroed, so that no undefined byte gets into a table.  The limit of 1 GB also
  * keeps count in the range of int.
  */
-static ArrayType *
-make_array(Oid type, Size element, int64 count)
+static Datum
+make_array(Oid type, const void *values, Size element, int64 count)
 {
 	Size	   size = ARR_OVERHEAD_NONULLS(1) + element * count;
 	ArrayType *array;
 
 	if (count == 0)
-		return construct_empty_array(type);
+		return PointerGetDatum(construct_empty_array(type));
 	if (!AllocSizeIsValid(size))
 		ereport(
 			ERROR,
@@ -101,18 +101,15 @@ make_array(Oid type, Size element, int64 count)
 	array->elemtype = type;
 	ARR_DIMS(array)[0] = (int) count;
 	ARR_LBOUND(array)[0] = 1;
-	return array;
+	memcpy(ARR_DATA_PTR(array), values, element * count);
+	return PointerGetDatum(array);
 }
 
 /* int[] of values [count], in the current memory context. */
 Datum
 array_from_int32(const int32 *values, int count)
 {
-	ArrayType *array = make_array(INT4OID, sizeof(int32), count);
-
-	if (count > 0)
-		memcpy(ARR_DATA_PTR(array), values, sizeof(int32) * count);
-	return PointerGetDatum(array);
+	return make_array(INT4OID, values, sizeof(int32), count);
 }
 
 /*
@@ -122,11 +119,7 @@ array_from_int32(const int32 *values, int count)
 Datum
 array_from_double(const double *values, int64 count)
 {
-	ArrayType *array = make_array(FLOAT8OID, sizeof(double), count);
-
-	if (count > 0)
-		memcpy(ARR_DATA_PTR(array), values, sizeof(double) * count);
-	return PointerGetDatum(array);
+	return make_array(FLOAT8OID, values, sizeof(double), count);
 }
 
 /*
@@ -172,9 +165,5 @@ array_int32s(Datum array, int expected, const char *what)
 Datum
 array_from_int64(const int64 *values, int64 count)
 {
-	ArrayType *array = make_array(INT8OID, sizeof(int64), count);
-
-	if (count > 0)
-		memcpy(ARR_DATA_PTR(array), values, sizeof(int64) * count);
-	return PointerGetDatum(array);
+	return make_array(INT8OID, values, sizeof(int64), count);
 }

@@ -83,7 +83,6 @@ statement_run_with(const Call *call, Statement *statement, Datum *values,
 /* Column (from 1) of the row-th tuple of the last result, in SPI's memory. */
 extern Datum result_datum(uint64 row, int column, bool *isnull);
 extern int64 result_int64(uint64 row, int column);
-extern bool	 result_isnull(uint64 row, int column);
 
 /* ---------- host.c: memory, interrupts and errors for the kernel ---------- */
 
@@ -211,6 +210,7 @@ extern const KernelModel *belief_world(const AgentRow *agent);
 extern void	  agent_reset(const Call *call, const int64 *ids, int count);
 extern int64 *agent_ids_sorted(ArrayType *array, int *count);
 pg_noreturn extern void agent_unknown(int64 agent_id);
+pg_noreturn extern void agent_repeated(int64 agent_id);
 extern void agent_require_owner(const Call *call, int64 agent_id, Oid owner);
 
 /* ---------- learned.c: what agents learned ---------- */

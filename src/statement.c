@@ -457,13 +457,3 @@ result_int64(uint64 row, int column)
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
-
-/* Whether a column of a row of the result is null. */
-bool
-result_isnull(uint64 row, int column)
-{
-	bool isnull;
-
-	(void) result_datum(row, column, &isnull);
-	return isnull;
-}

@@ -869,13 +869,7 @@ sort_orders(StepOrder *orders, int count)
 	for (int i = 1; i < count; i++)
 	{
 		if (orders[i].agent_id == orders[i - 1].agent_id)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("agent " INT64_FORMAT " is listed more than once",
-						orders[i].agent_id),
-				 errhint(
-					 "Give each agent id once; use SELECT DISTINCT where they come from a query.")));
+			agent_repeated(orders[i].agent_id);
 	}
 }
 

@@ -99,17 +99,15 @@ propagate(const FactorTable *factor, int64_t action, const double *joint,
  * range: nothing is checked here.
  */
 int64_t
-flat_action(const KernelModel *model, const FactorTable *factor,
+flat_action(const KernelModel *model, const KernelFactor *factor,
 			const int32_t *action)
 {
-	int64_t flat = 0;
+	const int32_t *controls = KERNEL_AT(model, int32_t, factor->controls);
+	int64_t		   flat = 0;
 
 	for (int32_t i = 0; i < factor->control_count; i++)
-	{
-		int32_t control = factor->controls[i];
-
-		flat = flat * kernel_control(model, control)->actions + action[control];
-	}
+		flat = flat * kernel_control(model, controls[i])->actions +
+			   action[controls[i]];
 	return flat;
 }
 
@@ -157,8 +155,8 @@ empirical_prior(KernelWorkspace *workspace, const double *belief,
 						 marginals);
 		joint = joint_belief(factor->parents, factor->parent_count, marginals,
 							 model, workspace->joint);
-		propagate(factor, flat_action(model, factor, did), joint,
-				  prior + factor->offset);
+		propagate(factor, flat_action(model, kernel_factor(model, f), did),
+				  joint, prior + factor->offset);
 	}
 }
 

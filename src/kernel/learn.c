@@ -214,24 +214,6 @@ learn_factor(const KernelModel *model, const KernelFactor *factor, double rate,
 }
 
 /*
- * The flat action of a factor from did [control_count].  It is flat_action()
- * of infer.c, but from the model's own structures: no workspace is there when
- * an update is applied.
- */
-static int64_t
-done_action(const KernelModel *model, const KernelFactor *factor,
-			const int32_t *did)
-{
-	const int32_t *controls = KERNEL_AT(model, int32_t, factor->controls);
-	int64_t		   flat = 0;
-
-	for (int32_t i = 0; i < factor->control_count; i++)
-		flat = flat * kernel_control(model, controls[i])->actions +
-			   did[controls[i]];
-	return flat;
-}
-
-/*
  * The Dirichlet update that one step owes: A with observation [modality_count]
  * (-1: missing, nothing is learned from it) and belief [belief_size], the
  * posterior of the step; B with before [belief_size], the posterior of the
@@ -278,7 +260,7 @@ kernel_learn(const KernelModel *model, const KernelParameters *parameters,
 										   parameters->lr_pB[f] :
 										   factor->lr_pB;
 			bool				touched =
-				update_B && done_action(model, factor, did) == part.slice;
+				update_B && flat_action(model, factor, did) == part.slice;
 
 			changed[i] |= update_B && (!learned->B_active || touched);
 			if (touched)

@@ -127,7 +127,7 @@ extern void	   empirical_prior(KernelWorkspace *workspace, const double *belief,
 							   const int32_t *did, double *prior);
 extern double  infer_states(KernelWorkspace *workspace, const double *prior,
 							const int32_t *observation, double *belief);
-extern int64_t flat_action(const KernelModel *model, const FactorTable *factor,
+extern int64_t flat_action(const KernelModel *model, const KernelFactor *factor,
 						   const int32_t *action);
 
 /* policy.c */

@@ -8,7 +8,7 @@
  * what is not so.  States and outcomes are drawn with counted random numbers,
  * so a world has no memory besides its states, which the caller keeps.
  */
-#include "kernel.h"
+#include "step.h"
 
 /*
  * A row drawn from one column of a matrix, by a uniform number in [0, 1).  The
@@ -118,12 +118,7 @@ kernel_world_move(const KernelModel *world, uint64_t seed, uint64_t step,
 	for (int32_t f = 0; f < world->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(world, f);
-		const int32_t *controls = KERNEL_AT(world, int32_t, factor->controls);
-		int64_t		   flat = 0;
-
-		for (int32_t i = 0; i < factor->control_count; i++)
-			flat = flat * kernel_control(world, controls[i])->actions +
-				   action[controls[i]];
+		int64_t				flat = flat_action(world, factor, action);
 		next[f] = draw_row(
 			world, &factor->B,
 			flat * factor->parent_states + joint_state(world, factor->parents,
