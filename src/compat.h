@@ -32,4 +32,29 @@
 #define pg_noreturn _Noreturn
 #endif
 
+/* 16 tells indexes that only summarize (BRIN) from the others */
+#if PG16_GE
+#define UpdatedIndexes	 TU_UpdateIndexes
+#define UPDATED_NO_INDEX TU_None
+#define insert_index_tuples(indexes, slot, executor, updated)              \
+	ExecInsertIndexTuples(indexes, slot, executor, true, false, NULL, NIL, \
+						  (updated) == TU_Summarizing)
+#else
+#define UpdatedIndexes	 bool
+#define UPDATED_NO_INDEX false
+#define insert_index_tuples(indexes, slot, executor, updated) \
+	ExecInsertIndexTuples(indexes, slot, executor, true, false, NULL, NIL)
+#endif
+
+/* 18 counts what an index scan does, for EXPLAIN; and has deferrable keys */
+#if PG18_GE
+#define begin_index_scan(table, index, snapshot, keys) \
+	index_beginscan(table, index, snapshot, NULL, keys, 0)
+#define primary_key_index(table) RelationGetPrimaryKeyIndex(table, false)
+#else
+#define begin_index_scan(table, index, snapshot, keys) \
+	index_beginscan(table, index, snapshot, keys, 0)
+#define primary_key_index(table) RelationGetPrimaryKeyIndex(table)
+#endif
+
 #endif /* FA_COMPAT_H */

@@ -154,30 +154,78 @@ extern void name_lock(const Call *call, const char *relation, const char *name);
 extern void
 model_lock(const Call *call, ModelTable table, int64 id, LOCKMODE mode);
 
-/* ---------- belief.c: hot rows ---------- */
+/* ---------- hot.c: hot rows as they lie in the table ---------- */
 
 /*
- * The hot row of one agent, all that a step reads.  It lies in the memory
- * context that was current when it was read; what it points to may lie in SPI's
- * result, which lives as long.
+ * Columns of table fa_belief, in order; new ones are only ever added at the
+ * end.  Constant ones come first, so that the log record of an update need not
+ * repeat them.
+ */
+enum
+{
+	HOT_AGENT_ID,
+	HOT_MODEL_ID,
+	HOT_WORLD_ID,
+	HOT_SEED,
+	HOT_OWNER,
+	HOT_HISTORY,
+	HOT_PAUSED,
+	HOT_MODEL_DIGEST,
+	HOT_WORLD_DIGEST,
+	HOT_PARAMETERS,
+	HOT_TRIAL,
+	HOT_STEP,
+	HOT_VFE,
+	HOT_ACTION,
+	HOT_WORLD_STATE,
+	HOT_OBSERVATION,
+	HOT_DID,
+	HOT_BEFORE,
+	HOT_BELIEF,
+	HOT_COLUMNS
+};
+
+/* One version of a row: a write goes through only if it is still the newest. */
+typedef struct HotRow
+{
+	bool			found;
+	ItemPointerData ctid;
+	TransactionId	xmin;
+	Datum			values[HOT_COLUMNS];
+	bool			nulls[HOT_COLUMNS];
+} HotRow;
+
+typedef struct HotWriter HotWriter;
+
+extern void
+hot_read(const Call *call, const int64 *ids, int count, HotRow *rows);
+extern HotWriter *hot_write_begin(const Call *call);
+extern bool		  hot_write(HotWriter *writer, HotRow *row);
+extern void		  hot_write_end(HotWriter *writer);
+
+/* ---------- belief.c: the state of agents ---------- */
+
+/*
+ * The state of one agent, all that a step reads.  It lies in the memory
+ * context that was current when it was read; what it points to may lie in the
+ * stored row or SPI's result, which live as long.
  */
 typedef struct AgentRow
 {
-	int64			agent_id;
-	int64			model_id;
-	int64			world_id; /* 0: none named */
-	int64			seed;
-	int64			step; /* life steps made */
-	ItemPointerData ctid; /* the row version that was read: a write goes */
-	TransactionId	xmin; /* through only if it is still the newest */
-	int32			trial;
-	Oid				owner;
-	bool			paused;
-	int16			history; /* HISTORY_* bits, 0: none kept */
-	bool			vfe_known;
-	double			vfe;
-	CachedModel	   *model;
-	CachedModel	   *world;				/* NULL: none named */
+	int64					agent_id;
+	int64					model_id;
+	int64					world_id; /* 0: none named */
+	int64					seed;
+	int64					step;	/* life steps made */
+	HotRow				   *stored; /* the row that was read */
+	int32					trial;
+	Oid						owner;
+	bool					paused;
+	int16					history; /* HISTORY_* bits, 0: none kept */
+	bool					vfe_known;
+	double					vfe;
+	CachedModel			   *model;
+	CachedModel			   *world;		/* NULL: none named */
 	const KernelParameters *parameters; /* NULL: the model's */
 	double				   *belief;		/* [belief_size] */
 	const int32	  *action; /* [control_count], or NULL: none in this trial */
