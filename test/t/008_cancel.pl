@@ -58,6 +58,11 @@ for my $name (sort keys %long)
 	is($node->safe_psql('postgres', $state), $before, "$name: left no trace");
 }
 
+# who waits for long is told how far it is
+my ($result, $out, $err) = $node->psql('postgres', "SET statement_timeout = '6s'; $long{fa_run_many}");
+like($err, qr/NOTICE:  \d+ of at most 200000000 steps made \(\d+ %\), [1-9]\d* a second/, 'progress is told');
+like($err, qr/canceling statement due to statement timeout/, 'and then it is cancelled');
+
 # by another session
 for my $function ('pg_cancel_backend', 'pg_terminate_backend')
 {
