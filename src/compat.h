@@ -57,4 +57,11 @@
 #define primary_key_index(table) RelationGetPrimaryKeyIndex(table)
 #endif
 
+/* 16 gave the setting that tests parallel queries another name */
+#if PG16_GE
+#define parallel_forced() (debug_parallel_query != DEBUG_PARALLEL_OFF)
+#else
+#define parallel_forced() (force_parallel_mode != FORCE_PARALLEL_OFF)
+#endif
+
 #endif /* FA_COMPAT_H */

@@ -25,6 +25,7 @@
 /* ---------- guc.c: settings ---------- */
 
 extern int fa_cache_size;	  /* kB of compiled models kept by a backend */
+extern int fa_max_parallel;	  /* other processes of one run, -1: the server's */
 extern int fa_max_policies;	  /* policies of one model */
 extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
@@ -346,6 +347,8 @@ extern void step_orders(const Call *call, StepOrder *orders, int count,
 
 /* ---------- run.c: trials in closed loop ---------- */
 
+extern Until *until_parse(Jsonb *jsonb);
+extern Jsonb *until_source(const Until *until);
 extern bool
 until_met(Until *until, const KernelModel *model, const KernelModel *world,
 		  const int32 *observation, const int32 *world_state);

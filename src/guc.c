@@ -22,6 +22,7 @@ int fa_cache_size;
 int fa_inbox_limit;
 int fa_key_retention;
 int fa_max_model_size;
+int fa_max_parallel;
 int fa_max_policies;
 
 /*
@@ -54,6 +55,11 @@ guc_define(void)
 							NULL, &fa_max_model_size, 256 * 1024, 64,
 							MAX_KILOBYTES, PGC_SUSET, GUC_UNIT_KB, NULL, NULL,
 							NULL);
+	DefineCustomIntVariable(
+		"fa_agents.max_parallel",
+		"Sets how many other processes may help with a long run.",
+		"-1 takes max_parallel_workers_per_gather.", &fa_max_parallel, -1, -1,
+		64, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("fa_agents.max_policies",
 							"Sets the largest number of policies of one model.",
 							NULL, &fa_max_policies, 65536, 1, 16 * 1024 * 1024,
