@@ -99,7 +99,7 @@ for my $preload ('', 'fa_agents')
 	my @sessions = map { session() } 1 .. 4;
 	is($_->query_safe(infer('one')), decimal(0.9), "$how: a session finds the model") for @sessions;
 	is(cache($_, "own_models || ' ' || own_copies"), '1 0', "$how: it has no copy of its own") for @sessions;
-	is(cache($node, "models || ' ' || chunks || ' ' || chunks_in_use"), '1 1 0', "$how: there is one, not in use now");
+	is(cache($node, "models || ' ' || chunks || ' ' || chunks_in_use"), '2 1 0', "$how: there is one, beside another's, not in use now");
 
 	# ---------- in use ----------
 	# One transaction uses a model and waits; others fill the cache several times.
@@ -110,8 +110,7 @@ for my $preload ('', 'fa_agents')
 	is($user->query_safe(infer('one')), decimal(0.9), "$how: a model in use stays");
 	is(stepped($user, 1), decimal(0.9), "$how: and steps");
 	# after subtransactions that failed in using it, too
-	$user->query('SAVEPOINT a; ' . infer('two') . '; SELECT 1 / 0; ');
-	$user->query_safe('ROLLBACK TO a');
+	$user->query_safe(q{DO $$ BEGIN PERFORM fa_infer('two', NULL, '{0}'), 1 / (SELECT 0); EXCEPTION WHEN division_by_zero THEN NULL; END $$});
 	load_many("$how: the same after a subtransaction");
 	is($user->query_safe(infer('one') . infer('two')), decimal(0.9) . "\n" . decimal(0.8), "$how: models in use stay after a rollback to a savepoint");
 	is(cache($user, 'own_copies'), 0, "$how: in shared memory");
@@ -292,13 +291,19 @@ like(($node->psql('postgres', q{LOAD 'fa_agents'; SET fa_agents.cache_size = 0})
 $session->quit;
 
 # ---------- no shared memory ----------
-for my $case ([ 'made', 0500 ], [ 'mapped', 0000 ])
+# No segment can be made; or there is one, known by its size, which cannot be mapped.
+$node->append_conf('postgresql.conf', "fa_agents.cache_size = '100MB'");
+for my $what ('made', 'mapped')
 {
-	my ($what, $mode) = @$case;
 	$node->restart;
-	# for the second, what there is was made before
-	$node->safe_psql('postgres', infer('one')) if $what eq 'mapped';
-	chmod $mode, $segments or die $!;
+	my @closed = $segments;
+	if ($what eq 'mapped')
+	{
+		$node->safe_psql('postgres', infer('one'));
+		@closed = grep { -s $_ == 1638400 } glob "$segments/*";
+		is(scalar @closed, 1, 'a chunk is the 64th part of the cache');
+	}
+	chmod $what eq 'made' ? 0500 : 0, @closed or die $!;
 	my $session = session();
 	is($session->query_safe(infer('one')), decimal(0.55), "where memory cannot be $what, there is a copy");
 	is(cache($session, "own_models || ' ' || own_copies"), '1 1', 'of its own');
@@ -308,7 +313,7 @@ for my $case ([ 'made', 0500 ], [ 'mapped', 0000 ])
 	is($session->query_safe(infer('equal') . 'COMMIT;'), decimal(0.85), 'in subtransactions, too');
 	is(stepped($session, 1), decimal(0.55), 'and agents step');
 	$session->quit;
-	chmod 0700, $segments or die $!;
+	chmod 0700, @closed or die $!;
 }
 unlike(slurp_file($node->logfile), qr/dynamic shared memory leak|WARNING|PANIC/, 'without a warning');
 
