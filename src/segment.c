@@ -32,11 +32,15 @@
 
 #include "fa_agents.h"
 
-/*
- * What is tried, with its argument; a result other than NULL is kept for the
- * session.
- */
-typedef void *(*Attempt)(const void *argument);
+/* What is tried, with what it needs; each needs some of the fields. */
+typedef struct Attempt
+{
+	Size		size; /* bytes */
+	dsm_handle	handle;
+	const char *name;
+	void (*initialize)(void *block);
+	void *result; /* kept for the session; NULL: it failed */
+} Attempt;
 
 /*
  * The ERROR that an attempt raised is told at DEBUG1, for who looks for the
@@ -59,28 +63,29 @@ forget_error(MemoryContext context, uint32 holds)
 }
 
 /*
- * The result of the attempt, or NULL where it raised an ERROR.  A cancel that
+ * Tries function; its result is NULL where it raised an ERROR.  A cancel that
  * comes meanwhile, or was the reason, stays pending.
  */
-static void *
-attempt(Attempt function, const void *argument)
+static void
+attempt(void (*function)(Attempt *), Attempt *what)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner outer = CurrentResourceOwner;
 	ResourceOwner owner = ResourceOwnerCreate(NULL, "fa_agents segment");
-	void *volatile result = NULL;
-	uint32 holds;
+	uint32		  holds;
 
 	/* even a warning would let a cancel through */
 	HOLD_INTERRUPTS();
 	holds = InterruptHoldoffCount;
+	what->result = NULL;
 	CurrentResourceOwner = owner;
 	PG_TRY();
 	{
-		result = function(argument);
+		function(what);
 	}
 	PG_CATCH();
 	{
+		what->result = NULL;
 		forget_error(context, holds);
 	}
 	PG_END_TRY();
@@ -91,21 +96,20 @@ attempt(Attempt function, const void *argument)
 	ResourceOwnerRelease(owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
 	ResourceOwnerDelete(owner);
 	RESUME_INTERRUPTS();
-	return result;
 }
 
-static void *
-try_create(const void *argument)
+static void
+try_create(Attempt *what)
 {
 	dsm_segment *segment =
-		dsm_create(*(const Size *) argument, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+		dsm_create(what->size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
 
 	if (segment != NULL)
 	{
 		dsm_pin_segment(segment);
 		dsm_pin_mapping(segment);
 	}
-	return segment;
+	what->result = segment;
 }
 
 /*
@@ -115,17 +119,20 @@ try_create(const void *argument)
 dsm_segment *
 segment_create(Size size)
 {
-	return attempt(try_create, &size);
+	Attempt what = {.size = size};
+
+	attempt(try_create, &what);
+	return what.result;
 }
 
-static void *
-try_attach(const void *argument)
+static void
+try_attach(Attempt *what)
 {
-	dsm_segment *segment = dsm_attach(*(const dsm_handle *) argument);
+	dsm_segment *segment = dsm_attach(what->handle);
 
 	if (segment != NULL)
 		dsm_pin_mapping(segment);
-	return segment;
+	what->result = segment;
 }
 
 /*
@@ -135,7 +142,10 @@ try_attach(const void *argument)
 dsm_segment *
 segment_attach(dsm_handle handle)
 {
-	return attempt(try_attach, &handle);
+	Attempt what = {.handle = handle};
+
+	attempt(try_attach, &what);
+	return what.result;
 }
 
 /*
@@ -163,27 +173,16 @@ segment_discard(dsm_handle handle)
 		dsm_detach(segment);
 }
 
-/* What segment_find_named looks for. */
-typedef struct Named
+static void
+try_named(Attempt *what)
 {
-	const char *name;
-	Size		size; /* bytes */
-	void (*initialize)(void *block);
-} Named;
-
-static void *
-try_named(const void *argument)
-{
-	const Named *named = argument;
-	void		*block;
-	bool		 found;
+	bool found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	block = ShmemInitStruct(named->name, named->size, &found);
+	what->result = ShmemInitStruct(what->name, what->size, &found);
 	if (!found)
-		named->initialize(block);
+		what->initialize(what->result);
 	LWLockRelease(AddinShmemInitLock);
-	return block;
 }
 
 /*
@@ -194,7 +193,8 @@ try_named(const void *argument)
 void *
 segment_find_named(const char *name, Size size, void (*initialize)(void *))
 {
-	Named named = {name, size, initialize};
+	Attempt what = {.size = size, .name = name, .initialize = initialize};
 
-	return attempt(try_named, &named);
+	attempt(try_named, &what);
+	return what.result;
 }

@@ -341,8 +341,9 @@ index_lookup(const uint8 *digest)
 {
 	int32 i = *bucket_of(digest, MyDatabaseId);
 
-	while (i >= 0 && (models->models[i].database != MyDatabaseId ||
-					  memcmp(models->models[i].digest, digest, DIGEST_SIZE)))
+	while (i >= 0 &&
+		   (models->models[i].database != MyDatabaseId ||
+			memcmp(models->models[i].digest, digest, DIGEST_SIZE) != 0))
 		i = models->models[i].next;
 	return i < 0 ? NULL : &models->models[i];
 }
@@ -470,45 +471,59 @@ free_chunk(void)
  * Evicts the chunk if it has no pins; the caller holds the lock.  Who used it
  * since the hand came by last gets another turn.
  */
-static bool
+static void
 evict_chunk(int i, Evicted *evicted)
 {
 	Chunk *chunk = &control->chunks[i];
 	uint64 state = pg_atomic_read_u64(&chunk->state);
-	uint64 next = (generation_of(state) + 1) * GENERATION;
+	bool   again = (state & USED) != 0;
+	uint64 next =
+		again ? state - USED : (generation_of(state) + 1) * GENERATION;
 
-	if (chunk->size == 0 || (state & PINS) != 0)
-		return false;
-	if (state & USED)
-		next = state & ~USED;
-	/* it fails where somebody has pinned it meanwhile */
-	if (!pg_atomic_compare_exchange_u64(&chunk->state, &state, next) ||
-		(state & USED))
-		return false;
+	/* the exchange fails where somebody has pinned it meanwhile */
+	if (chunk->size == 0 || (state & PINS) != 0 ||
+		!pg_atomic_compare_exchange_u64(&chunk->state, &state, next) || again)
+		return;
 	index_forget(i);
 	evicted->handles[evicted->count++] = chunk->handle;
 	control->used -= chunk->size;
 	chunk->size = 0;
 	if (control->open == i)
 		control->open = -1;
-	return true;
+}
+
+/* Bytes of the chunks that are pinned; the caller holds the lock. */
+static Size
+bytes_in_use(void)
+{
+	Size bytes = 0;
+
+	for (int i = 0; i < CHUNKS; i++)
+	{
+		if (pg_atomic_read_u64(&control->chunks[i].state) & PINS)
+			bytes += control->chunks[i].size;
+	}
+	return bytes;
 }
 
 /*
- * Evicts chunks until there is room for one of this size, if that can be; the
- * caller holds the lock.  Two rounds of the clock find whatever is not pinned.
+ * Evicts chunks until there is room for one of this size; the caller holds the
+ * lock.  Where what is in use leaves none, nothing is evicted in vain.  Two
+ * rounds of the clock find whatever is not pinned.
  */
 static bool
 make_room(Size size, Evicted *evicted)
 {
 	int looked_at = 0;
 
+	if (bytes_in_use() + size > cache_limit())
+		return false;
 	while (control->used + size > cache_limit() || free_chunk() < 0 ||
 		   models->free < 0)
 	{
-		if (looked_at++ == 2 * CHUNKS || evicted->count == CHUNKS)
+		if (looked_at++ == 2 * CHUNKS)
 			return false;
-		(void) evict_chunk(control->hand, evicted);
+		evict_chunk(control->hand, evicted);
 		control->hand = (control->hand + 1) % CHUNKS;
 	}
 	return true;
