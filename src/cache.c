@@ -91,7 +91,7 @@ cache_unpin_all(XactEvent event, void *arg)
 		event == XACT_EVENT_PRE_PREPARE)
 		return;
 	/* also after an error between a pin and its entry */
-	shared_unpin_all();
+	chunk_unpin_all();
 	if (!cache_pinned)
 		return;
 	hash_seq_init(&scan, cache);
@@ -359,7 +359,7 @@ cache_load(const Call *call, ModelTable table, int64 id, CachedModel *loaded)
 static bool
 still_there(const CachedModel *entry)
 {
-	return entry->place.chunk < 0 || shared_pin(&entry->place);
+	return entry->place.chunk < 0 || chunk_pin(&entry->place);
 }
 
 /*

@@ -146,9 +146,12 @@ extern const KernelModel *shared_find(const uint8 *digest, SharedPlace *place);
 extern const KernelModel *
 shared_publish(const uint8 *digest, const KernelModel *block, Size size,
 			   SharedPlace *place, bool *later);
-extern bool		   shared_pin(const SharedPlace *place);
-extern void		   shared_unpin_all(void);
 extern SharedState shared_state(void);
+
+/* ---------- chunk.c: the segments that they lie in ---------- */
+
+extern bool chunk_pin(const SharedPlace *place);
+extern void chunk_unpin_all(void);
 
 /* ---------- cache.c: compiled models by digest ---------- */
 

@@ -5,6 +5,7 @@
 
 use strict;
 use warnings;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -161,6 +162,31 @@ for my $preload ('', 'fa_agents')
 		$session->query_safe($load_many);
 	}
 	cmp_ok(segments_size(), '<', 2048 + 1024 + 512, "$how: evicted models take no memory");
+
+	# ---------- all at once ----------
+	# Many sessions ask many models in transactions of one to six calls, some of
+	# them rolled back; the cache holds a third of the models.
+	my (@clients, @wrong);
+	for my $client (1 .. 6)
+	{
+		my ($script, @expected) = ('');
+		for (1 .. 60)
+		{
+			my @calls = map { int(rand(12)) + 1 } 1 .. 1 + int(rand(6));
+			$script .= join "\n", 'BEGIN;', (map { infer("many$_", '{0,-1}') } @calls), rand() < 0.3 ? 'ROLLBACK;' : 'COMMIT;', '';
+			push @expected, map { decimal(0.5 + $_ / 100) } @calls;
+		}
+		my $run = IPC::Run::start([ 'psql', '-XqAt', '-d', $node->connstr('postgres') ], '<', \$script, '>', \my $out, '2>', \my $error);
+		push @clients, [ $run, \$out, \$error, join "\n", @expected, '' ];
+	}
+	for (@clients)
+	{
+		my ($run, $out, $error, $expected) = @$_;
+		$run->finish;
+		push @wrong, $$error || 'another result' if $$out ne $expected;
+	}
+	is("@wrong", '', "$how: many sessions with many models get the right ones");
+	is(cache($node, 'chunks_in_use'), 0, "$how: and leave no pins");
 
 	# ---------- made in this transaction ----------
 	load_many("$how: others again");
