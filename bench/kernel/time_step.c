@@ -3,10 +3,11 @@
  *		Times steps of agents of one model in the kernel alone, without a
  *		server.
  *
- *	time_step SPEC.json AGENTS BLOCK SECONDS
+ *	time_step SPEC.json AGENTS BLOCK SECONDS [INSTRUCTIONS]
  *
- * One line of JSON: us, the time of one step of one agent, and how many steps
- * were timed.  A step is what kernel_step() does: next prior, inference of
+ * One line of JSON: us, the time of one step of one agent, how many steps were
+ * timed, and with which instruction set (avx512, avx2, sse2 or plain; the best
+ * of the machine unless one is named).  A step is what kernel_step() does: next prior, inference of
  * states and policies, choice.  What the worlds answer is drawn beforehand, so
  * that their work is not in the time: each agent has a tape of actions and the
  * observations that follow them, and is told the tape's action as the one that
@@ -189,12 +190,16 @@ step_block(const KernelHost *host, Population *population, int32_t first)
 	population->steps += count;
 }
 
+/*
+ * Seconds of processor time: what other programs take of the machine is not
+ * ours.
+ */
 static double
 now(void)
 {
 	struct timespec time;
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
 	return (double) time.tv_sec + 1e-9 * (double) time.tv_nsec;
 }
 
@@ -250,9 +255,12 @@ main(int argc, char **argv)
 	Population population = {0};
 	double	   time;
 
-	if (argc != 5 || atoi(argv[2]) < 1 || atoi(argv[3]) < 1 ||
+	if (argc < 5 || argc > 6 || atoi(argv[2]) < 1 || atoi(argv[3]) < 1 ||
 		atof(argv[4]) <= 0)
-		stop("usage: time_step", "SPEC.json AGENTS BLOCK SECONDS");
+		stop("usage: time_step",
+			 "SPEC.json AGENTS BLOCK SECONDS [INSTRUCTIONS]");
+	if (argc == 6 && !kernel_use_instructions(argv[5]))
+		stop("this machine does not have", argv[5]);
 	population.model = compile(&host, argv[1]);
 	population.workspace = kernel_workspace(&host, population.model);
 	if (population.workspace == NULL)
@@ -260,7 +268,7 @@ main(int argc, char **argv)
 	population.block = atoi(argv[3]);
 	populate(&population, atoi(argv[2]));
 	time = time_steps(&host, &population, atof(argv[4]));
-	printf("{\"us\": %.4f, \"steps\": %lld, \"instructions\": \"plain\"}\n",
-		   1e6 * time, (long long) population.steps);
+	printf("{\"us\": %.4f, \"steps\": %lld, \"instructions\": \"%s\"}\n",
+		   1e6 * time, (long long) population.steps, kernel_instructions());
 	return 0;
 }

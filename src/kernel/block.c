@@ -323,6 +323,8 @@ put_views(Block *block, const Spec *spec, KernelModel *model)
 									 spec->modality[m].parents.count);
 		views.of_branch =
 			block_list(block, nodes->of_branch, plan->branch_count);
+		views.axes =
+			block_list(block, nodes->axes, spec->modality[m].parents.count);
 		block_write(block, model->views + (KernelOffset) m * sizeof(views),
 					&views, 1, sizeof(views));
 	}

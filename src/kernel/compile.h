@@ -18,6 +18,7 @@
  *	numbers.c	the arrays: A, B, C, D, E, H, I, pA, pB
  *	policy_set.c	the policies, enumerated or given
  *	plan.c		the plan of evaluation
+ *	view_order.c	the order of its views
  *	compile.c	the order of the work
  *	block.c		the compiled model as one block
  *	valid.c		the check of a block on loading
@@ -331,6 +332,8 @@ typedef struct PlanNodes
 	int32_t *actions;	/* [count] flat actions, of moves only */
 	int32_t *parents;	/* [count][parent_count] moves of the parents */
 	int32_t *of_branch; /* [branch_count]: the node of each branch */
+	int32_t *axes; /* [parent_count] of views: the order in which parents are
+						 * summed away */
 } PlanNodes;
 
 /* A policy set and its plan; all arrays as in KernelModel. */
@@ -409,6 +412,10 @@ extern void spec_read_rates(Spec *spec);
 
 extern bool policies_make(Spec *spec);
 extern bool plan_make(Spec *spec);
+
+/* ---------- view_order.c ---------- */
+
+extern bool views_sort(Spec *spec, int32_t m);
 
 /* ---------- block.c ---------- */
 

@@ -194,6 +194,7 @@ views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
 				  sizeof(int32_t)) &&
 		   within(model, views->moves, (int64_t) views->count * parents,
 				  sizeof(int32_t)) &&
+		   indices_valid(model, views->axes, parents, parents) &&
 		   indices_valid(model, views->of_branch, model->branch_count,
 						 views->count);
 }
