@@ -17,6 +17,7 @@
  *	option.c	switches and numbers of the spec
  *	numbers.c	the arrays: A, B, C, D, E, H, I, pA, pB
  *	policy_set.c	the policies, enumerated or given
+ *	rows.c		A and B by row
  *	plan.c		the plan of evaluation
  *	view_order.c	the order of its views
  *	compile.c	the order of the work
@@ -231,6 +232,22 @@ extern double *
 matrix_inductive(Reader *reader, const Matrix *B, const double *H,
 				 double threshold, int32_t depth, const char *path);
 
+/* ---------- rows.c ---------- */
+
+/* As KernelRows, but with pointers. */
+typedef struct Rows
+{
+	int64_t	 count;	  /* rows of all groups */
+	int64_t	 entries; /* that differ from the rest of their row */
+	int64_t *starts;  /* [count + 1]; NULL: kept by column alone */
+	int32_t *columns; /* [entries] */
+	double	*values;  /* [entries] */
+	double	*rest;	  /* [count], or NULL: all 0 */
+} Rows;
+
+extern bool rows_make(Reader *reader, const Matrix *matrix, int64_t groups,
+					  Rows *rows, const char *path);
+
 /* ---------- vector.c ---------- */
 
 extern bool vector_C(Reader *reader, const Place *place, const JsonValue *value,
@@ -299,6 +316,7 @@ typedef struct SpecModality
 	bool	  shaped;		 /* tensor.shape is set */
 	bool	  fits;			 /* and as it must be */
 	Matrix	  A;			 /* P(m) columns of O(m) rows */
+	Rows	  rows;			 /* the same by row */
 	Matrix	  log_A;		 /* O(m) columns of P(m) rows */
 	double	 *ambiguity;	 /* [P(m)], nats */
 	double	 *C;			 /* [policy_length][O(m)] */
@@ -317,6 +335,7 @@ typedef struct SpecFactor
 	bool	  shaped;		 /* tensor.shape is set */
 	bool	  fits;			 /* and as it must be */
 	Matrix	  B;			 /* U(f) * P(f) columns of S(f) rows */
+	Rows	  rows;			 /* the same by row, one group for each action */
 	double	 *H;			 /* [S(f)], or NULL */
 	double	 *I;			 /* [depth][S(f)], or NULL */
 	int32_t	  depth;		 /* of I as given */
@@ -334,6 +353,7 @@ typedef struct PlanNodes
 	int32_t *of_branch; /* [branch_count]: the node of each branch */
 	int32_t *axes; /* [parent_count] of views: the order in which parents are
 						 * summed away */
+	bool	 contracted; /* of views: one parent after another */
 } PlanNodes;
 
 /* A policy set and its plan; all arrays as in KernelModel. */

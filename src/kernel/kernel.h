@@ -149,6 +149,20 @@ typedef struct KernelMatrix
 	KernelOffset indices; /* sparse: int32_t[entries], the row of each value */
 } KernelMatrix;
 
+/*
+ * The same by row, as a step reads it: sum over p of x[p] * M(r | p) is rest[r]
+ * times the sum of x, plus x[columns[k]] * values[k] for the entries k of the
+ * row.  Of B there is a group of S(f) rows for each action.  starts is 0 where
+ * the matrix is dense and this does not pay.
+ */
+typedef struct KernelRows
+{
+	KernelOffset starts;  /* int64_t[rows + 1] into the next two */
+	KernelOffset columns; /* int32_t[entries], within the group */
+	KernelOffset values;  /* double[entries]: what is more than the rest */
+	KernelOffset rest;	  /* double[rows], or 0: all 0 */
+} KernelRows;
+
 typedef struct KernelModality
 {
 	KernelOffset name;	   /* zero-terminated string */
@@ -158,6 +172,7 @@ typedef struct KernelModality
 	KernelOffset parents;		/* int32_t[parent_count], factor indices */
 	int64_t		 parent_states; /* P(m) */
 	KernelMatrix A;				/* P(m) columns of O(m) rows */
+	KernelRows	 rows;			/* the same by row */
 
 	/*
 	 * L(A) by outcome: O(m) columns of P(m) rows, what one outcome says about
@@ -187,6 +202,7 @@ typedef struct KernelFactor
 	int64_t		 parent_states; /* P(f) */
 	int64_t		 actions;		/* U(f); 1 where control_count is 0 */
 	KernelMatrix B;				/* U(f) * P(f) columns of S(f) rows */
+	KernelRows	 rows;			/* the same by row */
 	KernelOffset H;		  /* double[states] of 0 and 1, or 0 where absent */
 	KernelOffset I;		  /* double[inductive_depth][states] of 0 and 1, or
 								 * 0: no goal in this factor */
@@ -240,7 +256,8 @@ typedef struct KernelViews /* of one modality */
 								 * are summed away; views that agree in the
 								 * first of them are neighbours */
 	int32_t		 count;
-	int32_t		 padding;
+	int32_t		 contracted; /* 1: parents are summed away one after another;
+								 * 0: by the product of their beliefs */
 } KernelViews;
 
 typedef enum KernelSampling /* pymdp's sampling_mode: what is chosen */

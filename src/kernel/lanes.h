@@ -50,17 +50,20 @@
 /*
  * Wide: WIDTH doubles, the unit of the functions of arrays (lanes_math.h).
  * wide_above(a, b, x, y): x where a > b, y elsewhere (also for NaN).
- * wide_any_above: is a > b anywhere?
+ * wide_any_above: is a > b anywhere?  wide_multiply_add(a, b, c): a * b + c,
+ * rounded once where the instruction set can; written so, and not left to the
+ * compiler, it is the same in all compilations for the set.
  */
 #if WIDTH == 8
 typedef __m512d Wide;
 extern Wide		_ZGVeN8v_log(Wide x);
 extern Wide		_ZGVeN8v_exp(Wide x);
-#define wide_log	  _ZGVeN8v_log
-#define wide_exp	  _ZGVeN8v_exp
-#define wide_load	  _mm512_loadu_pd
-#define wide_store	  _mm512_storeu_pd
-#define wide_splat(x) _mm512_set1_pd(x)
+#define wide_log				   _ZGVeN8v_log
+#define wide_exp				   _ZGVeN8v_exp
+#define wide_load				   _mm512_loadu_pd
+#define wide_store				   _mm512_storeu_pd
+#define wide_splat(x)			   _mm512_set1_pd(x)
+#define wide_multiply_add(a, b, c) _mm512_fmadd_pd(a, b, c)
 #define wide_above(a, b, x, y) \
 	_mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), y, x)
 #define wide_any_above(a, b) (_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ) != 0)
@@ -68,11 +71,12 @@ extern Wide		_ZGVeN8v_exp(Wide x);
 typedef __m256d Wide;
 extern Wide		_ZGVdN4v_log(Wide x);
 extern Wide		_ZGVdN4v_exp(Wide x);
-#define wide_log	  _ZGVdN4v_log
-#define wide_exp	  _ZGVdN4v_exp
-#define wide_load	  _mm256_loadu_pd
-#define wide_store	  _mm256_storeu_pd
-#define wide_splat(x) _mm256_set1_pd(x)
+#define wide_log				   _ZGVdN4v_log
+#define wide_exp				   _ZGVdN4v_exp
+#define wide_load				   _mm256_loadu_pd
+#define wide_store				   _mm256_storeu_pd
+#define wide_splat(x)			   _mm256_set1_pd(x)
+#define wide_multiply_add(a, b, c) _mm256_fmadd_pd(a, b, c)
 #define wide_above(a, b, x, y) \
 	_mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_GT_OQ))
 #define wide_any_above(a, b) \
@@ -81,30 +85,30 @@ extern Wide		_ZGVdN4v_exp(Wide x);
 typedef __m128d Wide;
 extern Wide		_ZGVbN2v_log(Wide x);
 extern Wide		_ZGVbN2v_exp(Wide x);
-#define wide_log	  _ZGVbN2v_log
-#define wide_exp	  _ZGVbN2v_exp
-#define wide_load	  _mm_loadu_pd
-#define wide_store	  _mm_storeu_pd
-#define wide_splat(x) _mm_set1_pd(x)
+#define wide_log				   _ZGVbN2v_log
+#define wide_exp				   _ZGVbN2v_exp
+#define wide_load				   _mm_loadu_pd
+#define wide_store				   _mm_storeu_pd
+#define wide_splat(x)			   _mm_set1_pd(x)
+#define wide_multiply_add(a, b, c) ((a) * (b) + (c))
 #define wide_above(a, b, x, y)                   \
 	_mm_or_pd(_mm_and_pd(_mm_cmpgt_pd(a, b), x), \
 			  _mm_andnot_pd(_mm_cmpgt_pd(a, b), y))
 #define wide_any_above(a, b) (_mm_movemask_pd(_mm_cmpgt_pd(a, b)) != 0)
 #else
 typedef double Wide;
-#define wide_log(x)			   log(x)
-#define wide_exp(x)			   exp(x)
-#define wide_load(from)		   (*(from))
-#define wide_store(to, x)	   (*(to) = (x))
-#define wide_splat(x)		   (x)
-#define wide_above(a, b, x, y) ((a) > (b) ? (x) : (y))
-#define wide_any_above(a, b)   ((a) > (b))
+#define wide_log(x)				   log(x)
+#define wide_exp(x)				   exp(x)
+#define wide_load(from)			   (*(from))
+#define wide_store(to, x)		   (*(to) = (x))
+#define wide_splat(x)			   (x)
+#define wide_multiply_add(a, b, c) ((a) * (b) + (c))
+#define wide_above(a, b, x, y)	   ((a) > (b) ? (x) : (y))
+#define wide_any_above(a, b)	   ((a) > (b))
 #endif
 
 /*
- * Vector: LANES doubles, one of each agent.  multiply_add(a, b, c) is a * b +
- * c, rounded once where the instruction set can: the same in both
- * compilations, as it is written and not the compiler's choice.
+ * Vector: LANES doubles, one of each agent, with the same functions.
  */
 #if LANES == 1
 typedef double Vector;
@@ -118,16 +122,10 @@ typedef double Vector;
 #endif
 #else
 typedef Wide	Vector;
-#define splat(x)		  wide_splat(x)
-#define above(a, b, x, y) wide_above(a, b, x, y)
-#define any_above(a, b)	  wide_any_above(a, b)
-#if WIDTH == 8
-#define multiply_add(a, b, c) _mm512_fmadd_pd(a, b, c)
-#elif WIDTH == 4
-#define multiply_add(a, b, c) _mm256_fmadd_pd(a, b, c)
-#else
-#define multiply_add(a, b, c) ((a) * (b) + (c))
-#endif
+#define splat(x)			  wide_splat(x)
+#define above(a, b, x, y)	  wide_above(a, b, x, y)
+#define any_above(a, b)		  wide_any_above(a, b)
+#define multiply_add(a, b, c) wide_multiply_add(a, b, c)
 #endif
 
 #define larger_of(a, b) above(a, b, a, b)

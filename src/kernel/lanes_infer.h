@@ -53,8 +53,7 @@ next_prior(KernelWorkspace *workspace, const double *belief, const int32_t *did,
 								  factor->parent_count, belief),
 					 factor->sizes, factor->parent_count, workspace->joint);
 
-		mix_columns(&factor->B, action * factor->parent_states,
-					factor->parent_states, joint, prior + factor->offset);
+		mix_columns(&factor->B, action, joint, prior + factor->offset);
 	}
 }
 #endif
@@ -248,6 +247,7 @@ is_coupled(const KernelWorkspace *workspace)
 
 /*
  * belief [belief_size] = the softmax of update [belief_size], for each factor.
+ * The exponentials of all factors are taken together.
  */
 static void
 normalize_factors(const KernelWorkspace *workspace, const Vector *update,
@@ -255,10 +255,20 @@ normalize_factors(const KernelWorkspace *workspace, const Vector *update,
 {
 	const KernelModel *model = workspace->model;
 
-	memcpy(belief, update, sizeof(Vector) * (size_t) model->belief_size);
 	for (int32_t f = 0; f < model->factor_count; f++)
-		softmax(belief + workspace->factors[f].offset,
-				workspace->factors[f].states);
+	{
+		const FactorTable *factor = &workspace->factors[f];
+
+		subtract_largest(update + factor->offset, factor->states,
+						 belief + factor->offset);
+	}
+	exp_array(NUMBERS(belief), (int64_t) model->belief_size * LANES);
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		const FactorTable *factor = &workspace->factors[f];
+
+		divide_by_total(belief + factor->offset, factor->states);
+	}
 }
 
 /*

@@ -88,22 +88,37 @@ exp_array(double *x, int64_t count)
 }
 
 /*
+ * What dot(), dot_shared() and total() have in common: the sum of term(i), i <
+ * count, in four running sums.  The last terms are written out, so that the
+ * sums can stay in registers.
+ */
+#define SUM_OF_TERMS(term, count)                \
+	Vector	a = splat(0.0), b = a, c = a, d = a; \
+	int64_t i = 0;                               \
+	for (; i + 4 <= (count); i += 4)             \
+	{                                            \
+		a = term(i, a);                          \
+		b = term(i + 1, b);                      \
+		c = term(i + 2, c);                      \
+		d = term(i + 3, d);                      \
+	}                                            \
+	if (i < (count))                             \
+		a = term(i, a);                          \
+	if (i + 1 < (count))                         \
+		b = term(i + 1, b);                      \
+	if (i + 2 < (count))                         \
+		c = term(i + 2, c);                      \
+	return (a + b) + (c + d)
+
+/*
  * The sum of x [count].
  */
 ALWAYS_INLINE Vector
 total(const Vector *x, int64_t count)
 {
-	Vector	sum[4] = {splat(0.0), splat(0.0), splat(0.0), splat(0.0)};
-	int64_t i = 0;
-
-	for (; i + 4 <= count; i += 4)
-	{
-		for (int32_t k = 0; k < 4; k++)
-			sum[k] = sum[k] + x[i + k];
-	}
-	for (int32_t k = 0; i < count; i++, k++)
-		sum[k] = sum[k] + x[i];
-	return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+#define TERM(i, sum) ((sum) + x[i])
+	SUM_OF_TERMS(TERM, count);
+#undef TERM
 }
 
 /*
@@ -112,17 +127,9 @@ total(const Vector *x, int64_t count)
 ALWAYS_INLINE Vector
 dot(const Vector *x, const Vector *y, int64_t count)
 {
-	Vector	sum[4] = {splat(0.0), splat(0.0), splat(0.0), splat(0.0)};
-	int64_t i = 0;
-
-	for (; i + 4 <= count; i += 4)
-	{
-		for (int32_t k = 0; k < 4; k++)
-			sum[k] = multiply_add(x[i + k], y[i + k], sum[k]);
-	}
-	for (int32_t k = 0; i < count; i++, k++)
-		sum[k] = multiply_add(x[i], y[i], sum[k]);
-	return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+#define TERM(i, sum) multiply_add(x[i], y[i], sum)
+	SUM_OF_TERMS(TERM, count);
+#undef TERM
 }
 
 /*
@@ -131,17 +138,9 @@ dot(const Vector *x, const Vector *y, int64_t count)
 ALWAYS_INLINE Vector
 dot_shared(const Vector *x, const double *y, int64_t count)
 {
-	Vector	sum[4] = {splat(0.0), splat(0.0), splat(0.0), splat(0.0)};
-	int64_t i = 0;
-
-	for (; i + 4 <= count; i += 4)
-	{
-		for (int32_t k = 0; k < 4; k++)
-			sum[k] = multiply_add(x[i + k], splat(y[i + k]), sum[k]);
-	}
-	for (int32_t k = 0; i < count; i++, k++)
-		sum[k] = multiply_add(x[i], splat(y[i]), sum[k]);
-	return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+#define TERM(i, sum) multiply_add(x[i], splat(y[i]), sum)
+	SUM_OF_TERMS(TERM, count);
+#undef TERM
 }
 
 /*
@@ -151,94 +150,110 @@ dot_shared(const Vector *x, const double *y, int64_t count)
 ALWAYS_INLINE Vector
 largest_of(const Vector *x, int64_t count)
 {
-	Vector	most[4] = {x[0], x[0], x[0], x[0]};
-	int64_t i = 0;
+	Vector	a = x[0], b = a, c = a, d = a;
+	int64_t i = 1;
 
 	for (; i + 4 <= count; i += 4)
 	{
-		for (int32_t k = 0; k < 4; k++)
-			most[k] = larger_of(x[i + k], most[k]);
+		a = larger_of(x[i], a);
+		b = larger_of(x[i + 1], b);
+		c = larger_of(x[i + 2], c);
+		d = larger_of(x[i + 3], d);
 	}
 	for (; i < count; i++)
-		most[0] = larger_of(x[i], most[0]);
-	most[0] = larger_of(most[1], most[0]);
-	most[2] = larger_of(most[3], most[2]);
-	return larger_of(most[2], most[0]);
+		a = larger_of(x[i], a);
+	return larger_of(larger_of(d, c), larger_of(b, a));
 }
 
 /*
- * softmax(x) in place, x [count], count at least 1.  The largest is subtracted
- * first, so that no exponential overflows and the sum cannot be 0.  An
- * infinite or NaN number makes its lane NaN, which the caller of a step looks
- * for.
+ * out [count] = x [count] less the largest of them, so that no exponential of
+ * it overflows and their sum cannot be 0.  An infinite or NaN number makes its
+ * lane NaN, which the caller of a step looks for.
  */
-static void
-softmax(Vector *x, int64_t count)
+ALWAYS_INLINE void
+subtract_largest(const Vector *x, int64_t count, Vector *out)
 {
 	Vector largest = largest_of(x, count);
-	Vector scale;
 
 	for (int64_t i = 0; i < count; i++)
-		x[i] = x[i] - largest;
-	exp_array(NUMBERS(x), count * LANES);
-	scale = splat(1.0) / total(x, count);
+		out[i] = x[i] - largest;
+}
+
+/*
+ * x [count] divided by their sum, in place.
+ */
+ALWAYS_INLINE void
+divide_by_total(Vector *x, int64_t count)
+{
+	Vector scale = splat(1.0) / total(x, count);
+
 	for (int64_t i = 0; i < count; i++)
 		x[i] = x[i] * scale;
 }
 
 /*
+ * softmax(x) in place, x [count], count at least 1.
+ */
+static void
+softmax(Vector *x, int64_t count)
+{
+	subtract_largest(x, count, x);
+	exp_array(NUMBERS(x), count * LANES);
+	divide_by_total(x, count);
+}
+
+/*
+ * The tables of combine(): what is read of them at once, a Unit, is one row of
+ * all lanes, or several rows of one lane.
+ */
+#if LANES == 1
+#define UNIT			  WIDTH
+#define unit_splat(x)	  wide_splat(x)
+#define unit_of(table, i) wide_load((table) + (i))
+#define unit_add(x, u, s) wide_multiply_add(wide_splat(x), u, s)
+#define unit_store		  wide_store
+typedef Wide Unit;
+#else
+#define UNIT			  1
+#define unit_splat(x)	  splat(x)
+#define unit_of(table, i) splat((table)[i])
+#define unit_add(x, u, s) multiply_add(x, u, s)
+#define unit_store(to, x) (*(to) = (x))
+typedef Vector Unit;
+#endif
+
+/*
  * out[r] = sum over c of x[c] * table[c * stride + r], for some rows r < count
- * that fit the registers; count is a constant wherever it is called.  The sum
- * of a row is in the order of c, whatever the number of rows taken at once.
+ * * UNIT that fit the registers; count is a constant wherever it is called.
+ * The sum of a row is in the order of c, whatever the number of rows taken at
+ * once.
  */
 ALWAYS_INLINE void
-combine_rows(const double *table, int64_t stride, int64_t columns,
-			 const Vector *x, Vector *out, const int32_t count)
+combine_units(const double *table, int64_t stride, int64_t columns,
+			  const Vector *x, Vector *out, const int32_t count)
 {
-	Vector sum[8];
+	Unit sum[8];
 
-	for (int32_t r = 0; r < count; r++)
-		sum[r] = splat(0.0);
+	for (int32_t i = 0; i < count; i++)
+		sum[i] = unit_splat(0.0);
 	for (int64_t c = 0; c < columns; c++)
 	{
 		const double *column = table + c * stride;
 
-		for (int32_t r = 0; r < count; r++)
-			sum[r] = multiply_add(x[c], splat(column[r]), sum[r]);
+		for (int32_t i = 0; i < count; i++)
+			sum[i] = unit_add(x[c], unit_of(column, i * UNIT), sum[i]);
 	}
-	for (int32_t r = 0; r < count; r++)
-		out[r] = sum[r];
+	for (int32_t i = 0; i < count; i++)
+		unit_store(out + i * UNIT, sum[i]);
 }
 
 /*
- * out [rows] = sum over c < columns of x[c] * table[c * stride + r], with a
- * table of the model: equal for all lanes.
- */
-static void
-combine(const double *table, int64_t stride, int64_t columns, int64_t rows,
-		const Vector *x, Vector *out)
-{
-	int64_t r = 0;
-
-	for (; r + 8 <= rows; r += 8)
-		combine_rows(table + r, stride, columns, x, out + r, 8);
-	for (; r + 4 <= rows; r += 4)
-		combine_rows(table + r, stride, columns, x, out + r, 4);
-	if (r + 2 <= rows)
-	{
-		combine_rows(table + r, stride, columns, x, out + r, 2);
-		r += 2;
-	}
-	if (r < rows)
-		combine_rows(table + r, stride, columns, x, out + r, 1);
-}
-
-/*
- * combine_rows() with a table of each lane.
+ * The same for count < UNIT rows that are left over, and with a table of each
+ * lane.
  */
 ALWAYS_INLINE void
-combine_own_rows(const Vector *table, int64_t stride, int64_t columns,
-				 const Vector *x, Vector *out, const int32_t count)
+combine_rows(const Vector *table, int64_t stride, int64_t columns,
+			 const Vector *x, Vector *out, const int32_t count)
 {
 	Vector sum[8];
 
@@ -255,8 +270,10 @@ combine_own_rows(const Vector *table, int64_t stride, int64_t columns,
 		out[r] = sum[r];
 }
 
+#if LANES > 1
 /*
- * combine() with a table of each lane.
+ * out [rows] = sum over c < columns of x[c] * table[c * stride + r], with a
+ * table of each lane.
  */
 static void
 combine_own(const Vector *table, int64_t stride, int64_t columns, int64_t rows,
@@ -265,53 +282,94 @@ combine_own(const Vector *table, int64_t stride, int64_t columns, int64_t rows,
 	int64_t r = 0;
 
 	for (; r + 8 <= rows; r += 8)
-		combine_own_rows(table + r, stride, columns, x, out + r, 8);
+		combine_rows(table + r, stride, columns, x, out + r, 8);
 	for (; r + 4 <= rows; r += 4)
-		combine_own_rows(table + r, stride, columns, x, out + r, 4);
+		combine_rows(table + r, stride, columns, x, out + r, 4);
 	if (r + 2 <= rows)
 	{
-		combine_own_rows(table + r, stride, columns, x, out + r, 2);
+		combine_rows(table + r, stride, columns, x, out + r, 2);
 		r += 2;
 	}
 	if (r < rows)
-		combine_own_rows(table + r, stride, columns, x, out + r, 1);
+		combine_rows(table + r, stride, columns, x, out + r, 1);
 }
+#endif
 
 /*
- * The same with columns of a sparse matrix, [first, first + columns).  What
- * does not stand in it adds nothing.
+ * The same with a table of the model, equal for all lanes.
  */
 static void
-combine_sparse(const Columns *matrix, int64_t first, int64_t columns,
-			   const Vector *x, Vector *out)
+combine(const double *table, int64_t stride, int64_t columns, int64_t rows,
+		const Vector *x, Vector *out)
 {
-	for (int32_t r = 0; r < matrix->rows; r++)
-		out[r] = splat(0.0);
-	for (int64_t c = 0; c < columns; c++)
-	{
-		for (int64_t k = matrix->starts[first + c];
-			 k < matrix->starts[first + c + 1]; k++)
-		{
-			Vector *row = &out[matrix->indices[k]];
+	int64_t r = 0;
 
-			*row = multiply_add(x[c], splat(matrix->values[k]), *row);
-		}
+	for (; r + 8 * UNIT <= rows; r += 8 * UNIT)
+		combine_units(table + r, stride, columns, x, out + r, 8);
+	for (; r + 4 * UNIT <= rows; r += 4 * UNIT)
+		combine_units(table + r, stride, columns, x, out + r, 4);
+	if (r + 2 * UNIT <= rows)
+	{
+		combine_units(table + r, stride, columns, x, out + r, 2);
+		r += 2 * UNIT;
 	}
+	if (r + UNIT <= rows)
+	{
+		combine_units(table + r, stride, columns, x, out + r, 1);
+		r += UNIT;
+	}
+#if LANES == 1
+	for (; r + 4 <= rows; r += 4)
+		combine_rows(table + r, stride, columns, x, out + r, 4);
+	for (; r < rows; r++)
+		combine_rows(table + r, stride, columns, x, out + r, 1);
+#endif
 }
 
+#if LANES == 1
+#define combine_own combine
+#endif
+
 /*
- * out [rows] = sum over columns p of weights[p] * matrix(. | first + p), dense
- * or sparse.
+ * out [rows] = sum over columns p of weights[p] * M(. | p), for one group of
+ * columns.
  */
-ALWAYS_INLINE void
-mix_columns(const Columns *matrix, int64_t first, int64_t columns,
-			const Vector *weights, Vector *out)
+static void
+mix_columns(const Mixture *mixture, int64_t group, const Vector *weights,
+			Vector *out)
 {
-	if (matrix->starts != NULL)
-		combine_sparse(matrix, first, columns, weights, out);
+	int32_t		   count = mixture->rows;
+	const int64_t *starts = mixture->starts;
+	const int32_t *columns = mixture->columns;
+	const double  *values = mixture->values;
+	Vector		   all;
+
+	if (starts == NULL)
+	{
+		combine(mixture->dense + group * mixture->width * count, count,
+				mixture->width, count, weights, out);
+		return;
+	}
+	starts += group * count;
+	if (mixture->rest == NULL)
+	{
+		for (int32_t r = 0; r < count; r++)
+			out[r] = splat(0.0);
+	}
 	else
-		combine(matrix->values + first * matrix->rows, matrix->rows, columns,
-				matrix->rows, weights, out);
+	{
+		all = total(weights, mixture->width);
+		for (int32_t r = 0; r < count; r++)
+			out[r] = all * splat(mixture->rest[group * count + r]);
+	}
+	for (int32_t r = 0; r < count; r++)
+	{
+		Vector sum = out[r];
+
+		for (int64_t k = starts[r]; k < starts[r + 1]; k++)
+			sum = multiply_add(weights[columns[k]], splat(values[k]), sum);
+		out[r] = sum;
+	}
 }
 
 /*

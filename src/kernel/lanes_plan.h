@@ -115,9 +115,8 @@ evaluate_move(KernelWorkspace *workspace, int32_t f, int32_t move,
 	const int32_t	  *from = KERNEL_AT(model, int32_t, moves->parents) +
 						  (int64_t) move * factor->parent_count;
 	const Vector **marginals = (const Vector **) workspace->parent_beliefs;
-	int64_t		   first =
-		KERNEL_AT(model, int32_t, moves->actions)[move] * factor->parent_states;
-	Vector *predicted =
+	int64_t		   action = KERNEL_AT(model, int32_t, moves->actions)[move];
+	Vector		  *predicted =
 		VECTORS(workspace->move_beliefs[f]) + (int64_t) move * factor->states;
 	Vector *value = VECTORS(workspace->move_values[f]) + move * MOVE_PARTS;
 	const Vector *joint;
@@ -138,13 +137,13 @@ evaluate_move(KernelWorkspace *workspace, int32_t f, int32_t move,
 	 */
 	joint = joint_of(marginals, factor->sizes, factor->parent_count,
 					 VECTORS(workspace->joint));
-	mix_columns(&factor->B, first, factor->parent_states, joint, predicted);
+	mix_columns(&factor->B, action, joint, predicted);
 	value[MOVE_PARAM_GAIN] = splat(0.0);
 	value[MOVE_INDUCTIVE] = splat(0.0);
 	if (factor->gain != NULL)
 		value[MOVE_PARAM_GAIN] = parameter_gain(
-			factor->gain + first * factor->states, factor->parent_states,
-			factor->states, joint, predicted);
+			factor->gain + action * factor->parent_states * factor->states,
+			factor->parent_states, factor->states, joint, predicted);
 	if (factor->I != NULL)
 		value[MOVE_INDUCTIVE] =
 			log_epsilon * dot(VECTORS(workspace->off_the_way) + factor->offset,
@@ -186,7 +185,7 @@ contract_axis(const double *shared, const Vector *own, int64_t before,
 }
 
 /*
- * A dense view of several parents: expected [O(m)] and returned, the expected
+  * A view by contraction: expected [O(m)] and returned, the expected
  * ambiguity; one parent after another is summed away, and no product of
  * beliefs is made.  The first levels, up to level same, are those of the view
  * before: views that differ in their last parent share all that was done for
@@ -214,7 +213,7 @@ contract_view(KernelWorkspace *workspace, const ModalityTable *modality,
 				after *= modality->sizes[modality->axes[i]];
 		}
 		contract_axis(
-			modality->A.values,
+			modality->A.dense,
 			level == 0 ? NULL : VECTORS(workspace->partial[level - 1]), before,
 			modality->sizes[axis], after * modality->outcomes, x,
 			level == last ? expected : VECTORS(workspace->partial[level]));
@@ -230,8 +229,8 @@ contract_view(KernelWorkspace *workspace, const ModalityTable *modality,
 }
 
 /*
- * Any other view, by the product of its parents' beliefs [P(m)]: with one
- * parent there is none to be made, and a sparse A has less to it.
+  * A view by the product of its parents' beliefs [P(m)]; with one parent there
+ * is none to be made.
  */
 static Vector
 mix_view(KernelWorkspace *workspace, const ModalityTable *modality,
@@ -244,7 +243,7 @@ mix_view(KernelWorkspace *workspace, const ModalityTable *modality,
 		marginals[i] = view_belief(workspace, modality, from, i);
 	joint = joint_of(marginals, modality->sizes, modality->parent_count,
 					 VECTORS(workspace->joint));
-	mix_columns(&modality->A, 0, modality->parent_states, joint, expected);
+	mix_columns(&modality->A, 0, joint, expected);
 	if (modality->gain != NULL)
 		*param_gain = parameter_gain(modality->gain, modality->parent_states,
 									 modality->outcomes, joint, expected);
@@ -306,8 +305,7 @@ evaluate_views(KernelWorkspace *workspace, int32_t m, int32_t t, int32_t first,
 	const int32_t		*from = KERNEL_AT(model, int32_t, views->moves) +
 						  (int64_t) first * modality->parent_count;
 	const int32_t *before = NULL;
-	bool		   contracted = modality->parent_count > 1 &&
-					  modality->A.starts == NULL && modality->gain == NULL;
+
 	Vector *values =
 		VECTORS(workspace->view_values[m]) + (int64_t) first * VIEW_PARTS;
 	Vector		 *expected = VECTORS(workspace->expected);
@@ -322,7 +320,7 @@ evaluate_views(KernelWorkspace *workspace, int32_t m, int32_t t, int32_t first,
 		Vector	ambiguity;
 
 		value[VIEW_PARAM_GAIN] = splat(0.0);
-		if (contracted)
+		if (modality->contracted)
 			ambiguity = contract_view(
 				workspace, modality, from,
 				before ? levels_shared(modality, from, before) : 0, outcomes);

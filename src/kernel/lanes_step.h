@@ -105,7 +105,7 @@ weigh_policies(KernelWorkspace				 *workspace,
 
 	for (int32_t l = 0; l < LANES; l++)
 		NUMBERS(&gamma)
-		[l] = parameters[l] ? parameters[l]->gamma : model->gamma;
+	[l] = parameters[l] ? parameters[l]->gamma : model->gamma;
 	for (int32_t p = 0; p < model->policy_count; p++)
 	{
 		weights[p] = multiply_add(gamma, values[leaf[p]], log_E[p]);

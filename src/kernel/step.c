@@ -32,8 +32,7 @@ typedef struct WorkspaceSizes
 {
 	int64_t joint;		 /* largest number of joint states */
 	int64_t outcomes;	 /* largest O(m) */
-	int64_t columns;	 /* largest number of numbers of an A with several
-								 * parents */
+	int64_t columns;	 /* largest P * O of what is contracted */
 	int64_t actions;	 /* largest number of actions of a control */
 	int32_t parents;	 /* largest number of parents */
 	int64_t all_parents; /* of all modalities and factors */
@@ -55,7 +54,8 @@ larger(int64_t a, int64_t b)
 static WorkspaceSizes
 workspace_sizes(const KernelModel *model)
 {
-	WorkspaceSizes sizes = {1, 1, 1, 1, 1, 0};
+	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
+	WorkspaceSizes	   sizes = {1, 1, 1, 1, 1, 0};
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
@@ -63,8 +63,7 @@ workspace_sizes(const KernelModel *model)
 
 		sizes.joint = larger(sizes.joint, modality->parent_states);
 		sizes.outcomes = larger(sizes.outcomes, modality->outcomes);
-		if (modality->parent_count > 1 &&
-			(!modality->A.sparse || modality->learned))
+		if (views[m].contracted)
 			sizes.columns = larger(sizes.columns, modality->parent_states *
 													  modality->outcomes);
 		sizes.parents = (int32_t) larger(sizes.parents, modality->parent_count);
@@ -333,6 +332,7 @@ set_shapes(KernelWorkspace *workspace)
 		for (int32_t i = 0; i < modality->parent_count; i++)
 			*shapes++ = kernel_factor(model, parents[i])->states;
 		table->axes = KERNEL_AT(model, int32_t, views[m].axes);
+		table->contracted = views[m].contracted;
 		table->twin = 0;
 		while (!same_parents(model, table->twin, m))
 			table->twin++;
@@ -377,6 +377,13 @@ kernel_workspace(const KernelHost *host, const KernelModel *model)
 
 /* ---------- the tables ---------- */
 
+/* A pointer, or NULL for the offset 0. */
+static const double *
+optional(const KernelModel *model, KernelOffset offset)
+{
+	return offset == 0 ? NULL : KERNEL_AT(model, double, offset);
+}
+
 /*
  * A matrix of the model as pointers, which are good as long as the model is.
  */
@@ -394,11 +401,25 @@ resolve(const KernelModel *model, const KernelMatrix *matrix)
 	return columns;
 }
 
-/* A pointer, or NULL for the offset 0. */
-static const double *
-optional(const KernelModel *model, KernelOffset offset)
+/*
+ * A matrix for predictions, likewise, its groups so many columns wide.
+ */
+static Mixture
+mixture(const KernelModel *model, const KernelMatrix *matrix,
+		const KernelRows *rows, int64_t width)
 {
-	return offset == 0 ? NULL : KERNEL_AT(model, double, offset);
+	Mixture result = {.dense = KERNEL_AT(model, double, matrix->values),
+					  .rows = matrix->rows,
+					  .width = width};
+
+	if (rows->starts != 0)
+	{
+		result.starts = KERNEL_AT(model, int64_t, rows->starts);
+		result.columns = KERNEL_AT(model, int32_t, rows->columns);
+		result.values = KERNEL_AT(model, double, rows->values);
+		result.rest = optional(model, rows->rest);
+	}
+	return result;
 }
 
 /*
@@ -414,7 +435,8 @@ use_model(KernelWorkspace *workspace)
 		const KernelModality *modality = kernel_modality(model, m);
 		ModalityTable		 *table = &workspace->modalities[m];
 
-		table->A = resolve(model, &modality->A);
+		table->A = mixture(model, &modality->A, &modality->rows,
+						   modality->parent_states);
 		table->log_A = resolve(model, &modality->log_A);
 		table->ambiguity = KERNEL_AT(model, double, modality->ambiguity);
 		table->gain = optional(model, modality->gain_A);
@@ -429,7 +451,8 @@ use_model(KernelWorkspace *workspace)
 		const KernelFactor *factor = kernel_factor(model, f);
 		FactorTable		   *table = &workspace->factors[f];
 
-		table->B = resolve(model, &factor->B);
+		table->B =
+			mixture(model, &factor->B, &factor->rows, factor->parent_states);
 		table->gain = optional(model, factor->gain_B);
 		table->I = model->use_inductive ? optional(model, factor->I) : NULL;
 		table->parents = KERNEL_AT(model, int32_t, factor->parents);

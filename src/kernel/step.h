@@ -26,10 +26,25 @@ typedef struct Columns
 	int32_t		   rows;
 } Columns;
 
+/*
+ * What predictions are made with: columns of A, or of B for each action.  By
+ * row as in KernelRows, where starts is there; else dense.
+ */
+typedef struct Mixture
+{
+	const double  *dense;  /* [columns][rows]; not read where starts is there */
+	const int64_t *starts; /* [groups * rows + 1], or NULL */
+	const int32_t *columns; /* [entries] */
+	const double  *values;	/* [entries] */
+	const double  *rest;	/* [groups * rows], or NULL: all 0 */
+	int32_t		   rows;	/* of one group */
+	int64_t		   width;	/* columns of one group */
+} Mixture;
+
 /* One modality as an agent sees it: the model's, or what the agent learned. */
 typedef struct ModalityTable
 {
-	Columns		   A;		  /* P(m) columns of O(m) rows */
+	Mixture		   A;		  /* P(m) columns of O(m) rows */
 	Columns		   log_A;	  /* O(m) columns of P(m) rows */
 	const double  *ambiguity; /* [P(m)], nats */
 	const double  *gain;	  /* [P(m)][O(m)] of W, or NULL: none */
@@ -40,6 +55,7 @@ typedef struct ModalityTable
 	int32_t		   outcomes;	  /* O(m) */
 	int64_t		   parent_states; /* P(m) */
 	int32_t		   offset;		  /* of this modality in a row of outcomes */
+	bool		   contracted;	  /* see KernelViews */
 	int32_t		   twin; /* the first modality with the same parents, whose
 								 * evidence table it shares */
 } ModalityTable;
@@ -47,7 +63,7 @@ typedef struct ModalityTable
 /* One factor, likewise. */
 typedef struct FactorTable
 {
-	Columns		   B;		/* U(f) * P(f) columns of S(f) rows */
+	Mixture		   B;		/* U(f) groups of P(f) columns of S(f) rows */
 	const double  *gain;	/* [U(f)][P(f)][S(f)] of W, or NULL */
 	const double  *I;		/* [inductive_depth][S(f)], or NULL */
 	const int32_t *parents; /* [parent_count] factors */
