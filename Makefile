@@ -87,7 +87,8 @@ PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) \
 # structs may leave their last fields zero.
 PG_CFLAGS = -std=gnu11 -Wextra -Wno-unused-parameter \
 	-Wno-missing-field-initializers $(WERROR)
-include src/kernel/libs.mk
+# (installcheck runs in a copy of the tree that has no src/)
+-include src/kernel/libs.mk
 SHLIB_LINK = $(KERNEL_LIBS)
 
 # The kernel is plain C11 and sees no header of PostgreSQL.  Results must be

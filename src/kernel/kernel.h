@@ -600,10 +600,8 @@ kernel_world_observe(const KernelModel *world, uint64_t seed, uint64_t step,
 
 /* ---------- numbers (math.c) ---------- */
 
-extern double  kernel_log(double x); /* L(x) = ln max(x, KERNEL_LOG_FLOOR) */
-extern double  kernel_digamma(double x);				 /* psi(x), x > 0 */
-extern void	   kernel_softmax(double *x, int32_t count); /* in place */
-extern int32_t kernel_argmax(const double *x, int32_t count); /* the tie rule */
+extern double kernel_log(double x);		/* L(x) = ln max(x, KERNEL_LOG_FLOOR) */
+extern double kernel_digamma(double x); /* psi(x), x > 0 */
 
 /*
  * W of README.md, "Planning": -[ln a0 - ln a + psi(a + 1) - psi(a0 + 1)] for

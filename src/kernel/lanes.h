@@ -128,6 +128,14 @@ typedef Wide	Vector;
 #define multiply_add(a, b, c) wide_multiply_add(a, b, c)
 #endif
 
+#if LANES == 1
+#define lanes_load(from)   (*(from))
+#define lanes_store(to, x) (*(to) = (x))
+#else
+#define lanes_load	wide_load
+#define lanes_store wide_store
+#endif
+
 #define larger_of(a, b) above(a, b, a, b)
 
 /* room of the workspace as vectors, and back as numbers */

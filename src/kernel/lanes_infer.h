@@ -386,7 +386,7 @@ infer_states(KernelWorkspace *workspace, KernelAgent *const *agents,
 	{
 		if (workspace->modalities[m].twin == m &&
 			workspace->modalities[m].parent_count == 1)
-			add_messages(workspace, m, NULL, constant);
+			add_messages(workspace, m, VECTORS(workspace->belief), constant);
 	}
 	if (is_coupled(workspace))
 		iterate_beliefs(workspace);

@@ -76,17 +76,16 @@ static Vector
 log_epsilons(const KernelModel			   *model,
 			 const KernelParameters *const *parameters)
 {
-	Vector logs;
+	double logs[LANES];
 
 	for (int32_t l = 0; l < LANES; l++)
-		NUMBERS(&logs)
-	[l] = kernel_log(parameters[l] ? parameters[l]->inductive_epsilon :
-									 model->inductive_epsilon);
-	return logs;
+		logs[l] = kernel_log(parameters[l] ? parameters[l]->inductive_epsilon :
+											 model->inductive_epsilon);
+	return lanes_load(logs);
 }
 
 /*
- * workspace->q_pi [policy_count] = gamma * neg_efe + L(E), of which q_pi is
+ * workspace->weights [policy_count] = gamma * neg_efe + L(E), of which q_pi is
  * the softmax (pymdp's update_posterior_policies).  A weight of 0 in E is a
  * cost of 36 nats, not a ban.  Returns 0 where all of them are finite, else
  * NaN.
@@ -99,13 +98,14 @@ weigh_policies(KernelWorkspace				 *workspace,
 	const int32_t	  *leaf = KERNEL_AT(model, int32_t, model->leaf_of_policy);
 	const Vector	  *values = VECTORS(workspace->branch_values);
 	const Vector	  *log_E = VECTORS(workspace->log_E);
-	Vector			  *weights = VECTORS(workspace->q_pi);
+	Vector			  *weights = VECTORS(workspace->weights);
 	Vector			   finite = splat(0.0);
 	Vector			   gamma;
+	double			   gammas[LANES];
 
 	for (int32_t l = 0; l < LANES; l++)
-		NUMBERS(&gamma)
-	[l] = parameters[l] ? parameters[l]->gamma : model->gamma;
+		gammas[l] = parameters[l] ? parameters[l]->gamma : model->gamma;
+	gamma = lanes_load(gammas);
 	for (int32_t p = 0; p < model->policy_count; p++)
 	{
 		weights[p] = multiply_add(gamma, values[leaf[p]], log_E[p]);
@@ -117,44 +117,41 @@ weigh_policies(KernelWorkspace				 *workspace,
 /* ---------- the choice ---------- */
 
 /*
- * The lowest index of a lane's numbers x [count][LANES] that is not below
- * least.  It is there: least is below the largest of them.
+ * For each lane the lowest index of x [count] that is not below least.  It is
+ * there: least is below the largest of them.
  */
-static int32_t
-first_not_below(const double *x, int32_t lane, double least)
+static void
+first_not_below(const Vector *x, Vector least, int32_t *chosen)
 {
-	int32_t i = 0;
+	const double *numbers = NUMBERS(x);
+	double		  limits[LANES];
 
-	while (x[(int64_t) i * LANES + lane] < least)
-		i++;
-	return i;
+	lanes_store(limits, least);
+	for (int32_t l = 0; l < LANES; l++)
+	{
+		chosen[l] = 0;
+		while (numbers[(int64_t) chosen[l] * LANES + l] < limits[l])
+			chosen[l]++;
+	}
 }
 
 /*
- * One index for each lane, of probabilities p [count]: the most probable, or
- * one drawn from softmax(alpha * L(p)).  p is overwritten where it is drawn.
- * uniform [LANES] is in [0, 1).  The last index takes what rounding leaves of
- * the sum.
+ * One index for each lane, drawn from softmax(alpha * L(p)) by uniform [LANES]
+ * in [0, 1), with p [count] probabilities, which are overwritten.  The last
+ * index takes what rounding leaves of the sum.
  */
 static void
-choose(const KernelWorkspace *workspace, Vector *p, int32_t count,
-	   KernelAgent *const *agents, const double *uniform, int32_t *chosen)
+draw(Vector *p, int32_t count, double model_alpha, KernelAgent *const *agents,
+	 const double *uniform, int32_t *chosen)
 {
-	const KernelModel *model = workspace->model;
-	const double	  *numbers = NUMBERS(p);
-	Vector			   alpha;
+	const double *numbers = NUMBERS(p);
+	double		  alphas[LANES];
+	Vector		  alpha;
 
-	if (model->selection == KERNEL_DETERMINISTIC)
-	{
-		Vector most = largest_of(p, count) * splat(1.0 - KERNEL_TIE);
-
-		for (int32_t l = 0; l < LANES; l++)
-			chosen[l] = first_not_below(numbers, l, NUMBERS(&most)[l]);
-		return;
-	}
 	for (int32_t l = 0; l < LANES; l++)
-		NUMBERS(&alpha)
-	[l] = agents[l]->parameters ? agents[l]->parameters->alpha : model->alpha;
+		alphas[l] =
+			agents[l]->parameters ? agents[l]->parameters->alpha : model_alpha;
+	alpha = lanes_load(alphas);
 	log_array(numbers, (int64_t) count * LANES, NUMBERS(p));
 	for (int32_t i = 0; i < count; i++)
 		p[i] = p[i] * alpha;
@@ -172,26 +169,41 @@ choose(const KernelWorkspace *workspace, Vector *p, int32_t count,
 }
 
 /*
- * The first action of one policy for each lane (pymdp's sample_policy), from
- * q_pi [policy_count].
+ * The lanes' draws for a purpose, index being that of the control.
  */
 static void
-choose_policy(KernelWorkspace *workspace, KernelAgent *const *agents)
+draw_uniform(KernelAgent *const *agents, KernelPurpose purpose, int32_t index,
+			 double *uniform)
+{
+	for (int32_t l = 0; l < LANES; l++)
+		uniform[l] = kernel_uniform(agents[l]->seed, agents[l]->step, purpose,
+									(uint32_t) index);
+}
+
+/*
+ * The policy of each lane (pymdp's sample_policy) from q_pi [policy_count]:
+ * drawn, or the most probable.
+ *
+ * The most probable one is told from the weights before the softmax, of which
+ * a relative difference of probabilities is an absolute one: most steps need
+ * no softmax at all.
+ */
+static void
+choose_policies(KernelWorkspace *workspace, KernelAgent *const *agents,
+				Vector heaviest, int32_t *chosen)
 {
 	const KernelModel *model = workspace->model;
-	const int32_t	  *policies = KERNEL_AT(model, int32_t, model->policies);
-	int64_t stride = (int64_t) model->policy_length * model->control_count;
-	double	uniform[LANES];
-	int32_t chosen[LANES];
+	double			   uniform[LANES];
 
-	for (int32_t l = 0; l < LANES; l++)
-		uniform[l] = kernel_uniform(agents[l]->seed, agents[l]->step,
-									KERNEL_DRAW_POLICY, 0);
-	choose(workspace, VECTORS(workspace->q_pi), model->policy_count, agents,
-		   uniform, chosen);
-	for (int32_t l = 0; l < LANES; l++)
-		memcpy(agents[l]->action, policies + chosen[l] * stride,
-			   sizeof(int32_t) * (size_t) model->control_count);
+	if (model->selection == KERNEL_DETERMINISTIC)
+	{
+		first_not_below(VECTORS(workspace->weights),
+						heaviest + splat(log1p(-KERNEL_TIE)), chosen);
+		return;
+	}
+	draw_uniform(agents, KERNEL_DRAW_POLICY, 0, uniform);
+	draw(VECTORS(workspace->q_pi), model->policy_count, model->alpha, agents,
+		 uniform, chosen);
 }
 
 /*
@@ -200,7 +212,7 @@ choose_policy(KernelWorkspace *workspace, KernelAgent *const *agents)
  * agree on no joint action.  Each control has a draw of its own.
  */
 static void
-choose_actions(KernelWorkspace *workspace, KernelAgent *const *agents)
+choose_marginal_actions(KernelWorkspace *workspace, KernelAgent *const *agents)
 {
 	const KernelModel *model = workspace->model;
 	const int32_t	  *policies = KERNEL_AT(model, int32_t, model->policies);
@@ -222,16 +234,33 @@ choose_actions(KernelWorkspace *workspace, KernelAgent *const *agents)
 
 			marginal[u] = marginal[u] + q_pi[p];
 		}
-		for (int32_t l = 0; l < LANES; l++)
-			uniform[l] = kernel_uniform(agents[l]->seed, agents[l]->step,
-										KERNEL_DRAW_ACTION, (uint32_t) c);
-		choose(workspace, marginal, actions, agents, uniform, chosen);
+		if (model->selection == KERNEL_DETERMINISTIC)
+			first_not_below(marginal,
+							largest_of(marginal, actions) *
+								splat(1.0 - KERNEL_TIE),
+							chosen);
+		else
+		{
+			draw_uniform(agents, KERNEL_DRAW_ACTION, c, uniform);
+			draw(marginal, actions, model->alpha, agents, uniform, chosen);
+		}
 		for (int32_t l = 0; l < LANES; l++)
 			agents[l]->action[c] = chosen[l];
 	}
 }
 
 /* ---------- the step ---------- */
+
+/*
+ * workspace->q_pi [policy_count], the softmax of the weights.
+ */
+static void
+normalize_policies(KernelWorkspace *workspace)
+{
+	memcpy(workspace->q_pi, workspace->weights,
+		   sizeof(Vector) * (size_t) workspace->model->policy_count);
+	softmax(VECTORS(workspace->q_pi), workspace->model->policy_count);
+}
 
 /*
  * What planning found for one lane, where the agent wants it.
@@ -251,10 +280,64 @@ give_policies(const KernelWorkspace *workspace, KernelAgent *agent,
 }
 
 /*
+ * The choice of all lanes, and what else they want of their policies.  q_pi is
+ * made only where somebody needs it.
+ */
+static void
+choose(KernelWorkspace *workspace, KernelAgent *const *agents)
+{
+	const KernelModel *model = workspace->model;
+	const int32_t	  *policies = KERNEL_AT(model, int32_t, model->policies);
+	int64_t stride = (int64_t) model->policy_length * model->control_count;
+	Vector	heaviest =
+		largest_of(VECTORS(workspace->weights), model->policy_count);
+	bool needed = model->sampling != KERNEL_FULL ||
+				  model->selection != KERNEL_DETERMINISTIC;
+	int32_t chosen[LANES];
+
+	for (int32_t l = 0; l < LANES; l++)
+		needed |= agents[l]->q_pi != NULL;
+	if (needed)
+		normalize_policies(workspace);
+	for (int32_t l = 0; l < LANES; l++)
+		give_policies(workspace, agents[l], l);
+	if (model->sampling != KERNEL_FULL)
+	{
+		choose_marginal_actions(workspace, agents);
+		return;
+	}
+	choose_policies(workspace, agents, heaviest, chosen);
+	for (int32_t l = 0; l < LANES; l++)
+		memcpy(agents[l]->action, policies + chosen[l] * stride,
+			   sizeof(int32_t) * (size_t) model->control_count);
+}
+
+/* ---------- the step ---------- */
+
+/*
+ * The posterior and its free energy, to the agents.
+ */
+static void
+give_beliefs(const KernelWorkspace *workspace, KernelAgent *const *agents,
+			 Vector energy)
+{
+	double energies[LANES];
+
+	lanes_store(energies, energy);
+	for (int32_t l = 0; l < LANES; l++)
+	{
+		double *belief = agents[l]->belief;
+
+		agents[l]->vfe = energies[l];
+		for (int32_t i = 0; i < workspace->model->belief_size; i++)
+			belief[i] = workspace->belief[(int64_t) i * LANES + l];
+	}
+}
+
+/*
  * Perceives, plans and chooses for the agents [LANES], in pymdp's order; see
  * LaneCode.  An agent whose numbers are not finite gets KERNEL_RANGE: what
- * follows from NaN is no choice at all, but the other lanes are not touched by
- * it.
+ * follows from NaN is no choice at all.
  */
 static void
 step_lanes(const KernelHost *host, KernelWorkspace *workspace,
@@ -262,36 +345,25 @@ step_lanes(const KernelHost *host, KernelWorkspace *workspace,
 {
 	const KernelModel	   *model = workspace->model;
 	const KernelParameters *parameters[LANES];
+	double					finite[LANES];
+	bool					all = true;
 	Vector					energy;
-	Vector					finite;
 
 	for (int32_t l = 0; l < LANES; l++)
 		parameters[l] = agents[l]->parameters;
 	use_parameters(workspace, parameters);
 	energy = infer_states(workspace, agents, priors);
-	for (int32_t l = 0; l < LANES; l++)
-	{
-		agents[l]->vfe = NUMBERS(&energy)[l];
-		for (int32_t i = 0; i < model->belief_size; i++)
-			agents[l]->belief[i] = workspace->belief[(int64_t) i * LANES + l];
-	}
+	give_beliefs(workspace, agents, energy);
 	evaluate_policies(host, workspace, log_epsilons(model, parameters));
-	finite = weigh_policies(workspace, parameters) + energy * splat(0.0);
-	for (int32_t l = 0; l < LANES; l++)
-		agents[l]->status =
-			isfinite(NUMBERS(&finite)[l]) ? KERNEL_OK : KERNEL_RANGE;
+	lanes_store(finite,
+				weigh_policies(workspace, parameters) + energy * splat(0.0));
 	for (int32_t l = 0; l < LANES; l++)
 	{
-		if (agents[l]->status != KERNEL_OK)
-			return;
+		agents[l]->status = isfinite(finite[l]) ? KERNEL_OK : KERNEL_RANGE;
+		all = all && agents[l]->status == KERNEL_OK;
 	}
-	softmax(VECTORS(workspace->q_pi), model->policy_count);
-	for (int32_t l = 0; l < LANES; l++)
-		give_policies(workspace, agents[l], l);
-	if (model->sampling == KERNEL_FULL)
-		choose_policy(workspace, agents);
-	else
-		choose_actions(workspace, agents);
+	if (all)
+		choose(workspace, agents);
 }
 
 #if LANES == 1
@@ -327,7 +399,7 @@ evaluate_alone(const KernelHost *host, KernelWorkspace *workspace,
 	evaluate_policies(host, workspace,
 					  log_epsilons(workspace->model, &parameters));
 	finite = weigh_policies(workspace, &parameters);
-	softmax(workspace->q_pi, workspace->model->policy_count);
+	normalize_policies(workspace);
 	return isfinite(finite);
 }
 

@@ -199,6 +199,7 @@ lay_out_planning(const KernelModel *model, Pieces *pieces,
 		lanes_piece(pieces, VIEWS_AT_ONCE * sizes->outcomes, lanes);
 	workspace->off_the_way = lanes_piece(pieces, model->belief_size, lanes);
 	workspace->branch_values = lanes_piece(pieces, model->branch_count, lanes);
+	workspace->weights = lanes_piece(pieces, model->policy_count, lanes);
 	workspace->q_pi = lanes_piece(pieces, model->policy_count, lanes);
 	workspace->marginal = lanes_piece(pieces, sizes->actions, lanes);
 }

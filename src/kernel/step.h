@@ -126,7 +126,8 @@ struct KernelWorkspace
 	double **view_values;		/* [modality_count]: [views][VIEW_PARTS] */
 	double	*off_the_way;	/* [belief_size]: 1 - I of the row that applies */
 	double	*branch_values; /* [branch_count]: neg_efe up to each branch */
-	double	*q_pi;			/* [policy_count]: before and after the softmax */
+	double	*weights;		/* [policy_count]: gamma * neg_efe + L(E) */
+	double	*q_pi;			/* [policy_count]: their softmax */
 	double	*marginal;		/* [largest number of actions of a control] */
 };
 

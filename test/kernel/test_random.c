@@ -768,10 +768,24 @@ on_the_way(const Toy *toy, int f, int row, int state)
 	return false;
 }
 
+/* The rule of ties: the lowest index within 1e-9 of the largest. */
+static int
+most_probable(const double *p, int count)
+{
+	double largest = p[0];
+	int	   i = 0;
+
+	for (int k = 1; k < count; k++)
+		largest = fmax(largest, p[k]);
+	while (p[i] < largest * (1.0 - KERNEL_TIE))
+		i++;
+	return i;
+}
+
 static double
 inductive_value(const Toy *toy, int f, Belief now, Belief after)
 {
-	int	   likely = kernel_argmax(now[f], toy->states[f]);
+	int	   likely = most_probable(now[f], toy->states[f]);
 	double off = 0.0;
 	int	   row = 0;
 
@@ -1010,7 +1024,7 @@ reference_side(Pair *pair, const int *outcomes, const int *did, double vfe,
 	softmax(q_pi, toy->policies);
 	for (int p = 0; p < toy->policies; p++)
 		differ(pair, pair->q_pi[p], q_pi[p]);
-	best = kernel_argmax(q_pi, toy->policies);
+	best = most_probable(q_pi, toy->policies);
 	if (!near_the_border(q_pi, toy->policies) &&
 		memcmp(action, toy->policy[best][0],
 			   sizeof(int) * (size_t) toy->controls) != 0)
