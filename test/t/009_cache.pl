@@ -94,7 +94,7 @@ for my $preload ('', 'fa_agents')
 	$node->safe_psql('postgres', 'DROP EXTENSION IF EXISTS fa_agents; CREATE EXTENSION fa_agents');
 	$node->safe_psql('postgres', create('one', 0.9) . create('two', 0.8)
 		  . "SELECT fa_agent_create('one'), fa_agent_create('two');"
-		  . join('', map { create("many$_", 0.5 + $_ / 100, 180) } 1 .. 12));
+		  . create('wide', 0.7, 300) . join('', map { create("many$_", 0.5 + $_ / 100, 180) } 1 .. 12));
 
 	# ---------- one copy ----------
 	my @sessions = map { session() } 1 .. 4;
@@ -134,6 +134,15 @@ for my $preload ('', 'fa_agents')
 	cmp_ok(cache($node, 'bytes'), '<=', 2 * 1024 * 1024, "$how: the cache is not larger than its setting");
 	$user->query_safe('COMMIT');
 	is(cache($user, 'own_copies'), 0, "$how: they go with the transaction");
+	# nothing is evicted for a model that will not have room all the same
+	$user->query_safe('BEGIN; ' . infer('many1', '{0,-1}') . infer('many2', '{0,-1}'));
+	$node->safe_psql('postgres', infer('many3', '{0,-1}'));
+	$models = cache($node, 'models');
+	is($user->query_safe(infer('wide', '{0,-1}')), decimal(0.7), "$how: a model that has no room now");
+	is(cache($user, "own_copies || ' ' || models"), "1 $models", "$how: drives out no other");
+	$user->query_safe('COMMIT');
+	is($user->query_safe(infer('wide', '{0,-1}')), decimal(0.7), "$how: the same later");
+	is(cache($user, 'own_copies'), 0, "$how: has room");
 
 	# ---------- however a transaction ends ----------
 	my %ends = (
@@ -339,6 +348,8 @@ for my $what ('made', 'mapped')
 	is($session->query_safe(infer('equal') . 'COMMIT;'), decimal(0.85), 'in subtransactions, too');
 	is(stepped($session, 1), decimal(0.55), 'and agents step');
 	$session->quit;
+	like(($node->psql('postgres', infer('one') . "SET statement_timeout = '50ms'; SELECT pg_sleep(20)"))[2],
+		qr/statement timeout/, 'and a session that was refused can still be cancelled');
 	chmod 0700, @closed or die $!;
 }
 unlike(slurp_file($node->logfile), qr/dynamic shared memory leak|WARNING|PANIC/, 'without a warning');
