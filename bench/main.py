@@ -68,10 +68,12 @@ def warm_wal(conn: psycopg.Connection, megabytes: int) -> None:
 def run_scenario(conn: psycopg.Connection, name: str, quick: bool, results: list[Result]) -> bool:
     """False if it failed; what it had measured until then counts."""
     module = importlib.import_module(f"scenarios.{name}")
-    print(f"{name}: {module.__doc__.strip().splitlines()[0]}", flush=True)
+    print(f"\n{name}: {module.__doc__.strip().splitlines()[0]}", flush=True)
     packages = getattr(module, "PACKAGES", [])
     if packages:
         subprocess.run([HERE.parent / "scripts" / "install-deps", *packages], check=True)
+    if getattr(module, "COMPARATORS", False):
+        subprocess.run([HERE / "comparators" / "install"], check=True)
     dbname = f"bench_{name}"
     conn.execute(f"CREATE DATABASE {dbname}")
     bench = Bench(name, dbname, quick, results)
@@ -89,12 +91,12 @@ def run_scenario(conn: psycopg.Connection, name: str, quick: bool, results: list
 
 
 def print_table(results: list[Result]) -> None:
-    """Fits 80 columns."""
-    print(f"\n{'':27} {'ours':>9} {'peer':>9} {'unit':<8} {'ratio':>5} goal")
+    """Fits 90 columns. times: how many times better than the peer."""
+    print(f"\n{'':31} {'ours':>9} {'peer':>9} {'unit':<8} {'times':>6} goal")
     for result in results:
-        ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
-        goal = "" if result.goal is None else result.goal.replace(" ", "") + (" ok" if result.met else " NO")
-        line = (f"{result.name:27} {number(result.value):>9} {number(result.peer_value):>9} {result.unit:<8} {ratio:>5}"
+        times = "" if result.times is None else f"{result.times:.2f}"
+        goal = "" if result.goal is None else result.goal + (" ok" if result.met else " MISSED")
+        line = (f"{result.name:31} {number(result.value):>9} {number(result.peer_value):>9} {result.unit:<8} {times:>6}"
                 f" {goal}")
         print(line.rstrip())
 
