@@ -1,4 +1,4 @@
-"""Runs the scenarios one after another, prints a table, and writes results/latest.json.
+"""Runs the scenarios one after another, prints a table, and writes results/latest.json and report.html.
 
 Called by bench/run, in a private cluster that psycopg and pgbench find by their environment.
 """
@@ -18,6 +18,7 @@ import traceback
 
 import psycopg
 
+import report
 from common import Bench, Result, number
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -122,7 +123,9 @@ def main() -> int:
     path.parent.mkdir(exist_ok=True)
     entries = [machine] + [dataclasses.asdict(result) for result in results]
     path.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n", encoding="utf-8")
-    print(f"\nWritten to {path.relative_to(HERE.parent)}.")
+    page = path.with_suffix(".html") if quick else HERE / "report.html"
+    report.write(path, page)
+    print(f"\nWritten to {path.relative_to(HERE.parent)} and {page.relative_to(HERE.parent)}.")
     if failed:
         print(f"Failed: {', '.join(failed)}.")
     return 1 if failed else 0
