@@ -2,9 +2,9 @@
 
 The row is read, the step computed, the row written; a commit is one step of one agent, or of thousands. No lock is held while
 it computes: the row is written where it is still at the step that was read, so a step takes two statements and one commit.
-Beliefs are stored as the bytes of float32, the cheapest to send and to read.
 
-The table: worker(agent_id bigint PRIMARY KEY, step bigint, action int, prior bytea): the next step's prior, [state] float32.
+Two tables hold what the next step starts from, its prior [state]: in worker_bytes it is the bytes of float32, which are the
+cheapest to send and to read, but mean nothing to SQL; in worker_array it is a float8[], as the extension has it.
 """
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ from models import CASES
 from pymdp_jax import make_agent, step
 from serve import array, serve
 
-READ = "SELECT step, prior FROM worker WHERE agent_id = %s"
-WRITE = "UPDATE worker SET step = step + 1, action = %s, prior = %s WHERE agent_id = %s AND step = %s"
-READ_MANY = "SELECT agent_id, step, prior FROM worker WHERE agent_id = ANY (%s::bigint[])"
-WRITE_MANY = """UPDATE worker w SET step = w.step + 1, action = n.action, prior = n.prior
-FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::bytea[]) AS n (agent_id, step, action, prior)
+CREATE = """CREATE TABLE worker_{0} (agent_id bigint PRIMARY KEY, step bigint, action int, prior {1})
+WITH (fillfactor = 50)"""
+READ = "SELECT step, prior FROM worker_bytes WHERE agent_id = %s"
+WRITE = "UPDATE worker_bytes SET step = step + 1, action = %s, prior = %s WHERE agent_id = %s AND step = %s"
+READ_MANY = "SELECT agent_id, step, prior FROM worker_{0} WHERE agent_id = ANY (%s::bigint[])"
+# many arrays at once can only be sent as text
+WRITE_MANY = """UPDATE worker_{0} w SET step = w.step + 1, action = n.action, prior = n.prior::{1}
+FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::{2}[]) AS n (agent_id, step, action, prior)
 WHERE w.agent_id = n.agent_id AND w.step = n.step"""
+TYPES = {"bytes": ("bytea", "bytea"), "array": ("float8[]", "text")}
 
 state: dict[str, Any] = {}
 
@@ -52,13 +56,14 @@ def prepare(dsn: str, case: str, agents: int, batch: int) -> None:
 
 
 def create() -> None:
-    """The table, with as many agents as prepare() was told."""
-    prior = np.full(state["outcomes"], 1 / state["outcomes"], dtype=np.float32).tobytes()
+    """The tables, with as many agents as prepare() was told."""
     conn = state["conn"]
-    conn.execute("CREATE TABLE worker (agent_id bigint PRIMARY KEY, step bigint, action int, prior bytea) WITH (fillfactor = 50)")
-    conn.execute("ALTER TABLE worker ALTER prior SET STORAGE EXTERNAL")
-    conn.execute("INSERT INTO worker SELECT i, 0, NULL, %s FROM generate_series(1, %s) i", (prior, state["agents"]))
-    conn.execute("VACUUM ANALYZE worker")
+    prior = [1 / state["outcomes"]] * state["outcomes"]
+    for name, value in (("bytes", np.array(prior, dtype=np.float32).tobytes()), ("array", prior)):
+        conn.execute(CREATE.format(name, TYPES[name][0]))
+        conn.execute(f"ALTER TABLE worker_{name} ALTER prior SET STORAGE EXTERNAL")
+        conn.execute(f"INSERT INTO worker_{name} SELECT i, 0, NULL, %s FROM generate_series(1, %s) i", (value, state["agents"]))
+        conn.execute(f"VACUUM ANALYZE worker_{name}")
 
 
 def single(seconds: float) -> float:
@@ -74,19 +79,24 @@ def single(seconds: float) -> float:
     return done / (time.perf_counter() - start)
 
 
-def batched(count: int, rounds: int) -> float:
-    """Steps a second, count of them a commit."""
+def batched(count: int, rounds: int, table: str) -> float:
+    """Steps a second, count of them a commit; table is "bytes" or "array"."""
     conn, many, done = state["conn"], state["many"], 0
+    read, write = READ_MANY.format(table), WRITE_MANY.format(table, *TYPES[table])
     start = time.perf_counter()
     for _ in range(rounds):
         ids = random.sample(range(1, state["agents"] + 1), count)
-        rows = conn.execute(READ_MANY, (array(ids),), binary=True).fetchall()
-        prior = np.frombuffer(b"".join(row[2] for row in rows), dtype=np.float32).reshape(count, -1)
+        rows = conn.execute(read, (array(ids),), binary=True).fetchall()
         outcomes = np.random.randint(state["outcomes"], size=count, dtype=np.int32)
-        actions, after = map(np.asarray, many(outcomes, prior, state["key"]))
-        done += conn.execute(WRITE_MANY, (array(row[0] for row in rows), array(row[1] for row in rows), array(actions.tolist()),
-                                          [line.tobytes() for line in after])).rowcount
+        actions, after = map(np.asarray, many(outcomes, PACK[table]([row[2] for row in rows]), state["key"]))
+        done += conn.execute(write, (array(row[0] for row in rows), array(row[1] for row in rows), array(actions.tolist()),
+                                     UNPACK[table](after))).rowcount
     return done / (time.perf_counter() - start)
 
+
+# between what the driver has and [agent, state] float32
+PACK = {"bytes": lambda priors: np.frombuffer(b"".join(priors), dtype=np.float32).reshape(len(priors), -1),
+        "array": lambda priors: np.array(priors, dtype=np.float32)}
+UNPACK = {"bytes": lambda priors: [line.tobytes() for line in priors], "array": lambda priors: [array(line) for line in priors.tolist()]}
 
 serve(prepare=prepare, create=create, single=single, batched=batched)
