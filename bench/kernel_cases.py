@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import subprocess
+from typing import Any
 
 from common import Bench, Goal
 from comparator import HERE, PYTHON, Comparator, last_core
@@ -33,19 +34,20 @@ def specs() -> pathlib.Path:
     return folder
 
 
-def time_step(spec: pathlib.Path, agents: int, seconds: float) -> float:
-    """Microseconds of a step of one agent, all of them in one block."""
+def time_step(spec: pathlib.Path, agents: int, seconds: float) -> dict[str, Any]:
+    """us, of a step of one agent, all of them in one block; instructions, the set that the kernel chose."""
     command = ["taskset", "-c", str(last_core()), TIME_STEP, spec, str(agents), str(agents), str(seconds)]
     done = subprocess.run([str(x) for x in command], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"time_step failed: {done.stderr.strip()}")
-    return json.loads(done.stdout)["us"]
+    return json.loads(done.stdout)
 
 
 def measure(bench: Bench, peer: Comparator, case: str, spec: pathlib.Path, agents: int, name: str, goal: Goal | None) -> None:
     seconds = bench.size(4, 1) / 10
+    instructions = time_step(spec, agents, 0.01)["instructions"]
     ours, theirs = bench.take_turns(bench.size(5, 1), [
-        lambda: time_step(spec, agents, seconds),
+        lambda: time_step(spec, agents, seconds)["us"],
         lambda: peer.ask("measure", case=case, seconds=seconds)])
     peer.ask("forget", case=case)
-    bench.report(case, ours, "us/step", "lower", name, theirs, goal)
+    bench.report(case, ours, "us/step", "lower", name, theirs, goal, f"our instructions: {instructions}")

@@ -66,10 +66,10 @@ def warm_wal(conn: psycopg.Connection, megabytes: int) -> None:
     conn.execute("CHECKPOINT")
 
 
-def run_scenario(conn: psycopg.Connection, name: str, quick: bool, results: list[Result]) -> bool:
-    """False if it failed; what it had measured until then counts."""
+def run_scenario(conn: psycopg.Connection, name: str, where: str, quick: bool, results: list[Result]) -> bool:
+    """where says how far the bench has come. False if it failed; what it had measured until then counts."""
     module = importlib.import_module(f"scenarios.{name}")
-    print(f"\n{name}: {module.__doc__.strip().splitlines()[0]}", flush=True)
+    print(f"\n{where} {name}: {module.__doc__.strip().splitlines()[0]}", flush=True)
     packages = getattr(module, "PACKAGES", [])
     if packages:
         subprocess.run([HERE.parent / "scripts" / "install-deps", *packages], check=True)
@@ -108,6 +108,7 @@ def main() -> int:
     path = HERE / "results" / ("quick.json" if quick else "latest.json")
     results: list[Result] = []
     failed = []
+    start = time.perf_counter()
     with psycopg.connect(autocommit=True) as conn:
         machine = describe_machine(conn, quick)
         if machine["settings"]["checkpoint_timeout"] != "1d":
@@ -116,8 +117,8 @@ def main() -> int:
         if machine["load_at_start"] > 0.5:
             print(f"The machine is busy (load {machine['load_at_start']}): the figures will be noisy.", flush=True)
         warm_wal(conn, 64 if quick else 1024)
-        for name in names:
-            if not run_scenario(conn, name, quick, results):
+        for i, name in enumerate(names, 1):
+            if not run_scenario(conn, name, f"[{i}/{len(names)}]", quick, results):
                 failed.append(name)
     print_table(results)
     path.parent.mkdir(exist_ok=True)
@@ -125,7 +126,8 @@ def main() -> int:
     path.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n", encoding="utf-8")
     page = path.with_suffix(".html") if quick else HERE / "report.html"
     report.write(path, page)
-    print(f"\nWritten to {path.relative_to(HERE.parent)} and {page.relative_to(HERE.parent)}.")
+    print(f"\nWritten to {path.relative_to(HERE.parent)} and {page.relative_to(HERE.parent)}, after"
+          f" {(time.perf_counter() - start) / 60:.1f} minutes.")
     if failed:
         print(f"Failed: {', '.join(failed)}.")
     return 1 if failed else 0
