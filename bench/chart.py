@@ -71,7 +71,7 @@ class Axis:
         for value in ticks(self.low, self.high):
             x = self.at(value)
             out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}" stroke="{GRID}"/>')
-            out.append(text(x, height + 15, f"{value:,g}", "middle", MUTED, 12))
+            out.append(text(x, height + 15, f"{value:,.12g}", "middle", MUTED, 12))
         return out
 
 

@@ -29,7 +29,7 @@ p { max-width: 800px; margin: 6px 0 } .note { color: #55616e; font-size: 14px } 
 table { border-collapse: collapse; margin: 12px 0; font-size: 14px }
 th, td { text-align: right; padding: 4px 10px; border-bottom: 1px solid #d8dee6; vertical-align: top }
 th { font-weight: 600; vertical-align: bottom } td.value { white-space: nowrap }
-th.left, td.left { text-align: left } th:first-child, td:first-child { padding-left: 0; text-align: left }
+th.left, td.left { text-align: left } td.notes { text-align: left; min-width: 260px } th:first-child, td:first-child { padding-left: 0; text-align: left }
 .met { color: #2b7a3a; font-weight: 600; white-space: nowrap } .missed { color: #b3261e; font-weight: 600; white-space: nowrap }
 .ours { color: #1f5fbf; font-weight: 600 } .peer { color: #d9680f; font-weight: 600 }
 code { font-family: "DejaVu Sans Mono", monospace; font-size: 13px }
@@ -141,7 +141,7 @@ def figures(results: list[Result]) -> str:
             f'<td class="left">{html.escape(result["unit"])}</td>',
             f'<td class="value">{"" if result["times"] is None else chart.number(result["times"])}</td>',
             f'<td class="left">{goal(result) + " " + verdict(result) if result["goal"] else ""}</td>',
-            f'<td class="left">{html.escape("; ".join(filter(None, (result["peer"], result["note"]))))}</td>']) + "</tr>")
+            f'<td class="notes">{html.escape("; ".join(filter(None, (result["peer"], result["note"]))))}</td>']) + "</tr>")
     return ('<div class="scroll"><table><tr><th>figure</th><th>ours</th><th>peer</th><th class="left">unit</th><th>times better</th>'
             '<th class="left">goal</th><th class="left">peer; note</th></tr>' + "".join(rows) + "</table></div>")
 
