@@ -13,8 +13,9 @@
  *
  * What lies above it is the executor's, and where any of it is wanted the same
  * is done by statements: triggers, rules, check constraints, row security that
- * holds for the owner too, a table that is partitioned, foreign or distributed
- * over other servers (then this one is an empty shell).
+ * holds for the owner too, rights that he lacks, a null where none may be, a
+ * table that is partitioned, foreign or distributed over other servers (then
+ * this one is an empty shell).
  *
  * A row is written only if it is still the version that was read.  Nobody can
  * put another row in its place meanwhile: the statement that called us holds a
@@ -40,6 +41,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/planner.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -110,9 +112,21 @@ may_be_distributed(void)
 }
 
 /*
+ * Would the executor let us read and write?  An owner may have lost his rights,
+ * and a module may have rules of its own, or want to hear of it.
+ */
+static bool
+has_rights(Oid table)
+{
+	const AclMode wanted = ACL_SELECT | ACL_UPDATE;
+
+	return ExecutorCheckPerms_hook == NULL &&
+		   pg_class_aclmask(table, GetUserId(), wanted, ACLMASK_ALL) == wanted;
+}
+
+/*
  * May the rows of this table be touched without the executor?  See the head of
- * this file.  The owner is asked for because he needs no rights and no row
- * security applies to him; any other is left to the executor's checks.
+ * this file.  The owner is asked for because no row security applies to him.
  */
 static bool
 is_plain(Relation table)
@@ -126,7 +140,7 @@ is_plain(Relation table)
 		   !form->relhassubclass && table->trigdesc == NULL &&
 		   (constraints == NULL || (constraints->num_check == 0 &&
 									!constraints->has_generated_stored)) &&
-		   !may_be_distributed();
+		   has_rights(RelationGetRelid(table)) && !may_be_distributed();
 }
 
 /*
@@ -194,6 +208,7 @@ static void
 take_tuple(HeapTuple tuple, TupleDesc desc, HotRow *row)
 {
 	row->found = true;
+	row->command = GetCurrentCommandId(false);
 	row->ctid = tuple->t_self;
 	row->xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	heap_deform_tuple(tuple, desc, row->values, row->nulls);
@@ -383,7 +398,23 @@ row_was_lost(TM_Result result)
 	return false;
 }
 
-/* By the table's access method; see hot_write. */
+/* Is there a null in a column that may have none? */
+static bool
+has_wrong_null(TupleDesc desc, const HotRow *row)
+{
+	for (int i = 0; i < HOT_COLUMNS; i++)
+	{
+		if (row->nulls[i] && TupleDescAttr(desc, i)->attnotnull)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * By the table's access method; see hot_write.  The command is the one that
+ * read the row: what a later one of ours has made of it, code of users that ran
+ * meanwhile, is a change like another's.
+ */
 static bool
 write_in_place(HotWriter *writer, HotRow *row)
 {
@@ -394,9 +425,11 @@ write_in_place(HotWriter *writer, HotRow *row)
 	UpdatedIndexes updated;
 	TM_Result	   result;
 
+	/* what follows in this transaction is to see the new version */
+	(void) GetCurrentCommandId(true);
 	ExecForceStoreHeapTuple(tuple, writer->slot, false);
 	result = table_tuple_update(
-		writer->table, &row->ctid, writer->slot, GetCurrentCommandId(true),
+		writer->table, &row->ctid, writer->slot, row->command,
 		GetActiveSnapshot(), InvalidSnapshot, true, &failure, &mode, &updated);
 	if (result == TM_Ok && updated != UPDATED_NO_INDEX)
 		insert_index_entries(writer, updated);
@@ -459,8 +492,10 @@ bool
 hot_write(HotWriter *writer, HotRow *row)
 {
 	CHECK_FOR_INTERRUPTS();
-	return writer->table ? write_in_place(writer, row) :
-						   write_by_statement(writer, row);
+	if (writer->table != NULL &&
+		!has_wrong_null(RelationGetDescr(writer->table), row))
+		return write_in_place(writer, row);
+	return write_by_statement(writer, row);
 }
 
 /*
