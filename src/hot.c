@@ -215,16 +215,25 @@ take_tuple(HeapTuple tuple, TupleDesc desc, HotRow *row)
 }
 
 /*
- * Finds rows by ids [count] in their index.  One scan is begun for all of
- * them: to begin one costs as much as to find a row.
+ * The row that a scan has found.  A copy, for the slot's tuple lies in a page
+ * that is pinned.
  */
 static void
-find_rows(Relation table, Relation key, Snapshot snapshot, const int64 *ids,
-		  int count, HotRow *rows)
+take_slot(TupleTableSlot *slot, HotRow *row)
 {
-	TupleTableSlot *slot = table_slot_create(table, NULL);
-	IndexScanDesc	scan = begin_index_scan(table, key, snapshot, 1);
-	ScanKeyData		wanted;
+	take_tuple(ExecCopySlotHeapTuple(slot), slot->tts_tupleDescriptor, row);
+}
+
+/*
+ * Finds ids [count] one by one.  One scan is begun for all of them: to begin
+ * one costs as much as to find a row.
+ */
+static void
+find_each(Relation table, Relation key, Snapshot snapshot, TupleTableSlot *slot,
+		  const int64 *ids, int count, HotRow *rows)
+{
+	IndexScanDesc scan = begin_index_scan(table, key, snapshot, 1);
+	ScanKeyData	  wanted;
 
 	ScanKeyInit(&wanted, 1, BTEqualStrategyNumber, F_INT8EQ, (Datum) 0);
 	for (int i = 0; i < count; i++)
@@ -232,12 +241,61 @@ find_rows(Relation table, Relation key, Snapshot snapshot, const int64 *ids,
 		CHECK_FOR_INTERRUPTS();
 		wanted.sk_argument = Int64GetDatum(ids[i]);
 		index_rescan(scan, &wanted, 1, NULL, 0);
-		/* a copy, for the slot's tuple lies in a page that is pinned */
 		if (index_getnext_slot(scan, ForwardScanDirection, slot))
-			take_tuple(ExecCopySlotHeapTuple(slot), RelationGetDescr(table),
-					   &rows[i]);
+			take_slot(slot, &rows[i]);
 	}
 	index_endscan(scan);
+}
+
+/*
+ * Finds ids [count], ascending, by reading through the part of the index that
+ * they lie in, instead of descending to each of them.
+ */
+static void
+find_range(Relation table, Relation key, Snapshot snapshot,
+		   TupleTableSlot *slot, const int64 *ids, int count, HotRow *rows)
+{
+	IndexScanDesc scan = begin_index_scan(table, key, snapshot, 2);
+	ScanKeyData	  range[2];
+	int			  i = 0;
+
+	ScanKeyInit(&range[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
+				Int64GetDatum(ids[0]));
+	ScanKeyInit(&range[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
+				Int64GetDatum(ids[count - 1]));
+	/* the id stands in the index: rows of others are not looked at */
+	scan->xs_want_itup = true;
+	index_rescan(scan, range, 2, NULL, 0);
+	while (index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	{
+		bool  isnull;
+		int64 id = DatumGetInt64(
+			index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		while (ids[i] < id)
+			i++;
+		/* an id may stand there several times: dead versions are passed by */
+		if (ids[i] == id && !rows[i].found && index_fetch_heap(scan, slot))
+			take_slot(slot, &rows[i]);
+	}
+	index_endscan(scan);
+}
+
+/* Of the ids in a range at least one in so many is wanted: it is read through. */
+#define DENSE 4
+
+/* Finds rows by ids [count], ascending, in their index. */
+static void
+find_rows(Relation table, Relation key, Snapshot snapshot, const int64 *ids,
+		  int count, HotRow *rows)
+{
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	bool dense = count > 1 && (uint64) ids[count - 1] - (uint64) ids[0] <
+								  (uint64) count * DENSE;
+
+	(dense ? find_range : find_each)(table, key, snapshot, slot, ids, count,
+									 rows);
 	ExecDropSingleTupleTableSlot(slot);
 }
 
