@@ -49,7 +49,7 @@ wide_power(Wide x)
  * filled up to a whole register with ones.
  */
 static void
-log_array(const double *x, int64_t count, double *out)
+log_slice(const double *x, int64_t count, double *out)
 {
 	int64_t i = 0;
 
@@ -70,7 +70,7 @@ log_array(const double *x, int64_t count, double *out)
  * x [count] = e^x, in place, likewise.
  */
 static void
-exp_array(double *x, int64_t count)
+exp_slice(double *x, int64_t count)
 {
 	int64_t i = 0;
 
@@ -85,6 +85,36 @@ exp_array(double *x, int64_t count)
 		wide_store(rest, wide_power(wide_load(rest)));
 		memcpy(x + i, rest, (size_t) (count - i) * sizeof(double));
 	}
+}
+
+/* Numbers of an array that are done at a time: whole registers. */
+#define SLICE 65536
+
+/*
+ * The same for arrays of any length: a logarithm takes much longer than what
+ * else is done with a number, so they are done slice by slice.
+ */
+static void
+log_array(KernelWorkspace *workspace, const double *x, int64_t count,
+		  double *out)
+{
+	for (; count > SLICE; count -= SLICE, x += SLICE, out += SLICE)
+	{
+		log_slice(x, SLICE, out);
+		worked(workspace, SLICE * COST_OF_LOG / WIDTH);
+	}
+	log_slice(x, count, out);
+}
+
+static void
+exp_array(KernelWorkspace *workspace, double *x, int64_t count)
+{
+	for (; count > SLICE; count -= SLICE, x += SLICE)
+	{
+		exp_slice(x, SLICE);
+		worked(workspace, SLICE * COST_OF_LOG / WIDTH);
+	}
+	exp_slice(x, count);
 }
 
 /*
@@ -224,10 +254,10 @@ divide_by_total(Vector *x, int64_t count)
  * softmax(x) in place, x [count], count at least 1.
  */
 static void
-softmax(Vector *x, int64_t count)
+softmax(KernelWorkspace *workspace, Vector *x, int64_t count)
 {
 	subtract_largest(x, count, x);
-	exp_array(NUMBERS(x), count * LANES);
+	exp_array(workspace, NUMBERS(x), count * LANES);
 	divide_by_total(x, count);
 }
 
@@ -436,13 +466,14 @@ mix_columns(const Mixture *mixture, int64_t group, const Vector *weights,
 }
 
 /*
- * The product of some marginals [P], row-major; room has that many vectors.
- * One marginal is its own product: it is returned as it stands.
+ * The product of some marginals [P], row-major, in workspace->joint.  One
+ * marginal is its own product: it is returned as it stands.
  */
 static const Vector *
-joint_of(const Vector *const *marginals, const int32_t *sizes, int32_t count,
-		 Vector *room)
+joint_of(KernelWorkspace *workspace, const Vector *const *marginals,
+		 const int32_t *sizes, int32_t count)
 {
+	Vector *room = VECTORS(workspace->joint);
 	int64_t size = 1;
 
 	if (count == 1)

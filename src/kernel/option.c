@@ -187,6 +187,26 @@ option_integer(Reader *reader, const JsonValue *object, const char *key,
 	}
 }
 
+/*
+ * May policies that the spec lists have this length?  What holds for
+ * policy_len holds for them, in the same words.
+ */
+bool
+option_allows_length(Reader *reader, int64_t length)
+{
+	const Range *range = &integers[0];
+
+	while (strcmp(range->key, "policy_len") != 0)
+		range++;
+	if (length >= range->low && length <= range->high)
+		return true;
+	kernel_problem(reader->problems, KERNEL_RANGE, "policies",
+				   "The axes are the policy, its steps, the controls.", NULL,
+				   "the length of policies must be %s, not %lld", range->text,
+				   (long long) length);
+	return false;
+}
+
 /* ---------- switches ---------- */
 
 /*

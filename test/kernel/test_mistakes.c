@@ -313,6 +313,10 @@ static const Mistake mistakes[] = {
 	 "policies is empty or no array"},
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'policies': [[[0]], [[0], [1]]]}",
 	 "policies[1] is not an array of as many steps as policies[0] has, 1"},
+	{KERNEL_RANGE, "{" A2 ", " B2 ", 'policies': {'shape': [1, 20000000, 1]}}",
+	 "the length of policies must be an integer from 1 to 1000, not 20000000"},
+	{KERNEL_RANGE, "{" A2 ", " B2 ", 'policies': {'shape': [1, 1001, 1]}}",
+	 "from 1 to 1000, not 1001"},
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'policies': [[[0, 1]]]}",
 	 "policies[0][0] must be an array of length 1"},
 };
