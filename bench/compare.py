@@ -49,6 +49,10 @@ def regressions(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> tuple[l
     return lines, len(common)
 
 
+def scenarios(results: list[dict[str, Any]]) -> str:
+    return ", ".join(sorted({name.split("/")[0] for name in compared(results)})) or "none"
+
+
 def load(path: str) -> list[dict[str, Any]]:
     if path == COMMITTED:
         text = subprocess.run(["git", "show", path], cwd=HERE, capture_output=True, text=True, check=True).stdout
@@ -65,7 +69,8 @@ def main() -> int:
     old, new = map(load, given + [COMMITTED, str(HERE / "results" / "latest.json")][len(given):])
     lines, count = regressions(old, new)
     if count == 0:
-        sys.exit("bench-compare: the two results have no figure in common that has a peer")
+        sys.exit("bench-compare: the two results have no figure in common that has a peer: the older one has"
+                 f" {scenarios(old)}, the newer one {scenarios(new)}")
     for name in sorted(compared(old).keys() - compared(new).keys()):
         print(f"{name}: not measured now")
     print("\n".join([*lines, f"{count} figures compared, {len(lines)} worse than allowed"]))

@@ -57,6 +57,10 @@ def spec(agent: Any, names: Mapping[str, Any] | None = None, batch: int = 0) -> 
     The Agent forgets the labels of the Distributions that it was made from. `names` gives them back: the model that
     compile_model returned, or any mapping with the lists of Distributions "A" and "B".
     """
+    if not hasattr(agent, "preprocess_fn"):
+        raise TypeError(f"a pymdp Agent of version 1.0 is needed, not {type(agent).__name__}")
+    if not 0 <= batch < len(agent.A[0]):
+        raise IndexError(f"the agent's batch has {len(agent.A[0])} elements; there is none with the number {batch}")
     if agent.preprocess_fn is not None:
         warnings.warn("preprocess_fn is not part of a model: observations reach the database preprocessed", stacklevel=2)
     controls = _Controls(agent)
@@ -241,8 +245,11 @@ def load(conn: psycopg.Connection, agent: Any, name: str | None = None, params: 
     `agent` is a pymdp Agent, or a spec. The model is called `name`; if there is a model of that name already, this is a new
     version of it. Without a name it is called after its contents, and loading the same again uses the same model.
     `params` are those of fa_agent_create ({"seed": 7, "gamma": 4, "history": ["belief"]}), and `names` is as for spec().
+    An Agent with a batch of several is refused: its elements may differ, so load spec(agent, batch=i) for each.
     """
-    body = json.dumps(dict(agent) if isinstance(agent, Mapping) else spec(agent, names), allow_nan=False)
+    if not isinstance(agent, Mapping) and hasattr(agent, "A") and len(agent.A[0]) > 1:
+        raise ValueError(f"the agent is a batch of {len(agent.A[0])}: load spec(agent, batch=i) for each element")
+    body = _json(agent if isinstance(agent, Mapping) else spec(agent, names))
     schema = _schema(conn)
     if name is None:
         name = "pymdp-" + hashlib.sha256(body.encode()).hexdigest()[:16]
@@ -251,8 +258,18 @@ def load(conn: psycopg.Connection, agent: Any, name: str | None = None, params: 
         create = True
     if create:
         _rows(conn, f"SELECT {schema}.fa_model_create(%s, %s::jsonb)", name, body)
-    created = _rows(conn, f"SELECT {schema}.fa_agent_create(%s, %s, %s::jsonb)", name, agent_name, json.dumps(dict(params or {})))
+    created = _rows(conn, f"SELECT {schema}.fa_agent_create(%s, %s, %s::jsonb)", name, agent_name, _json(params or {}))
     return created[0][0]
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    """Also of NumPy's and JAX's arrays and numbers; not of NaN, which JSON does not have."""
+    def plain(x: Any) -> Any:
+        if hasattr(x, "__array__"):
+            return _plain(_double(x).tolist())
+        raise TypeError(f"a spec or params cannot hold {type(x).__name__}")
+
+    return json.dumps(dict(value), allow_nan=False, default=plain)
 
 
 _HISTORY = ("agent_id", "step", "trial", "at", "observation", "action", "vfe", "belief", "q_pi", "neg_efe")

@@ -220,7 +220,7 @@ agent_require_owner(const Call *call, int64 agent_id, Oid owner)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for agent " INT64_FORMAT, agent_id),
-				 errdetail("Only its owner may use it.")));
+				 errdetail("Only its owner, and who is a member of that role, may use it.")));
 }
 
 /* For qsort. Not a difference: that could overflow. */
@@ -450,10 +450,18 @@ check_agent_name(const Call *call, const char *name)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("agent name must have 1 to %d bytes", NAME_LIMIT),
 				 errhint("Leave it null for an agent without a name.")));
+	if (name[0] == '{')
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_NAME),
+			 errmsg("agent name cannot begin with \"{\""),
+			 errhint(
+				 "Params are the third argument: fa_agent_create(model, params => '{...}').")));
 	name_lock(call, "fa_agent", name);
 	if (statement_run_now(call, &name_statement, arguments) > 0)
 		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-						errmsg("agent name \"%s\" is in use", name)));
+						errmsg("agent name \"%s\" is in use", name),
+						errhint("Names are those of all users; choose another, or none.")));
 }
 
 /*

@@ -28,7 +28,8 @@ check_one_dimension(ArrayType *array, const char *what)
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 						errmsg("%s must be a one-dimensional array", what),
-						errdetail("It has %d dimensions.", ARR_NDIM(array))));
+						errdetail("It has %d dimensions.", ARR_NDIM(array)),
+						errhint("Write it as '{1,2}'.")));
 }
 
 /*

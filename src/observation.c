@@ -122,7 +122,7 @@ observation_check(const KernelModel *model, int64 agent_id,
 				 "observation for %s has %d outcomes, but there are %d modalities",
 				 receiver(agent_id), count, model->modality_count),
 			 errhint(
-				 "Give one outcome for each modality, -1 where it is missing.")));
+				 "Give one outcome for each modality, a number from 0, or -1 where it is missing; not one-hot vectors.")));
 	for (int m = 0; m < count; m++)
 	{
 		const KernelModality *modality = kernel_modality(model, m);

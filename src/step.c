@@ -511,7 +511,11 @@ parse_observations(ArrayType *array, StepOrder *orders, int count)
 			 ARR_NDIM(array) == 2 ?
 				 errdetail("There are %d rows for %d agents.",
 						   ARR_DIMS(array)[0], count) :
-				 errdetail("It has %d dimensions.", ARR_NDIM(array))));
+				 errdetail_plural("It has %d dimension.",
+								  "It has %d dimensions.", ARR_NDIM(array),
+								  ARR_NDIM(array)),
+			 errhint(
+				 "Write '{{0},{1}}': a row for each agent, an outcome for each modality.")));
 	deconstruct_array(array, INT4OID, sizeof(int32), true, TYPALIGN_INT,
 					  &elements, &nulls, &total);
 	for (int i = 0; i < count; i++)

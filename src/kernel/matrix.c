@@ -303,7 +303,7 @@ matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
 				   (long long) bad, (long long) matrix->columns);
 	kernel_problem(reader->problems, KERNEL_INVALID, tensor->place.path, detail,
 				   "A column holds the probabilities of all values on "
-				   "the first axis.",
+				   "the first axis; divide by the sums over it.",
 				   "%s: column %s sums to %.10g, not to 1", tensor->place.shown,
 				   column, column_sum(matrix, first));
 	return false;

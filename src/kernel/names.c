@@ -228,7 +228,7 @@ is_known(const char *const *known, const char *name)
  * Adds a problem for each member of the object that is neither known nor,
  * where other names are given, known elsewhere; and for those given twice,
  * which jsonb would not let pass but other JSON may.  Lists end with NULL.
- * False where it has added any problem; after eight it stops.
+ * False where it has added any problem.
  */
 bool
 names_check_keys(Reader *reader, const char *path, const JsonValue *object,
@@ -245,8 +245,6 @@ names_check_keys(Reader *reader, const char *path, const JsonValue *object,
 	{
 		const char *name = object->as.members[i].name;
 
-		if (reader->problems->count - first >= 8)
-			break;
 		if (is_known(elsewhere, name))
 			continue;
 		if (!is_known(known, name))

@@ -195,20 +195,53 @@ layout_fits(const Layout *layout, const Shape *shape)
 }
 
 /*
- * Arrays of pymdp's Agent have an axis for the batch before all others.  It is
- * the commonest mistake of those who come from there, so it has a hint.
+ * Are count axes of the shape that was written, from its start-th on, those of
+ * the layout from its first-th on?
  */
 static bool
-has_batch_axis(const Layout *layout, const Shape *shape)
+axes_match(const Shape *shape, int32_t start, const Layout *layout,
+		   int32_t first, int32_t count)
 {
-	if (shape->form != FORM_NESTED || shape->rank != layout->rank + 1)
-		return false;
-	for (int32_t i = 0; i < layout->rank; i++)
+	for (int32_t i = 0; i < count; i++)
 	{
-		if (layout->sizes[i] != 0 && layout->sizes[i] != shape->sizes[i + 1])
+		if (layout->sizes[first + i] != 0 &&
+			layout->sizes[first + i] != shape->sizes[start + i])
 			return false;
 	}
 	return true;
+}
+
+/*
+ * What may be meant by a shape that does not fit: the commonest mistakes of
+ * those who come from pymdp, or NULL.  An Agent's arrays have an axis for its
+ * batch before all others.
+ */
+static const char *
+shape_hint(const Layout *layout, const Shape *shape)
+{
+	int32_t rank = layout->rank;
+
+	if (shape->form != FORM_NESTED)
+		return NULL;
+	if (shape->rank == rank + 1 && axes_match(shape, 1, layout, 0, rank))
+		return "Arrays of a pymdp Agent begin with an axis for its batch: "
+			   "leave that axis out.";
+	if (shape->rank == rank - 1 && axes_match(shape, 0, layout, 0, rank - 1))
+		return "The last axis is missing; in B it is that of the actions, "
+			   "which only factors with one action may leave out.";
+	if (shape->rank == rank - 1 && axes_match(shape, 0, layout, 1, rank - 1))
+		return "A and B are lists, with an array for each modality and for "
+			   "each factor; put one that is alone into brackets, too.";
+	if (shape->rank == rank && rank == 2 &&
+		axes_match(shape, 1, layout, 0, 1) &&
+		axes_match(shape, 0, layout, 1, 1))
+		return "The first axis is that of the outcomes, or next states: the "
+			   "array may be transposed.";
+	if (shape->rank == rank && rank > 2 &&
+		axes_match(shape, 1, layout, 0, rank - 1) &&
+		axes_match(shape, 0, layout, rank - 1, 1))
+		return "The actions are the last axis: numpy.moveaxis(B, 0, -1).";
+	return NULL;
 }
 
 /*
@@ -220,7 +253,7 @@ bool
 tensor_fits(Reader *reader, const Tensor *tensor)
 {
 	int32_t		skip = tensor->shape.form == FORM_NEXT ? 1 : 0;
-	const char *hint = NULL;
+	const char *hint = shape_hint(&tensor->layout, &tensor->shape);
 	char		found[160];
 	char		wanted[160];
 
@@ -230,9 +263,6 @@ tensor_fits(Reader *reader, const Tensor *tensor)
 				tensor->shape.rank - skip);
 	shape_print(wanted, sizeof(wanted), tensor->layout.sizes + skip,
 				tensor->layout.rank - skip);
-	if (has_batch_axis(&tensor->layout, &tensor->shape))
-		hint = "Arrays of a pymdp Agent begin with an axis for its batch: "
-			   "leave that axis out.";
 	kernel_problem(reader->problems, KERNEL_INVALID, tensor->place.path,
 				   tensor->axes, hint, "%s%s has shape %s, expected %s",
 				   skip ? "\"next\" of " : "", tensor->place.shown, found,

@@ -407,7 +407,12 @@ spec_variables(Spec *spec)
 		if (spec_member(spec, arrays[i]) != NULL)
 			continue;
 		kernel_problem(spec->reader.problems, KERNEL_INVALID, arrays[i], NULL,
-					   NULL, "the spec has no %s", arrays[i]);
+					   arrays[i][0] == 'A' ?
+						   "A[m][outcome][states ...], an array for each "
+						   "modality." :
+						   "B[f][next state][states ...][actions ...], an "
+						   "array for each factor.",
+					   "the spec has no %s", arrays[i]);
 		good = false;
 	}
 	good &= make_group(spec, &spec->factors, "B");

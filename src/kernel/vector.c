@@ -217,7 +217,9 @@ vector_D(Reader *reader, const Place *place, const JsonValue *value,
 		sum += out[i];
 	if (fabs(sum - 1) <= SUM_TOLERANCE)
 		return true;
-	kernel_problem(reader->problems, KERNEL_INVALID, place->path, NULL, NULL,
+	kernel_problem(reader->problems, KERNEL_INVALID, place->path, NULL,
+				   "Give a probability for each state, or leave it out for a "
+				   "uniform belief.",
 				   "%s sums to %.10g, not to 1", place->shown, sum);
 	return false;
 }

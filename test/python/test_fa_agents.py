@@ -172,6 +172,22 @@ def test_element_of_a_batch():
     assert "gamma" not in fa_agents.spec(agent) and fa_agents.spec(agent, batch=2)["gamma"] == 3
 
 
+def test_batches_are_not_dropped():
+    agent = kept([EYE], [SWITCH], batch=3)
+    with pytest.raises(ValueError, match="batch of 3"):
+        fa_agents.load(None, agent)
+    with pytest.raises(IndexError, match="has 3 elements"):
+        fa_agents.spec(agent, batch=5)
+
+
+def test_what_is_no_agent():
+    with pytest.raises(TypeError, match="a pymdp Agent of version 1.0 is needed, not list"):
+        fa_agents.load(None, [EYE])
+    assert fa_agents._json({"A": [np.eye(2, dtype=np.float32)], "gamma": np.float32(0.1)}) == '{"A": [[[1, 0], [0, 1]]], "gamma": 0.1}'
+    with pytest.raises(TypeError, match="cannot hold set"):
+        fa_agents._json({"A": {1}})
+
+
 def test_large_arrays_are_sparse():
     n = 40
     B = np.zeros((n, n, 2))
