@@ -217,10 +217,12 @@ void
 agent_require_owner(const Call *call, int64 agent_id, Oid owner)
 {
 	if (call->user != owner && !has_privs_of_role(call->user, owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for agent " INT64_FORMAT, agent_id),
-				 errdetail("Only its owner, and who is a member of that role, may use it.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for agent " INT64_FORMAT, agent_id),
+			 errdetail(
+				 "Only its owner, and who is a member of that role, may use it.")));
 }
 
 /* For qsort. Not a difference: that could overflow. */
@@ -459,9 +461,12 @@ check_agent_name(const Call *call, const char *name)
 				 "Params are the third argument: fa_agent_create(model, params => '{...}').")));
 	name_lock(call, "fa_agent", name);
 	if (statement_run_now(call, &name_statement, arguments) > 0)
-		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-						errmsg("agent name \"%s\" is in use", name),
-						errhint("Names are those of all users; choose another, or none.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 errmsg("agent name \"%s\" is in use", name),
+			 errhint(
+				 "Names are those of all users; choose another, or none.")));
 }
 
 /*

@@ -204,24 +204,24 @@ require_owner(const Call *call, ModelTable table, const char *name, Oid owner)
 			ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied for %s \"%s\"", texts[table].word, name),
-			 errdetail("Only its owner, and who is a member of that role, may use, change or drop it.")));
+			 errdetail(
+				 "Only its owner, and who is a member of that role, may use, change or drop it.")));
 }
 
 /* Raises 42704; never returns. */
 static void
 unknown_name(ModelTable table, const char *name)
 {
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_UNDEFINED_OBJECT),
-		 errmsg("%s \"%s\" does not exist", texts[table].word, name),
-		 strrchr(name, '@') != NULL ?
-			 errhint("Look at the names and versions in table %s.",
-					 texts[table].relation) :
-			 errhint("Create it by %s, or look at the names in table %s.",
-					 table == TABLE_MODEL ? "fa_model_create" :
-											"fa_world_create",
-					 texts[table].relation)));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("%s \"%s\" does not exist", texts[table].word, name),
+			 strrchr(name, '@') != NULL ?
+				 errhint("Look at the names and versions in table %s.",
+						 texts[table].relation) :
+				 errhint("Create it by %s, or look at the names in table %s.",
+						 table == TABLE_MODEL ? "fa_model_create" :
+												"fa_world_create",
+						 texts[table].relation)));
 }
 
 /* ---------- locks ---------- */

@@ -28,8 +28,7 @@ check_runs(const AgentRow *row)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("agent " INT64_FORMAT " is paused", row->agent_id),
-				 errhint("Resume it by fa_agent_resume('{" INT64_FORMAT "}').",
-						 row->agent_id)));
+				 errhint("Resume it by fa_agent_resume.")));
 }
 
 /*

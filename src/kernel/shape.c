@@ -226,8 +226,10 @@ shape_hint(const Layout *layout, const Shape *shape)
 	if (shape->rank == rank + 1 && axes_match(shape, 1, layout, 0, rank))
 		return "Arrays of a pymdp Agent begin with an axis for its batch: "
 			   "leave that axis out.";
-	if (shape->rank == rank - 1 && axes_match(shape, 0, layout, 0, rank - 1))
-		return "The last axis is missing; in B it is that of the actions, "
+	/* an array of two axes has none of actions */
+	if (shape->rank == rank - 1 && rank > 2 &&
+		axes_match(shape, 0, layout, 0, rank - 1))
+		return "The last axis may be missing: in B it is that of the actions, "
 			   "which only factors with one action may leave out.";
 	if (shape->rank == rank - 1 && axes_match(shape, 0, layout, 1, rank - 1))
 		return "A and B are lists, with an array for each modality and for "
