@@ -49,10 +49,9 @@ next_prior(KernelWorkspace *workspace, const double *belief, const int32_t *did,
 		const FactorTable *factor = &workspace->factors[f];
 		int64_t		  action = flat_action(model, kernel_factor(model, f), did);
 		const double *joint =
-			joint_of(workspace,
-					 marginals_of(workspace, factor->parents,
+			joint_of(marginals_of(workspace, factor->parents,
 								  factor->parent_count, belief),
-					 factor->sizes, factor->parent_count);
+					 factor->sizes, factor->parent_count, workspace->joint);
 
 		mix_columns(&factor->B, action, joint, prior + factor->offset);
 		worked_on(workspace, factor->parent_states * factor->states);

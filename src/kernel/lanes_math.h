@@ -48,7 +48,7 @@ wide_power(Wide x)
  * out [count] = L(x) [count], in place too.  What is left over at the end is
  * filled up to a whole register with ones.
  */
-static void
+static __attribute__((noinline)) void
 log_slice(const double *x, int64_t count, double *out)
 {
 	int64_t i = 0;
@@ -69,7 +69,7 @@ log_slice(const double *x, int64_t count, double *out)
 /*
  * x [count] = e^x, in place, likewise.
  */
-static void
+static __attribute__((noinline)) void
 exp_slice(double *x, int64_t count)
 {
 	int64_t i = 0;
@@ -92,7 +92,9 @@ exp_slice(double *x, int64_t count)
 
 /*
  * The same for arrays of any length: a logarithm takes much longer than what
- * else is done with a number, so they are done slice by slice.
+ * else is done with a number, so they are done slice by slice.  (The functions
+ * of a slice stand by themselves, so that their code is there once: twice the
+ * code makes small steps slower.)
  */
 static void
 log_array(KernelWorkspace *workspace, const double *x, int64_t count,
@@ -466,14 +468,13 @@ mix_columns(const Mixture *mixture, int64_t group, const Vector *weights,
 }
 
 /*
- * The product of some marginals [P], row-major, in workspace->joint.  One
- * marginal is its own product: it is returned as it stands.
+ * The product of some marginals [P], row-major; room has that many vectors.
+ * One marginal is its own product: it is returned as it stands.
  */
 static const Vector *
-joint_of(KernelWorkspace *workspace, const Vector *const *marginals,
-		 const int32_t *sizes, int32_t count)
+joint_of(const Vector *const *marginals, const int32_t *sizes, int32_t count,
+		 Vector *room)
 {
-	Vector *room = VECTORS(workspace->joint);
 	int64_t size = 1;
 
 	if (count == 1)

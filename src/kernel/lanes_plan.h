@@ -124,7 +124,8 @@ evaluate_move(KernelWorkspace *workspace, int32_t f, int32_t move,
 	 * The gain is that of the transition from the belief before the action,
 	 * which is the joint of the parents, to the one after it.
 	 */
-	joint = joint_of(workspace, marginals, factor->sizes, factor->parent_count);
+	joint = joint_of(marginals, factor->sizes, factor->parent_count,
+					 VECTORS(workspace->joint));
 	mix_columns(&factor->B, action, joint, predicted);
 	value[MOVE_PARAM_GAIN] = splat(0.0);
 	value[MOVE_INDUCTIVE] = splat(0.0);
@@ -229,8 +230,8 @@ mix_view(KernelWorkspace *workspace, const ModalityTable *modality,
 
 	for (int32_t i = 0; i < modality->parent_count; i++)
 		marginals[i] = view_belief(workspace, modality, from, i);
-	joint =
-		joint_of(workspace, marginals, modality->sizes, modality->parent_count);
+	joint = joint_of(marginals, modality->sizes, modality->parent_count,
+					 VECTORS(workspace->joint));
 	mix_columns(&modality->A, 0, joint, expected);
 	if (modality->gain != NULL)
 		*param_gain = parameter_gain(modality->gain, modality->parent_states,

@@ -242,12 +242,12 @@ clear(const Reader *reader, char *memory, int64_t bytes)
 {
 	const int64_t slice = 4 * 1024 * 1024;
 
-	for (int64_t at = 0; at < bytes; at += slice)
+	for (; bytes > slice; bytes -= slice, memory += slice)
 	{
-		memset(memory + at, 0,
-			   (size_t) (bytes - at < slice ? bytes - at : slice));
+		memset(memory, 0, (size_t) slice);
 		reader_poll(reader);
 	}
+	memset(memory, 0, (size_t) bytes);
 }
 
 /*
