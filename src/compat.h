@@ -57,4 +57,19 @@
 #define primary_key_index(table) RelationGetPrimaryKeyIndex(table)
 #endif
 
+/* 16 asks for the owner of any object by one function */
+#if PG16_GE
+#define database_owned(database, user) \
+	object_ownercheck(DatabaseRelationId, database, user)
+#else
+#define database_owned(database, user) pg_database_ownercheck(database, user)
+#endif
+
+/* 17 lets extensions name what they wait for */
+#if PG17_GE
+#define new_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define new_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
 #endif /* FA_COMPAT_H */

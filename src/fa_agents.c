@@ -37,6 +37,7 @@ _PG_init(void)
 		return;
 	guc_define();
 	cache_init();
+	worker_init();
 }
 
 /*

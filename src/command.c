@@ -1,0 +1,260 @@
+/*-------------------------------------------------------------------------
+ *
+ * command.c
+ *	  Commands that want a database empty, or change what there is to run.
+ *
+ * DROP DATABASE and its kind wait five seconds for others to leave, and signal
+ * nobody but autovacuum.  So before such a command runs our processes are asked
+ * to leave that database, from whichever database the command is given in:
+ * idle ones go at once, busy ones are terminated, which undoes a batch that is
+ * made again.  None is started before the command's end.
+ *
+ * CREATE and ALTER EXTENSION, COPY and COMMIT PREPARED may bring schedules that
+ * no function of ours has seen.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/ipc.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/wait_event.h"
+
+#include "pool.h"
+
+#define POLITE_MS  500	/* before who is busy is terminated */
+#define PATIENT_MS 4000 /* before the command goes on and fails by itself */
+#define POLL_MS	   10
+
+static ProcessUtility_hook_type previous_utility = NULL;
+
+/* A text option of a command; NULL where it is not given. */
+static const char *
+option(List *options, const char *name)
+{
+	ListCell *cell;
+
+	foreach(cell, options)
+	{
+		DefElem *element = lfirst(cell);
+
+		if (strcmp(element->defname, name) == 0 && element->arg != NULL)
+			return defGetString(element);
+	}
+	return NULL;
+}
+
+/*
+ * The database that a command needs to have for itself; NULL: none.  (ALTER
+ * DATABASE ...  ALLOW_CONNECTIONS false is one, too: who runs there leaves, and
+ * is not started again.)
+ */
+static const char *
+wanted_database(Node *command)
+{
+	const char *name;
+
+	switch (nodeTag(command))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) command)->dbname;
+		case T_CreatedbStmt:
+			name = option(((CreatedbStmt *) command)->options, "template");
+			return name ? name : "template1";
+		case T_AlterDatabaseStmt:
+			return ((AlterDatabaseStmt *) command)->dbname;
+		case T_RenameStmt:
+			if (((RenameStmt *) command)->renameType == OBJECT_DATABASE)
+				return ((RenameStmt *) command)->subname;
+			return NULL;
+		default:
+			return NULL;
+	}
+}
+
+/*
+ * May this user give such commands for the database? Else anybody could stop
+ * its agents by commands that are refused.
+ */
+static bool
+may_empty(Oid database, bool copies)
+{
+	return superuser() || database_owned(database, GetUserId()) ||
+		   (copies && have_createdb_privilege());
+}
+
+/* ---------- asking processes to leave ---------- */
+
+/*
+ * Asks, or with a signal tells, the processes of a database to leave; how many
+ * are still there.  One that is starting has no process id yet: it finds the
+ * database blocked when it has come.
+ */
+static int
+tell_to_leave(Oid database, bool terminate)
+{
+	int count = 0;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		if (process->state == PROCESS_FREE || process->database != database)
+			continue;
+		count++;
+		if (process->state == PROCESS_STARTING)
+			continue;
+		process->leave = true;
+		SetLatch(process->latch);
+		if (terminate)
+			kill(process->pid, SIGTERM);
+	}
+	LWLockRelease(pool->lock);
+	return count;
+}
+
+/* Waits until nobody of ours is in the database, or for as long as it makes sense. */
+static void
+empty_database(Oid database)
+{
+	TimestampTz begun = GetCurrentTimestamp();
+	bool		terminated = false;
+
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+		bool		late = TimestampDifferenceExceeds(begun, now, POLITE_MS);
+
+		if (tell_to_leave(database, late && !terminated) == 0 ||
+			TimestampDifferenceExceeds(begun, now, PATIENT_MS))
+			return;
+		terminated |= late;
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 POLL_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Blocks a database, or ends that; others may have blocked it, too.  The entry
+ * is made if there is none, so that the launcher starts nothing.
+ */
+static void
+block(Oid database, int change)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	entry = pool_database(database, true);
+	if (entry != NULL)
+		entry->blocked = Max(entry->blocked + change, 0);
+	LWLockRelease(pool->lock);
+}
+
+/* Also when the session is terminated meanwhile. */
+static void
+unblock(int code, Datum database)
+{
+	block(DatumGetObjectId(database), -1);
+	/* who has left comes back, unless the database is gone: the sweep asks */
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	pool->sweep = true;
+	LWLockRelease(pool->lock);
+	pool_want(DatumGetObjectId(database));
+}
+
+/* ---------- the hook ---------- */
+
+/* What may bring schedules, or another version of the extension. */
+static bool
+may_bring_work(Node *command)
+{
+	switch (nodeTag(command))
+	{
+		case T_CreateExtensionStmt:
+			return strcmp(((CreateExtensionStmt *) command)->extname,
+						  "fa_agents") == 0;
+		case T_AlterExtensionStmt:
+			return strcmp(((AlterExtensionStmt *) command)->extname,
+						  "fa_agents") == 0;
+		case T_CopyStmt:
+			return ((CopyStmt *) command)->is_from &&
+				   ((CopyStmt *) command)->relation != NULL &&
+				   strncmp(((CopyStmt *) command)->relation->relname, "fa_",
+						   3) == 0;
+		case T_TransactionStmt:
+			return ((TransactionStmt *) command)->kind ==
+				   TRANS_STMT_COMMIT_PREPARED;
+		default:
+			return false;
+	}
+}
+
+static void
+run(PlannedStmt *statement, const char *query, bool read_only_tree,
+	ProcessUtilityContext context, ParamListInfo parameters,
+	QueryEnvironment *environment, DestReceiver *receiver,
+	QueryCompletion *completion)
+{
+	if (previous_utility != NULL)
+		previous_utility(statement, query, read_only_tree, context, parameters,
+						 environment, receiver, completion);
+	else
+		standard_ProcessUtility(statement, query, read_only_tree, context,
+								parameters, environment, receiver, completion);
+}
+
+static void
+utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+		ProcessUtilityContext context, ParamListInfo parameters,
+		QueryEnvironment *environment, DestReceiver *receiver,
+		QueryCompletion *completion)
+{
+	Node	   *command = statement->utilityStmt;
+	const char *name = wanted_database(command);
+	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
+	bool		brings_work = may_bring_work(command);
+
+	if (!OidIsValid(database) ||
+		!may_empty(database, IsA(command, CreatedbStmt)))
+		run(statement, query, read_only_tree, context, parameters, environment,
+			receiver, completion);
+	else
+	{
+		block(database, 1);
+		PG_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
+		{
+			empty_database(database);
+			run(statement, query, read_only_tree, context, parameters,
+				environment, receiver, completion);
+		}
+		PG_END_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
+		unblock(0, ObjectIdGetDatum(database));
+	}
+	if (!brings_work)
+		return;
+	/* what was prepared is committed already, in no transaction of ours */
+	if (IsTransactionState() && !IsA(command, TransactionStmt))
+		pool_want_at_commit();
+	else
+		pool_want(MyDatabaseId);
+}
+
+void
+command_init(void)
+{
+	previous_utility = ProcessUtility_hook;
+	ProcessUtility_hook = utility;
+}
