@@ -123,9 +123,12 @@ tell_to_leave(Oid database, bool terminate)
 	return count;
 }
 
-/* Waits until nobody of ours is in the database, or for as long as it makes sense. */
-static void
-empty_database(Oid database)
+/*
+ * Waits until nobody of ours is in the database.  Who is busy is terminated
+ * after so many milliseconds, and then not waited for for ever; -1: never.
+ */
+void
+command_empty(Oid database, int polite_ms)
 {
 	TimestampTz begun = GetCurrentTimestamp();
 	bool		terminated = false;
@@ -133,10 +136,11 @@ empty_database(Oid database)
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();
-		bool		late = TimestampDifferenceExceeds(begun, now, POLITE_MS);
+		bool		late = polite_ms >= 0 &&
+					TimestampDifferenceExceeds(begun, now, polite_ms);
 
 		if (tell_to_leave(database, late && !terminated) == 0 ||
-			TimestampDifferenceExceeds(begun, now, PATIENT_MS))
+			(late && TimestampDifferenceExceeds(begun, now, PATIENT_MS)))
 			return;
 		terminated |= late;
 		(void) WaitLatch(MyLatch,
@@ -236,7 +240,7 @@ utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 		block(database, 1);
 		PG_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
 		{
-			empty_database(database);
+			command_empty(database, POLITE_MS);
 			run(statement, query, read_only_tree, context, parameters,
 				environment, receiver, completion);
 		}

@@ -133,6 +133,7 @@ extern int64 *flight_take(int *count);
 /* ---------- command.c: commands that want a database empty ---------- */
 
 extern void command_init(void);
+extern void command_empty(Oid database, int polite_ms);
 
 /* ---------- turn.c: what is due ---------- */
 
