@@ -4,6 +4,9 @@
 #	make check				install what the tests need, run them all
 #	make check-versions			the same on other major versions
 #	make demo, make bench			run the demonstration, the benchmarks
+#	make bench-compare			hold the last benchmarks against the committed
+#						ones (or A=OLD.json B=NEW.json)
+#	make flame				flame graphs of the hot paths
 #	make format, make format-check, make lint
 #	make deps				install the packages that a build needs
 #
@@ -22,8 +25,8 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" fa_agents.co
 # PGXS (which also has a target named check).  They install what is missing
 # and call make again.
 STAGES = $(addprefix check-,build kernel fuzz regress isolation tap python)
-OWN_GOALS = check check-versions demo bench deps format format-check lint \
-	$(STAGES)
+OWN_GOALS = check check-versions demo bench bench-compare flame deps format \
+	format-check lint $(STAGES)
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 
@@ -50,9 +53,14 @@ demo:
 	 else echo "demo/run is missing" >&2; exit 1; fi
 
 bench:
-	@scripts/install-deps build
-	@if test -x bench/run; then bench/run; \
-	 else echo "bench/run is missing" >&2; exit 1; fi
+	@bench/run
+
+bench-compare:
+	@scripts/install-deps python3
+	@/usr/bin/python3 -B bench/compare.py $(or $(A),HEAD:bench/results/latest.json) $(B)
+
+flame:
+	@bench/flame/run
 
 format format-check lint:
 	@scripts/install-deps lint
@@ -87,7 +95,9 @@ PG_CPPFLAGS = -isystem $(shell $(PG_CONFIG) --includedir-server) \
 # structs may leave their last fields zero.
 PG_CFLAGS = -std=gnu11 -Wextra -Wno-unused-parameter \
 	-Wno-missing-field-initializers $(WERROR)
-SHLIB_LINK = -lm
+# (installcheck runs in a copy of the tree that has no src/)
+-include src/kernel/libs.mk
+SHLIB_LINK = $(KERNEL_LIBS)
 
 # The kernel is plain C11 and sees no header of PostgreSQL.  Results must be
 # the same on every machine: no -ffast-math, no contraction to fused

@@ -23,7 +23,7 @@ COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator
 
 @dataclasses.dataclass
 class Goal:
-    """What a figure should reach, of its value or of its ratio to the peer: Goal("ratio", ">=", 0.8)."""
+    """What a figure should reach: its value, its ratio to the peer, or how many times better it is. Goal("times", ">=", 10)."""
     of: str
     compare: str
     limit: float
@@ -37,7 +37,10 @@ class Goal:
 
 @dataclasses.dataclass
 class Result:
-    """One figure: medians, with the least and the most of all rounds; ratio is ours divided by the peer's."""
+    """One figure: medians, with the least and the most of all rounds.
+
+    ratio is ours divided by the peer's; times says how many times better we are, whichever way is better.
+    """
     name: str
     value: float
     unit: str
@@ -45,6 +48,7 @@ class Result:
     peer: str | None = None
     peer_value: float | None = None
     ratio: float | None = None
+    times: float | None = None
     goal: str | None = None
     met: bool | None = None
     rounds: int = 1
@@ -54,7 +58,7 @@ class Result:
     peer_max: float | None = None
     ratio_min: float | None = None
     ratio_max: float | None = None
-    note: str | None = None
+    note: str | None = None             # what a reader of the table must know
 
 
 def number(value: float | None) -> str:
@@ -76,10 +80,23 @@ class Bench:
 
     # ---------- the database ----------
 
+    def sibling(self, name: str) -> Bench:
+        """Another database beside this one, with the extension; whoever asks closes it. It goes with the server."""
+        self.execute(f"CREATE DATABASE {self.dbname}_{name}")
+        return Bench(self.scenario, f"{self.dbname}_{name}", self.quick, self.results)
+
     def connect(self, **settings: str) -> psycopg.Connection:
         """A session that commits each statement."""
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         return psycopg.connect(dbname=self.dbname, autocommit=True, options=options)
+
+    def dsn(self) -> str:
+        """For programs in Python: the rest stands in the environment."""
+        return f"dbname={self.dbname}"
+
+    def url(self, dbname: str) -> str:
+        """For programs that read no environment."""
+        return "postgresql://{PGUSER}@/{0}?host={PGHOST}&port={PGPORT}".format(dbname, **os.environ)
 
     def close(self) -> None:
         self.conn.close()
@@ -97,6 +114,7 @@ class Bench:
     # ---------- agents, and equal rows ----------
 
     def create_agents(self, count: int, spec: str = "fa_spec_grid(5, 5)", model: str = "grid") -> None:
+        """spec is an expression of SQL."""
         self.execute(f"SELECT fa_model_create('{model}', {spec})")
         self.execute("SELECT count(*) FROM fa_agent_create_many(%s, %s)", (model, count))
 
@@ -181,10 +199,11 @@ class Bench:
             result.peer, result.peer_value = peer, statistics.median(peers)
             result.peer_min, result.peer_max = min(peers), max(peers)
             result.ratio = statistics.median(ratios)
+            result.times = result.ratio if better == "higher" else 1 / result.ratio
             result.ratio_min, result.ratio_max = min(ratios), max(ratios)
         if goal:
             result.goal, result.met = str(goal), goal.met(result)
         self.results.append(result)
         spread = f" ({number(min(values))} to {number(max(values))})" if len(values) > 1 else ""
-        against = "" if result.ratio is None else f", peer {number(result.peer_value)}, ratio {result.ratio:.2f}"
+        against = "" if result.ratio is None else f", peer {number(result.peer_value)}, {result.times:.2f} times"
         print(f"  {name}: {number(result.value)} {unit}{spread}{against}", flush=True)

@@ -1,4 +1,4 @@
-"""Runs the scenarios one after another, prints a table, and writes results/latest.json.
+"""Runs the scenarios one after another, prints a table, and writes results/latest.json and report.html.
 
 Called by bench/run, in a private cluster that psycopg and pgbench find by their environment.
 """
@@ -18,6 +18,7 @@ import traceback
 
 import psycopg
 
+import report
 from common import Bench, Result, number
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -65,13 +66,15 @@ def warm_wal(conn: psycopg.Connection, megabytes: int) -> None:
     conn.execute("CHECKPOINT")
 
 
-def run_scenario(conn: psycopg.Connection, name: str, quick: bool, results: list[Result]) -> bool:
-    """False if it failed; what it had measured until then counts."""
+def run_scenario(conn: psycopg.Connection, name: str, where: str, quick: bool, results: list[Result]) -> bool:
+    """where says how far the bench has come. False if it failed; what it had measured until then counts."""
     module = importlib.import_module(f"scenarios.{name}")
-    print(f"{name}: {module.__doc__.strip().splitlines()[0]}", flush=True)
+    print(f"\n{where} {name}: {module.__doc__.strip().splitlines()[0]}", flush=True)
     packages = getattr(module, "PACKAGES", [])
     if packages:
         subprocess.run([HERE.parent / "scripts" / "install-deps", *packages], check=True)
+    if getattr(module, "COMPARATORS", False):
+        subprocess.run([HERE / "comparators" / "install"], check=True)
     dbname = f"bench_{name}"
     conn.execute(f"CREATE DATABASE {dbname}")
     bench = Bench(name, dbname, quick, results)
@@ -89,12 +92,12 @@ def run_scenario(conn: psycopg.Connection, name: str, quick: bool, results: list
 
 
 def print_table(results: list[Result]) -> None:
-    """Fits 80 columns."""
-    print(f"\n{'':27} {'ours':>9} {'peer':>9} {'unit':<8} {'ratio':>5} goal")
+    """Fits 90 columns. times: how many times better than the peer."""
+    print(f"\n{'':31} {'ours':>9} {'peer':>9} {'unit':<8} {'times':>6} goal")
     for result in results:
-        ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
-        goal = "" if result.goal is None else result.goal.replace(" ", "") + (" ok" if result.met else " NO")
-        line = (f"{result.name:27} {number(result.value):>9} {number(result.peer_value):>9} {result.unit:<8} {ratio:>5}"
+        times = "" if result.times is None else f"{result.times:.2f}"
+        goal = "" if result.goal is None else result.goal + (" ok" if result.met else " MISSED")
+        line = (f"{result.name:31} {number(result.value):>9} {number(result.peer_value):>9} {result.unit:<8} {times:>6}"
                 f" {goal}")
         print(line.rstrip())
 
@@ -105,6 +108,7 @@ def main() -> int:
     path = HERE / "results" / ("quick.json" if quick else "latest.json")
     results: list[Result] = []
     failed = []
+    start = time.perf_counter()
     with psycopg.connect(autocommit=True) as conn:
         machine = describe_machine(conn, quick)
         if machine["settings"]["checkpoint_timeout"] != "1d":
@@ -113,14 +117,17 @@ def main() -> int:
         if machine["load_at_start"] > 0.5:
             print(f"The machine is busy (load {machine['load_at_start']}): the figures will be noisy.", flush=True)
         warm_wal(conn, 64 if quick else 1024)
-        for name in names:
-            if not run_scenario(conn, name, quick, results):
+        for i, name in enumerate(names, 1):
+            if not run_scenario(conn, name, f"[{i}/{len(names)}]", quick, results):
                 failed.append(name)
     print_table(results)
     path.parent.mkdir(exist_ok=True)
     entries = [machine] + [dataclasses.asdict(result) for result in results]
     path.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries) + "\n]\n", encoding="utf-8")
-    print(f"\nWritten to {path.relative_to(HERE.parent)}.")
+    page = path.with_suffix(".html") if quick else HERE / "report.html"
+    report.write(path, page)
+    print(f"\nWritten to {path.relative_to(HERE.parent)} and {page.relative_to(HERE.parent)}, after"
+          f" {(time.perf_counter() - start) / 60:.1f} minutes.")
     if failed:
         print(f"Failed: {', '.join(failed)}.")
     return 1 if failed else 0

@@ -136,8 +136,8 @@ command_empty(Oid database, int polite_ms)
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();
-		bool		late = polite_ms >= 0 &&
-					TimestampDifferenceExceeds(begun, now, polite_ms);
+		bool		late =
+			polite_ms >= 0 && TimestampDifferenceExceeds(begun, now, polite_ms);
 
 		if (tell_to_leave(database, late && !terminated) == 0 ||
 			(late && TimestampDifferenceExceeds(begun, now, PATIENT_MS)))

@@ -72,4 +72,11 @@
 #define new_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* 16 gave the setting that tests parallel queries another name */
+#if PG16_GE
+#define parallel_forced() (debug_parallel_query != DEBUG_PARALLEL_OFF)
+#else
+#define parallel_forced() (force_parallel_mode != FORCE_PARALLEL_OFF)
+#endif
+
 #endif /* FA_COMPAT_H */

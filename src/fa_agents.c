@@ -36,6 +36,7 @@ _PG_init(void)
 	if (IsBinaryUpgrade)
 		return;
 	guc_define();
+	shared_init();
 	cache_init();
 	worker_init();
 }

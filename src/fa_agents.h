@@ -24,7 +24,9 @@
 
 /* ---------- guc.c: settings ---------- */
 
-extern int fa_cache_size;	  /* kB of compiled models kept by a backend */
+extern int fa_cache_size;	  /* kB of compiled models shared by all sessions,
+							   * and kept by each for itself */
+extern int fa_max_parallel;	  /* other processes of one run, -1: the server's */
 extern int fa_max_policies;	  /* policies of one model */
 extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
@@ -122,19 +124,61 @@ extern Datum		 array_from_double(const double *values, int64 count);
 extern const double *array_doubles(Datum array, int expected, const char *what);
 extern const int32	*array_int32s(Datum array, int expected, const char *what);
 
-/* ---------- cache.c: compiled models by digest ---------- */
+/* ---------- segment.c: shared memory without errors ---------- */
+
+struct dsm_segment;
+
+extern struct dsm_segment *segment_create(Size size);
+extern struct dsm_segment *segment_attach(uint32 handle);
+extern void				   segment_discard(uint32 handle);
+extern void				  *segment_find_named(const char *name, Size size,
+											  void (*initialize)(void *block));
+
+/* ---------- shared.c: one copy of a model for all sessions ---------- */
 
 #define DIGEST_SIZE 32
+
+/* Where a session found a model; good until the generation changes. */
+typedef struct SharedPlace
+{
+	int	   chunk; /* -1: nowhere */
+	uint64 generation;
+} SharedPlace;
+
+typedef struct SharedState
+{
+	int	 models;
+	int	 chunks; /* segments that hold them */
+	int	 chunks_in_use;
+	Size bytes; /* of the chunks */
+} SharedState;
+
+extern void				  shared_init(void);
+extern bool				  shared_available(void);
+extern const KernelModel *shared_find(const uint8 *digest, SharedPlace *place);
+extern const KernelModel *
+shared_publish(const uint8 *digest, const KernelModel *block, Size size,
+			   SharedPlace *place, bool *later);
+extern SharedState shared_state(void);
+
+/* ---------- chunk.c: the segments that they lie in ---------- */
+
+extern bool chunk_pin(const SharedPlace *place);
+extern void chunk_unpin_all(void);
+
+/* ---------- cache.c: compiled models by digest ---------- */
 
 typedef struct CachedModel
 {
 	uint8		  digest[DIGEST_SIZE]; /* sha256 of the stored body: the key */
-	MemoryContext context;			   /* owns the block and the workspace */
+	MemoryContext context; /* owns the workspace, and a private block */
 	const KernelModel *model;
 	KernelWorkspace	  *workspace;
-	Size			   size; /* bytes of both */
-	uint64			   used; /* when it was last looked up */
-	int pins; /* 1: used in this transaction, so not to be freed */
+	SharedPlace		   place; /* of the block; nowhere: it is private */
+	Size			   size;  /* bytes in context */
+	uint64			   used;  /* when it was last looked up */
+	bool pinned;			  /* used in this transaction, so not to be freed */
+	bool passing; /* goes with this transaction: the next may share it */
 } CachedModel;
 
 #define NAME_LIMIT 255 /* bytes of a name of a model, a world or an agent */
@@ -146,6 +190,7 @@ typedef enum ModelTable
 } ModelTable;
 
 extern void cache_init(void);
+extern Size cache_memory(void);
 extern CachedModel *
 cache_find(const Call *call, ModelTable table, int64 id, Datum digest);
 
@@ -358,6 +403,8 @@ extern void step_orders(const Call *call, StepOrder *orders, int count,
 
 /* ---------- run.c: trials in closed loop ---------- */
 
+extern Until *until_parse(Jsonb *jsonb);
+extern Jsonb *until_source(const Until *until);
 extern bool
 until_met(Until *until, const KernelModel *model, const KernelModel *world,
 		  const int32 *observation, const int32 *world_state);

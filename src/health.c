@@ -32,16 +32,15 @@ static const char *const states[] = {"free", "starting", "idle", "stepping"};
 static void
 put_process(ReturnSetInfo *set, const PoolProcess *process, uint64 steps)
 {
-	Datum values[8] = {
-		Int32GetDatum(process->pid),
-		ObjectIdGetDatum(process->database),
-		CStringGetTextDatum(roles[process->role]),
-		CStringGetTextDatum(states[process->state]),
-		Int32GetDatum(process->batch),
-		Int64GetDatum((int64) steps),
-		TimestampTzGetDatum(process->since),
-		TimestampTzGetDatum(process->started_at)};
-	bool nulls[8] = {false};
+	Datum values[8] = {Int32GetDatum(process->pid),
+					   ObjectIdGetDatum(process->database),
+					   CStringGetTextDatum(roles[process->role]),
+					   CStringGetTextDatum(states[process->state]),
+					   Int32GetDatum(process->batch),
+					   Int64GetDatum((int64) steps),
+					   TimestampTzGetDatum(process->since),
+					   TimestampTzGetDatum(process->started_at)};
+	bool  nulls[8] = {false};
 
 	nulls[0] = process->pid == 0;
 	nulls[1] = !OidIsValid(process->database);

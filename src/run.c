@@ -52,6 +52,7 @@ typedef struct UntilRule
 struct Until
 {
 	MemoryContext	   context;
+	Jsonb			  *source;
 	const KernelModel *model;
 	const KernelModel *world;
 	int				   count;
@@ -98,8 +99,8 @@ parse_rules(const JsonValue *object, bool of_state, Until *until)
  * never hold or says nothing: a misspelt member would otherwise be a trial
  * that never ends early.
  */
-static Until *
-parse_until(Jsonb *jsonb)
+Until *
+until_parse(Jsonb *jsonb)
 {
 	Until			*until = palloc0(sizeof(Until));
 	const JsonValue *value;
@@ -117,6 +118,7 @@ parse_until(Jsonb *jsonb)
 		value->count == 0)
 		invalid_until("Its members are \"observation\" and \"state\".");
 	until->context = CurrentMemoryContext;
+	until->source = jsonb;
 	until->rules =
 		palloc0(sizeof(UntilRule) * ((observation ? observation->count : 0) +
 									 (state ? state->count : 0) + 1));
@@ -125,6 +127,13 @@ parse_until(Jsonb *jsonb)
 	if (until->count == 0)
 		invalid_until("It names nothing to wait for.");
 	return until;
+}
+
+/* What it was parsed from. */
+Jsonb *
+until_source(const Until *until)
+{
+	return until->source;
 }
 
 /*
@@ -321,7 +330,7 @@ fa_run_many(PG_FUNCTION_ARGS)
 	check_count(plan.steps, "steps");
 	check_count(plan.trials, "trials");
 	call_require_write("fa_run_many");
-	plan.until = PG_ARGISNULL(3) ? NULL : parse_until(PG_GETARG_JSONB_P(3));
+	plan.until = PG_ARGISNULL(3) ? NULL : until_parse(PG_GETARG_JSONB_P(3));
 	plan.emit = emit_run;
 	plan.emit_context = fcinfo->resultinfo;
 	call_begin(&call, fcinfo, false);
@@ -381,7 +390,7 @@ run_piece(CommittedRun *run, int32 steps)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	call_begin(&call, run->fcinfo, false);
 	memset(run->met, 0, sizeof(bool) * run->running_count);
-	plan.until = run->until ? parse_until(run->until) : NULL;
+	plan.until = run->until ? until_parse(run->until) : NULL;
 	step_orders(&call, run_orders(run->running, run->running_count),
 				run->running_count, &plan);
 	call_end(&call);

@@ -25,6 +25,7 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -41,6 +42,7 @@ PG_FUNCTION_INFO_V1(fa_step_many);
 #define BLOCK_SUBTRANSACTIONS 32 /* more than 64 slow every backend */
 #define OPTIMISTIC_TRIES	  3
 #define PROGRESS_SECONDS	  5
+#define ALONE_MILLISECONDS	  50 /* of a run, before others are asked to help */
 
 /*
  * How far a call is, for whoever waits for it.  Most are over before there is
@@ -259,47 +261,52 @@ step_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 
 /* ---------- many steps of each, locked ---------- */
 
+/* A run of a block: when it is worth while to share it is found by trying. */
+typedef struct Run
+{
+	Progress   *progress;
+	bool		may_share;
+	TimestampTz begun;
+} Run;
+
+/*
+ * After each step of all lanes; false once the caller alone has been at it for
+ * so long that to start other processes does not count any more.
+ */
+static bool
+made_steps(void *context, int stepped)
+{
+	Run *run = context;
+
+	tell_progress(run->progress, stepped);
+	return !run->may_share ||
+		   !(parallel_forced() ||
+			 TimestampDifferenceExceeds(run->begun, GetCurrentTimestamp(),
+										ALONE_MILLISECONDS));
+}
+
 /*
  * All steps of a block's agents, in memory, with their rows locked from before
  * they are read to the transaction's end; each hot row is written once.
- * *memory is what the block took.
- *
- * A trial of an agent ends when until holds or the steps are made; agents
- * whose trial is over go on with their next one while others are still in
- * theirs.  An ERROR or a cancel undoes all of it.
+ * *memory is what the block took.  An ERROR or a cancel undoes all of it.
  */
 static void
 run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		  int count, Progress *progress, Size *memory)
 {
+	Run		  run = {progress};
 	StepBlock block;
-	int		  stepped;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	lock_orders(call, orders, count);
 	block_gather(&block, call, plan, orders, count);
 	block_open(&block, orders);
-	while ((stepped = block_step(&block)) > 0)
-	{
-		tell_progress(progress, stepped);
-		/* before a trial's end puts D in the place of the belief */
-		block_write_history(&block, true);
-		for (int i = 0; i < count; i++)
-		{
-			Lane *lane = &block.lanes[i];
-
-			if (lane->finished)
-				continue;
-			lane->record.until_met =
-				plan->until != NULL &&
-				until_met(plan->until, lane->row->model->model, lane->world,
-						  lane->record.observation, lane->row->world_state);
-			block_emit(&block, lane);
-			if (lane->record.until_met || lane->trial_steps == plan->steps)
-				block_end_trial(lane, plan);
-		}
-	}
+	run.may_share = parallel_possible(&block);
+	run.begun = GetCurrentTimestamp();
+	block_run(&block, made_steps, &run);
+	if (run.may_share && block_unfinished(&block))
+		parallel_run(&block, made_steps, &run);
 	if (!block_write(&block))
 		belief_changed(orders[0].agent_id);
 	*memory = MemoryContextMemAllocated(CurrentMemoryContext, true);

@@ -161,6 +161,21 @@ compare_lane_models(const void *a, const void *b)
 }
 
 /*
+ * Makes a block of these lanes [count], grouped by model; count is at most
+ * what the block was opened with.
+ */
+void
+block_group(StepBlock *block, Lane *lanes, int count)
+{
+	block->lanes = lanes;
+	block->count = count;
+	for (int i = 0; i < count; i++)
+		block->by_model[i] = &lanes[i];
+	if (count > 1)
+		qsort(block->by_model, count, sizeof(Lane *), compare_lane_models);
+}
+
+/*
  * The observations that wait for agents whose order brings none: as many as
  * there can be steps, so that the inbox is read once.  Read after the hot
  * rows, see observation.c.
@@ -219,12 +234,11 @@ block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
 }
 
 /*
- * Checks what is asked of each agent, and makes room for it.  Apart from
- * gather, because a repeated key is answered in between, whatever the agent's
- * state is now.
+ * The lanes of a block whose rows are there.  Checks what is asked of each
+ * agent, and makes room for what it computes.
  */
 void
-block_open(StepBlock *block, const StepOrder *orders)
+block_open_lanes(StepBlock *block, const StepOrder *orders)
 {
 	int count = block->count;
 
@@ -234,12 +248,18 @@ block_open(StepBlock *block, const StepOrder *orders)
 	block->stepping = palloc(sizeof(Lane *) * count);
 	host_init(&block->host, CurrentMemoryContext);
 	for (int i = 0; i < count; i++)
-	{
 		open_lane(block->plan, &orders[i], &block->rows[i], &block->lanes[i]);
-		block->by_model[i] = &block->lanes[i];
-	}
-	if (count > 1)
-		qsort(block->by_model, count, sizeof(Lane *), compare_lane_models);
+	block_group(block, block->lanes, count);
+}
+
+/*
+ * Lanes, and the inbox.  Apart from block_gather, because a repeated key is
+ * answered in between, whatever the agent's state is now.
+ */
+void
+block_open(StepBlock *block, const StepOrder *orders)
+{
+	block_open_lanes(block, orders);
 	read_inbox(block);
 }
 
@@ -374,8 +394,8 @@ begin_step(StepBlock *block, Lane *lane, KernelAgent *agent)
  * last trial it is left as its last step left it, so that fa_explain and
  * fa_step go on from there.
  */
-void
-block_end_trial(Lane *lane, const StepPlan *plan)
+static void
+end_trial(Lane *lane, const StepPlan *plan)
 {
 	lane->trials++;
 	lane->trial_steps = 0;
@@ -547,4 +567,67 @@ block_write(StepBlock *block)
 	learned_write(block->call, pointers, block->count);
 	inbox_take(block->call, block->taken, block->taken_count);
 	return true;
+}
+
+/* ---------- many steps ---------- */
+
+/*
+ * What follows a step of all unfinished lanes: the trial's end, and telling
+ * who called.
+ */
+static void
+after_step(StepBlock *block)
+{
+	const StepPlan *plan = block->plan;
+
+	for (int i = 0; i < block->count; i++)
+	{
+		Lane *lane = &block->lanes[i];
+
+		if (lane->finished)
+			continue;
+		lane->record.until_met =
+			plan->until != NULL &&
+			until_met(plan->until, lane->row->model->model, lane->world,
+					  lane->record.observation, lane->row->world_state);
+		block_emit(block, lane);
+		if (lane->record.until_met || lane->trial_steps == plan->steps)
+			end_trial(lane, plan);
+	}
+}
+
+/*
+ * Steps all lanes to the ends of their trials, in memory.  A trial ends when
+ * until holds or the steps are made; agents whose trial is over go on with
+ * their next one while others are still in theirs.
+ *
+ * go_on is told after each step how many agents made it; when it returns false
+ * the lanes are left where they are.
+ */
+void
+block_run(StepBlock *block, bool (*go_on)(void *context, int stepped),
+		  void		*context)
+{
+	int stepped;
+
+	while ((stepped = block_step(block)) > 0)
+	{
+		/* before a trial's end puts D in the place of the belief */
+		block_write_history(block, true);
+		after_step(block);
+		if (!go_on(context, stepped))
+			return;
+	}
+}
+
+/* Is there a lane whose last trial goes on? */
+bool
+block_unfinished(const StepBlock *block)
+{
+	for (int i = 0; i < block->count; i++)
+	{
+		if (!block->lanes[i].finished)
+			return true;
+	}
+	return false;
 }

@@ -55,11 +55,21 @@ typedef struct StepBlock
 extern void
 block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
 			 const StepOrder *orders, int count);
+extern void block_open_lanes(StepBlock *block, const StepOrder *orders);
 extern void block_open(StepBlock *block, const StepOrder *orders);
+extern void block_group(StepBlock *block, Lane *lanes, int count);
 extern int	block_step(StepBlock *block);
+extern void block_run(StepBlock *block,
+					  bool (*go_on)(void *context, int stepped), void *context);
 extern void block_write_history(StepBlock *block, bool only_unfinished);
 extern void block_emit(StepBlock *block, const Lane *lane);
 extern bool block_write(StepBlock *block);
-extern void block_end_trial(Lane *lane, const StepPlan *plan);
+extern bool block_unfinished(const StepBlock *block);
+
+/* parallel.c */
+extern bool parallel_possible(const StepBlock *block);
+extern void
+parallel_run(StepBlock *block, bool (*go_on)(void *context, int stepped),
+			 void	   *context);
 
 #endif /* FA_STEP_BLOCK_H */

@@ -159,15 +159,20 @@ make_turn(void *argument)
 			look.next;
 }
 
-/* Has it done so much, or grown so large, that a new one is better? */
+/*
+ * Has it done so much, or grown so large, that a new one is better?  Models
+ * are not counted: they have a limit of their own, and a new worker would load
+ * them again.
+ */
 static bool
 is_worn(void)
 {
 	uint64 steps = pg_atomic_read_u64(&pool_self->steps);
+	Size   memory =
+		MemoryContextMemAllocated(TopMemoryContext, true) - cache_memory();
 
 	return (fa_worker_steps > 0 && steps >= (uint64) fa_worker_steps) ||
-		   MemoryContextMemAllocated(TopMemoryContext, true) / 1024 >
-			   (Size) fa_worker_memory + (Size) fa_cache_size;
+		   memory / 1024 > (Size) fa_worker_memory;
 }
 
 /*

@@ -1,11 +1,14 @@
 """creating agents, against plain INSERTs of equal rows
 
 One at a time, with a commit each (pgbench's log) and without (a loop in the server), where the figure of a round is the
-median of its agents; and many in one statement. The peer inserts rows as wide into copies of both tables, with the same
-indexes, ids from a sequence.
+median of its agents; ten at once, one in each of ten open sessions, from the first call to the last commit; and many in one
+statement. The peer inserts rows as wide into copies of both tables, with the same indexes, ids from a sequence. The goals are
+1 ms an agent, and 5 s for 100,000 of them.
 """
 import statistics
 from typing import Callable
+
+import psycopg
 
 from common import Bench, Goal
 
@@ -52,6 +55,9 @@ def run(bench: Bench) -> None:
     def no_commit(function: str) -> Callable[[], float]:
         return lambda: statistics.median(bench.one(f"SELECT {function}(%s)", (one,)))
 
+    def parallel(statement: str) -> Callable[[], float]:
+        return lambda: bench.timed(lambda: at_once(sessions, statement)) * 1000
+
     def many(count: int) -> list[Callable[[], float]]:
         create = f"SELECT count(*) FROM fa_agent_create_many('grid', {count})"
         return [lambda: bench.timed(lambda: bench.execute(create)),
@@ -63,5 +69,19 @@ def run(bench: Bench) -> None:
 
     report("1/commit", "ms", 1, 9, [commit("SELECT fa_agent_create('grid')"), commit(insert(1))])
     report("1/no_commit", "ms", 1, 9, [no_commit("spawn_ours"), no_commit("spawn_peer")])
+    sessions = [bench.connect() for _ in range(10)]
+    report("10/parallel", "ms", 10, 25, [parallel("SELECT fa_agent_create('grid')"), parallel(insert(1))])
+    for session in sessions:
+        session.close()
     report("10000", "s", 1, 5, many(bench.size(10_000, 200)))
     report("100000", "s", 5, 3, many(bench.size(100_000, 500)))
+
+
+def at_once(sessions: list[psycopg.Connection], statement: str) -> None:
+    """Sends it in all sessions before it waits for the first answer."""
+    for session in sessions:
+        session.pgconn.send_query(statement.encode())
+    for session in sessions:
+        while (result := session.pgconn.get_result()) is not None:
+            if result.status == psycopg.pq.ExecStatus.FATAL_ERROR:
+                raise RuntimeError(result.error_message.decode())

@@ -45,4 +45,4 @@ def run(bench: Bench) -> None:
         ours, theirs = bench.take_turns(bench.size(9, 2), [lambda: step(name), update],
                                         lambda: bench.execute("VACUUM fa_belief, peer"))
         bench.report(name, ours, "us/agent", "lower", "plain UPDATE", theirs,
-                     Goal("ratio", "<=", 3) if name == "observed" else None)
+                     Goal("ratio", "<=", 1.5) if name == "observed" else None)

@@ -41,4 +41,4 @@ def run(bench: Bench) -> None:
                 lambda: bench.pgbench(step, clients, seconds, settings=settings)[0],
                 lambda: bench.pgbench(updates, clients, seconds, settings=settings)[0]])
             bench.report(f"{clients}_client{'s' if clients > 1 else ''}/{'sync' if commit == 'on' else 'async'}", ours,
-                         "steps/s", "higher", "plain UPDATE", theirs, Goal("ratio", ">=", 0.8))
+                         "steps/s", "higher", "plain UPDATE", theirs, Goal("ratio", ">=", 0.9))

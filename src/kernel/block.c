@@ -151,6 +151,25 @@ block_matrix(Block *block, const Matrix *matrix)
 	return out;
 }
 
+/*
+ * A matrix by row; all 0 where it is not kept so.
+ */
+static KernelRows
+block_rows(Block *block, const Rows *rows)
+{
+	KernelRows out = {0};
+
+	if (rows->starts == NULL)
+		return out;
+	out.starts =
+		block_put(block, rows->starts, rows->count + 1, sizeof(int64_t));
+	out.columns =
+		block_put(block, rows->columns, rows->entries, sizeof(int32_t));
+	out.values = block_put(block, rows->values, rows->entries, sizeof(double));
+	out.rest = block_put(block, rows->rest, rows->count, sizeof(double));
+	return out;
+}
+
 /* ---------- the parts of a model ---------- */
 
 /*
@@ -173,6 +192,7 @@ put_modality(Block *block, const Spec *spec, int32_t m, KernelModality *out)
 		block_list(block, modality->parents.items, modality->parents.count);
 	out->parent_states = modality->parent_states;
 	out->A = block_matrix(block, &modality->A);
+	out->rows = block_rows(block, &modality->rows);
 	out->log_A = block_matrix(block, &modality->log_A);
 	out->ambiguity = block_put(block, modality->ambiguity,
 							   modality->parent_states, sizeof(double));
@@ -209,6 +229,7 @@ put_factor(Block *block, const Spec *spec, int32_t f, KernelFactor *out)
 	out->parent_states = factor->parent_states;
 	out->actions = factor->actions;
 	out->B = block_matrix(block, &factor->B);
+	out->rows = block_rows(block, &factor->rows);
 	out->H = block_put(block, factor->H, states->size, sizeof(double));
 	if (spec->options.use_inductive)
 		out->I =
@@ -315,7 +336,8 @@ put_views(Block *block, const Spec *spec, KernelModel *model)
 	for (int32_t m = 0; m < spec->modalities.count; m++)
 	{
 		const PlanNodes *nodes = &plan->views[m];
-		KernelViews		 views = {.count = nodes->count};
+		KernelViews		 views = {.count = nodes->count,
+								  .contracted = nodes->contracted};
 
 		views.starts = block_list(block, nodes->starts, plan->length + 1);
 		views.moves = block_list(block, nodes->parents,
@@ -323,6 +345,8 @@ put_views(Block *block, const Spec *spec, KernelModel *model)
 									 spec->modality[m].parents.count);
 		views.of_branch =
 			block_list(block, nodes->of_branch, plan->branch_count);
+		views.axes =
+			block_list(block, nodes->axes, spec->modality[m].parents.count);
 		block_write(block, model->views + (KernelOffset) m * sizeof(views),
 					&views, 1, sizeof(views));
 	}

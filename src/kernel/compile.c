@@ -82,8 +82,8 @@ make_inductive(Spec *spec)
 /* ---------- what follows from the numbers ---------- */
 
 /*
- * What follows from A and pA: L(A) by outcome (O(m) columns of P(m) rows), the
- * ambiguity [P(m)] and the gain W(pA) [P(m)][O(m)].  All of it would else be
+ * What follows from A and pA: L(A) by outcome (O(m) columns of P(m) rows), A by
+ * row, the ambiguity [P(m)] and the gain W(pA) [P(m)][O(m)].  All of it would else be
  * computed again by every agent at every step.
  */
 static bool
@@ -97,7 +97,8 @@ derive_modality(Spec *spec, int32_t m)
 		return false;
 	modality->ambiguity =
 		matrix_ambiguity(&spec->reader, &modality->A, place.path);
-	if (modality->ambiguity == NULL)
+	if (modality->ambiguity == NULL ||
+		!rows_make(&spec->reader, &modality->A, 1, &modality->rows, place.path))
 		return false;
 	if (!spec->options.use_param_info_gain || modality->pA == NULL)
 		return true;
@@ -107,8 +108,8 @@ derive_modality(Spec *spec, int32_t m)
 }
 
 /*
- * What follows from pB: the gain W(pB) [U(f)][P(f)][S(f)].  From B follows I,
- * which is made later because it needs H too.
+ * What follows from B and pB: B by row, and the gain W(pB) [U(f)][P(f)][S(f)].
+ * From B follows I, which is made later because it needs H too.
  */
 static bool
 derive_factor(Spec *spec, int32_t f)
@@ -116,6 +117,10 @@ derive_factor(Spec *spec, int32_t f)
 	SpecFactor *factor = &spec->factor[f];
 	Place		place;
 
+	place_of(&place, "B", &spec->factors, f);
+	if (!rows_make(&spec->reader, &factor->B, factor->actions, &factor->rows,
+				   place.path))
+		return false;
 	if (!spec->options.use_param_info_gain || factor->pB == NULL)
 		return true;
 	place_of(&place, "pB", &spec->factors, f);

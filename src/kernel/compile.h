@@ -17,7 +17,9 @@
  *	option.c	switches and numbers of the spec
  *	numbers.c	the arrays: A, B, C, D, E, H, I, pA, pB
  *	policy_set.c	the policies, enumerated or given
+ *	rows.c		A and B by row
  *	plan.c		the plan of evaluation
+ *	view_order.c	the order of its views
  *	compile.c	the order of the work
  *	block.c		the compiled model as one block
  *	valid.c		the check of a block on loading
@@ -230,6 +232,22 @@ extern double *
 matrix_inductive(Reader *reader, const Matrix *B, const double *H,
 				 double threshold, int32_t depth, const char *path);
 
+/* ---------- rows.c ---------- */
+
+/* As KernelRows, but with pointers. */
+typedef struct Rows
+{
+	int64_t	 count;	  /* rows of all groups */
+	int64_t	 entries; /* that differ from the rest of their row */
+	int64_t *starts;  /* [count + 1]; NULL: kept by column alone */
+	int32_t *columns; /* [entries] */
+	double	*values;  /* [entries] */
+	double	*rest;	  /* [count], or NULL: all 0 */
+} Rows;
+
+extern bool rows_make(Reader *reader, const Matrix *matrix, int64_t groups,
+					  Rows *rows, const char *path);
+
 /* ---------- vector.c ---------- */
 
 extern bool vector_C(Reader *reader, const Place *place, const JsonValue *value,
@@ -298,6 +316,7 @@ typedef struct SpecModality
 	bool	  shaped;		 /* tensor.shape is set */
 	bool	  fits;			 /* and as it must be */
 	Matrix	  A;			 /* P(m) columns of O(m) rows */
+	Rows	  rows;			 /* the same by row */
 	Matrix	  log_A;		 /* O(m) columns of P(m) rows */
 	double	 *ambiguity;	 /* [P(m)], nats */
 	double	 *C;			 /* [policy_length][O(m)] */
@@ -316,6 +335,7 @@ typedef struct SpecFactor
 	bool	  shaped;		 /* tensor.shape is set */
 	bool	  fits;			 /* and as it must be */
 	Matrix	  B;			 /* U(f) * P(f) columns of S(f) rows */
+	Rows	  rows;			 /* the same by row, one group for each action */
 	double	 *H;			 /* [S(f)], or NULL */
 	double	 *I;			 /* [depth][S(f)], or NULL */
 	int32_t	  depth;		 /* of I as given */
@@ -331,6 +351,9 @@ typedef struct PlanNodes
 	int32_t *actions;	/* [count] flat actions, of moves only */
 	int32_t *parents;	/* [count][parent_count] moves of the parents */
 	int32_t *of_branch; /* [branch_count]: the node of each branch */
+	int32_t *axes; /* [parent_count] of views: the order in which parents are
+						 * summed away */
+	bool	 contracted; /* of views: one parent after another */
 } PlanNodes;
 
 /* A policy set and its plan; all arrays as in KernelModel. */
@@ -409,6 +432,10 @@ extern void spec_read_rates(Spec *spec);
 
 extern bool policies_make(Spec *spec);
 extern bool plan_make(Spec *spec);
+
+/* ---------- view_order.c ---------- */
+
+extern bool views_sort(Spec *spec, int32_t m);
 
 /* ---------- block.c ---------- */
 

@@ -132,7 +132,7 @@ typedef uint64_t KernelOffset;
 	((const type *) ((const char *) (model) + (offset)))
 
 #define KERNEL_MAGIC  UINT64_C(0x6c656e72656b6166) /* "fakernel" */
-#define KERNEL_LAYOUT 1 /* raised whenever the block's layout changes */
+#define KERNEL_LAYOUT 2 /* raised whenever the block's layout changes */
 
 #define KERNEL_LOG_FLOOR \
 	2.220446049250313e-16 /* pymdp's eps: L(x) = ln max(x, eps) */
@@ -149,6 +149,20 @@ typedef struct KernelMatrix
 	KernelOffset indices; /* sparse: int32_t[entries], the row of each value */
 } KernelMatrix;
 
+/*
+ * The same by row, as a step reads it: sum over p of x[p] * M(r | p) is rest[r]
+ * times the sum of x, plus x[columns[k]] * values[k] for the entries k of the
+ * row.  Of B there is a group of S(f) rows for each action.  starts is 0 where
+ * the matrix is dense and this does not pay.
+ */
+typedef struct KernelRows
+{
+	KernelOffset starts;  /* int64_t[rows + 1] into the next two */
+	KernelOffset columns; /* int32_t[entries], within the group */
+	KernelOffset values;  /* double[entries]: what is more than the rest */
+	KernelOffset rest;	  /* double[rows], or 0: all 0 */
+} KernelRows;
+
 typedef struct KernelModality
 {
 	KernelOffset name;	   /* zero-terminated string */
@@ -158,6 +172,7 @@ typedef struct KernelModality
 	KernelOffset parents;		/* int32_t[parent_count], factor indices */
 	int64_t		 parent_states; /* P(m) */
 	KernelMatrix A;				/* P(m) columns of O(m) rows */
+	KernelRows	 rows;			/* the same by row */
 
 	/*
 	 * L(A) by outcome: O(m) columns of P(m) rows, what one outcome says about
@@ -187,6 +202,7 @@ typedef struct KernelFactor
 	int64_t		 parent_states; /* P(f) */
 	int64_t		 actions;		/* U(f); 1 where control_count is 0 */
 	KernelMatrix B;				/* U(f) * P(f) columns of S(f) rows */
+	KernelRows	 rows;			/* the same by row */
 	KernelOffset H;		  /* double[states] of 0 and 1, or 0 where absent */
 	KernelOffset I;		  /* double[inductive_depth][states] of 0 and 1, or
 								 * 0: no goal in this factor */
@@ -236,8 +252,12 @@ typedef struct KernelViews /* of one modality */
 	KernelOffset moves;		/* int32_t[count][parent_count]: the move of each
 								 * parent factor at the same step */
 	KernelOffset of_branch; /* int32_t[branch_count]: this modality's view */
+	KernelOffset axes;		/* int32_t[parent_count]: the order in which parents
+								 * are summed away; views that agree in the
+								 * first of them are neighbours */
 	int32_t		 count;
-	int32_t		 padding;
+	int32_t		 contracted; /* 1: parents are summed away one after another;
+								 * 0: by the product of their beliefs */
 } KernelViews;
 
 typedef enum KernelSampling /* pymdp's sampling_mode: what is chosen */
@@ -447,14 +467,14 @@ typedef struct KernelAgent
 	double		 vfe;	  /* variational free energy, nats */
 	double		*q_pi;	  /* [policy_count], or NULL if not wanted */
 	double		*neg_efe; /* [policy_count], or NULL */
-	KernelStatus status;  /* KERNEL_OK, or why the block stopped here */
+	KernelStatus status;  /* KERNEL_OK, or KERNEL_RANGE */
 } KernelAgent;
 
 typedef struct KernelWorkspace KernelWorkspace;
 
 /*
- * Room for the intermediate results of one agent at a time; good for any number
- * of calls.  kernel_workspace_size() is its bytes, or -1 where they overflow;
+ * Room for the intermediate results of some agents at a time; good for any
+ * number of calls.  kernel_workspace_size() is its bytes, or -1 where they overflow;
  * kernel_workspace() returns NULL where the host gives no memory.
  */
 extern int64_t kernel_workspace_size(const KernelModel *model);
@@ -462,12 +482,25 @@ extern KernelWorkspace *
 kernel_workspace(const KernelHost *host, const KernelModel *model);
 
 /*
- * Perceive, plan and choose for each of the block's agents.  The block stops at
- * the first agent whose numbers overflow (KERNEL_RANGE); its status says so.
+ * Perceive, plan and choose for each of the block's agents.  Where an agent's
+ * numbers overflow (KERNEL_RANGE) its status says so, and the other agents may
+ * or may not be done.
+ *
+ * Agents without learned counts are taken several at a time, in the vector
+ * instructions of the machine.  An agent's results are the same to the bit
+ * alone, in any block and at any place in it, on one instruction set.
  */
 extern KernelStatus
 kernel_step(const KernelHost *host, const KernelModel *model,
 			KernelWorkspace *workspace, KernelAgent *agents, int32_t count);
+
+/*
+ * The instruction set in use: "avx512", "avx2", "sse2" or "plain".  It is the
+ * best one of the machine; tests may have another one, if the machine has it
+ * (else false).  All agree to the tolerance of the golden data.
+ */
+extern const char *kernel_instructions(void);
+extern bool		   kernel_use_instructions(const char *name);
 
 /*
  * The posterior alone, belief [belief_size] and its free energy, from prior
@@ -567,10 +600,8 @@ kernel_world_observe(const KernelModel *world, uint64_t seed, uint64_t step,
 
 /* ---------- numbers (math.c) ---------- */
 
-extern double  kernel_log(double x); /* L(x) = ln max(x, KERNEL_LOG_FLOOR) */
-extern double  kernel_digamma(double x);				 /* psi(x), x > 0 */
-extern void	   kernel_softmax(double *x, int32_t count); /* in place */
-extern int32_t kernel_argmax(const double *x, int32_t count); /* the tie rule */
+extern double kernel_log(double x);		/* L(x) = ln max(x, KERNEL_LOG_FLOOR) */
+extern double kernel_digamma(double x); /* psi(x), x > 0 */
 
 /*
  * W of README.md, "Planning": -[ln a0 - ln a + psi(a + 1) - psi(a0 + 1)] for

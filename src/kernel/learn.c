@@ -375,7 +375,8 @@ use_learned_modality(ModalityTable *table, const double *counts, double *room)
 			ambiguity[p] -= value > 0.0 ? value * logarithm : 0.0;
 		}
 	}
-	table->A = (Columns){A, NULL, NULL, table->outcomes};
+	table->A = (Mixture){
+		.dense = A, .rows = table->outcomes, .width = table->parent_states};
 	table->log_A = (Columns){log_A, NULL, NULL, (int32_t) table->parent_states};
 	table->ambiguity = ambiguity;
 }
@@ -394,7 +395,8 @@ use_learned_factor(const KernelModel *model, const KernelFactor *factor,
 	double *I = room + 2 * factor_counts(factor);
 
 	expected_columns(counts, columns, factor->states, B);
-	table->B = (Columns){B, NULL, NULL, factor->states};
+	table->B = (Mixture){
+		.dense = B, .rows = factor->states, .width = factor->parent_states};
 	if (table->I != NULL && factor->H != 0)
 	{
 		kernel_inductive(

@@ -70,52 +70,6 @@ kernel_digamma(double x)
 }
 
 /*
- * softmax(x) in place, x [count], count at least 1.  The largest is subtracted
- * first, so that no exponential overflows and at least one of them is 1: the
- * sum cannot be 0.  An infinite or NaN element makes all of them NaN, which
- * the caller of a step looks for.
- */
-void
-kernel_softmax(double *x, int32_t count)
-{
-	double largest = x[0];
-	double sum = 0.0;
-
-	for (int32_t i = 1; i < count; i++)
-		largest = x[i] > largest ? x[i] : largest;
-	for (int32_t i = 0; i < count; i++)
-	{
-		x[i] = exp(x[i] - largest);
-		sum += x[i];
-	}
-	for (int32_t i = 0; i < count; i++)
-		x[i] /= sum;
-}
-
-/*
- * The lowest index of x [count] whose value is within a relative 1e-9 of the
- * largest.  Values are probabilities, not negative.
- *
- * Exact ties are the rule in these models, as in a maze with a left and a
- * right arm; without the tolerance the last bit of a sum would choose the
- * action, and another compiler another one.
- */
-int32_t
-kernel_argmax(const double *x, int32_t count)
-{
-	double largest = x[0];
-
-	for (int32_t i = 1; i < count; i++)
-		largest = x[i] > largest ? x[i] : largest;
-	for (int32_t i = 0; i < count; i++)
-	{
-		if (x[i] >= largest * (1.0 - KERNEL_TIE))
-			return i;
-	}
-	return 0;
-}
-
-/*
  * The weight of parameter information gain for one column of Dirichlet counts
  * a [rows] (Friston et al.  2017, appendix):
  *

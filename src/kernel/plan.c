@@ -489,7 +489,7 @@ plan_views(Spec *spec, int32_t *slots)
 			nodes_step(spec, views, &tuples, t, m, false, NULL);
 		views->count = tuples.count;
 		views->parents = copy_items(&spec->reader, &tuples, 0, tuples.width);
-		if (views->parents == NULL)
+		if (views->parents == NULL || !views_sort(spec, m))
 			return false;
 	}
 	return true;

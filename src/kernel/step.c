@@ -8,24 +8,34 @@
  * parameters by which it chose.
  *
  * A block of agents shares one workspace, which holds the intermediate results
- * of one agent at a time: what agents have of their own is in KernelAgent, so
- * a thousand of them cost a thousand beliefs and no more.
+ * of as many agents as are taken side by side: what agents have of their own
+ * is in KernelAgent, so a thousand of them cost a thousand beliefs and no more.
+ *
+ * The computing itself is in lanes_*.h, compiled for each instruction set;
+ * here are the workspace, the tables and who is stepped together with whom.
  */
 #include "step.h"
 
 #include <math.h>
 #include <string.h>
 
+/* Bytes of a workspace for several lanes, at most; see workspace_lanes(). */
+#define LANES_LIMIT (64 * 1024 * 1024)
+
+/* From so many agents on they are taken side by side; see code_for(). */
+#define FEWEST_ABREAST 3
+
 /* ---------- the workspace ---------- */
 
 /* The sizes on which a workspace depends. */
 typedef struct WorkspaceSizes
 {
-	int64_t joint;		/* largest number of joint states */
-	int64_t outcomes;	/* largest O(m) */
-	int64_t actions;	/* largest number of actions of a control */
-	int64_t parents;	/* largest number of parents */
-	int64_t likelihood; /* sum of P(m) */
+	int64_t joint;		 /* largest number of joint states */
+	int64_t outcomes;	 /* largest O(m) */
+	int64_t columns;	 /* largest P * O of what is contracted */
+	int64_t actions;	 /* largest number of actions of a control */
+	int32_t parents;	 /* largest number of parents */
+	int64_t all_parents; /* of all modalities and factors */
 } WorkspaceSizes;
 
 /*
@@ -44,7 +54,8 @@ larger(int64_t a, int64_t b)
 static WorkspaceSizes
 workspace_sizes(const KernelModel *model)
 {
-	WorkspaceSizes sizes = {1, 1, 1, 1, 0};
+	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
+	WorkspaceSizes	   sizes = {1, 1, 1, 1, 1, 0};
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
@@ -52,15 +63,19 @@ workspace_sizes(const KernelModel *model)
 
 		sizes.joint = larger(sizes.joint, modality->parent_states);
 		sizes.outcomes = larger(sizes.outcomes, modality->outcomes);
-		sizes.parents = larger(sizes.parents, modality->parent_count);
-		sizes.likelihood += modality->parent_states;
+		if (views[m].contracted)
+			sizes.columns = larger(sizes.columns, modality->parent_states *
+													  modality->outcomes);
+		sizes.parents = (int32_t) larger(sizes.parents, modality->parent_count);
+		sizes.all_parents += modality->parent_count;
 	}
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(model, f);
 
 		sizes.joint = larger(sizes.joint, factor->parent_states);
-		sizes.parents = larger(sizes.parents, factor->parent_count);
+		sizes.parents = (int32_t) larger(sizes.parents, factor->parent_count);
+		sizes.all_parents += factor->parent_count;
 	}
 	for (int32_t c = 0; c < model->control_count; c++)
 		sizes.actions =
@@ -103,29 +118,60 @@ piece(Pieces *pieces, int64_t count, size_t size)
 #define PIECE(pieces, type, count) ((type *) piece(pieces, count, sizeof(type)))
 
 /*
+ * count doubles of each lane.
+ */
+static double *
+lanes_piece(Pieces *pieces, int64_t count, int32_t lanes)
+{
+	if (__builtin_mul_overflow(count, (int64_t) lanes, &count))
+		pieces->overflow = true;
+	return PIECE(pieces, double, count);
+}
+
+/*
+ * Several pieces of count doubles of each lane, and the array of pointers to
+ * them: their number is the model's.
+ */
+static double **
+lanes_pieces(Pieces *pieces, int32_t number, int64_t count, int32_t lanes)
+{
+	double **pointers = PIECE(pieces, double *, number);
+
+	for (int32_t i = 0; i < number; i++)
+	{
+		double *room = lanes_piece(pieces, count, lanes);
+
+		/* while counting there is nothing to write the pointers to */
+		if (pieces->base != NULL)
+			pointers[i] = room;
+	}
+	return pointers;
+}
+
+/*
  * Room for what planning finds: for each factor a belief [moves][S(f)] and a
  * value for each of its moves, for each modality a value for each of its
- * views.  The pointers themselves lie in pieces too, as their number is the
- * model's.
+ * views, and what is computed on the way.
  */
 static void
 lay_out_planning(const KernelModel *model, Pieces *pieces,
-				 KernelWorkspace *workspace)
+				 const WorkspaceSizes *sizes, KernelWorkspace *workspace)
 {
 	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves);
 	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
+	int32_t			   lanes = workspace->lanes;
 	double			 **beliefs = PIECE(pieces, double *, model->factor_count);
-	MoveValue **move_values = PIECE(pieces, MoveValue *, model->factor_count);
-	ViewValue **view_values = PIECE(pieces, ViewValue *, model->modality_count);
+	double **move_values = PIECE(pieces, double *, model->factor_count);
+	double **view_values = PIECE(pieces, double *, model->modality_count);
 
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
-		double *belief =
-			PIECE(pieces, double,
-				  (int64_t) moves[f].count *kernel_factor(model, f)->states);
-		MoveValue *value = PIECE(pieces, MoveValue, moves[f].count);
+		double *belief = lanes_piece(
+			pieces, (int64_t) moves[f].count * kernel_factor(model, f)->states,
+			lanes);
+		double *value =
+			lanes_piece(pieces, (int64_t) moves[f].count * MOVE_PARTS, lanes);
 
-		/* while counting there is nothing to write the pointers to */
 		if (pieces->base != NULL)
 		{
 			beliefs[f] = belief;
@@ -134,7 +180,8 @@ lay_out_planning(const KernelModel *model, Pieces *pieces,
 	}
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
-		ViewValue *value = PIECE(pieces, ViewValue, views[m].count);
+		double *value =
+			lanes_piece(pieces, (int64_t) views[m].count * VIEW_PARTS, lanes);
 
 		if (pieces->base != NULL)
 			view_values[m] = value;
@@ -142,38 +189,102 @@ lay_out_planning(const KernelModel *model, Pieces *pieces,
 	workspace->move_beliefs = beliefs;
 	workspace->move_values = move_values;
 	workspace->view_values = view_values;
+	workspace->partial =
+		lanes_pieces(pieces, sizes->parents, sizes->columns, lanes);
+	workspace->partial_ambiguity =
+		lanes_pieces(pieces, sizes->parents, sizes->joint, lanes);
+	workspace->expected =
+		lanes_piece(pieces, VIEWS_AT_ONCE * sizes->outcomes, lanes);
+	workspace->logarithms =
+		lanes_piece(pieces, VIEWS_AT_ONCE * sizes->outcomes, lanes);
+	workspace->off_the_way = lanes_piece(pieces, model->belief_size, lanes);
+	workspace->branch_values = lanes_piece(pieces, model->branch_count, lanes);
+	workspace->weights = lanes_piece(pieces, model->policy_count, lanes);
+	workspace->q_pi = lanes_piece(pieces, model->policy_count, lanes);
+	workspace->marginal = lanes_piece(pieces, sizes->actions, lanes);
 }
 
 /*
- * The whole workspace into pieces; the struct itself is the caller's.  While
- * only counting its pointers become NULL and mean nothing.
+ * Room for inference, and for the evidence of each modality.
+ */
+static void
+lay_out_inference(const KernelModel *model, Pieces *pieces,
+				  const WorkspaceSizes *sizes, KernelWorkspace *workspace)
+{
+	int32_t	 lanes = workspace->lanes;
+	double **evidence = PIECE(pieces, double *, model->modality_count);
+
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		double *room = lanes_piece(
+			pieces, kernel_modality(model, m)->parent_states, lanes);
+
+		if (pieces->base != NULL)
+			evidence[m] = room;
+	}
+	workspace->evidence = evidence;
+	workspace->log_prior = lanes_piece(pieces, model->belief_size, lanes);
+	workspace->constant = lanes_piece(pieces, model->belief_size, lanes);
+	workspace->update = lanes_piece(pieces, model->belief_size, lanes);
+	workspace->last_update = lanes_piece(pieces, model->belief_size, lanes);
+	workspace->belief = lanes_piece(pieces, model->belief_size, lanes);
+	workspace->spread_evidence = lanes_piece(pieces, sizes->joint, lanes);
+	workspace->suffix =
+		lanes_pieces(pieces, sizes->parents, sizes->joint, lanes);
+	workspace->contraction[0] = lanes_piece(pieces, sizes->joint, lanes);
+	workspace->contraction[1] = lanes_piece(pieces, sizes->joint, lanes);
+	workspace->parent_beliefs = PIECE(pieces, const double *, sizes->parents);
+	workspace->joint = lanes_piece(pieces, sizes->joint, lanes);
+}
+
+/*
+ * The whole workspace into pieces; the struct itself is the caller's, who has
+ * set lanes.  While only counting its pointers become NULL and mean nothing.
  */
 static void
 lay_out(const KernelModel *model, Pieces *pieces, KernelWorkspace *workspace)
 {
 	WorkspaceSizes sizes = workspace_sizes(model);
+	int32_t		   lanes = workspace->lanes;
 
 	workspace->model = model;
 	workspace->modalities = PIECE(pieces, ModalityTable, model->modality_count);
 	workspace->factors = PIECE(pieces, FactorTable, model->factor_count);
+	workspace->shapes = PIECE(pieces, int32_t, 2 * sizes.all_parents);
 	workspace->learned = PIECE(pieces, double, learned_tables_size(model));
-	workspace->prior = PIECE(pieces, double, model->belief_size);
-	workspace->log_prior = PIECE(pieces, double, model->belief_size);
-	workspace->messages = PIECE(pieces, double, model->belief_size);
-	workspace->update = PIECE(pieces, double, model->belief_size);
-	workspace->likelihood = PIECE(pieces, double, sizes.likelihood);
-	workspace->evidence = PIECE(pieces, const double *, model->modality_count);
-	workspace->joint = PIECE(pieces, double, sizes.joint);
-	workspace->parent_beliefs = PIECE(pieces, const double *, sizes.parents);
-	workspace->contraction[0] = PIECE(pieces, double, sizes.joint);
-	workspace->contraction[1] = PIECE(pieces, double, sizes.joint);
-	workspace->outcomes = PIECE(pieces, double, sizes.outcomes);
-	workspace->branch_values = PIECE(pieces, double, model->branch_count);
-	workspace->neg_efe = PIECE(pieces, double, model->policy_count);
-	workspace->q_pi = PIECE(pieces, double, model->policy_count);
-	workspace->marginal = PIECE(pieces, double, sizes.actions);
-	workspace->goal_row = PIECE(pieces, int32_t, model->factor_count);
-	lay_out_planning(model, pieces, workspace);
+	workspace->priors = lanes_piece(pieces, model->belief_size, lanes);
+	workspace->zeros = PIECE(pieces, double, sizes.joint);
+	workspace->C = lanes_piece(
+		pieces, (int64_t) model->outcome_size * model->policy_length, lanes);
+	workspace->log_E = lanes_piece(pieces, model->policy_count, lanes);
+	lay_out_inference(model, pieces, &sizes, workspace);
+	lay_out_planning(model, pieces, &sizes, workspace);
+}
+
+/*
+ * Bytes of a workspace for so many lanes, or -1 where they overflow.
+ */
+static int64_t
+workspace_size(const KernelModel *model, int32_t lanes)
+{
+	Pieces			pieces = {NULL, sizeof(KernelWorkspace) + 63, false};
+	KernelWorkspace unused = {.lanes = lanes};
+
+	lay_out(model, &pieces, &unused);
+	return pieces.overflow ? -1 : pieces.used;
+}
+
+/*
+ * Agents side by side: as many as there can be, unless their intermediate
+ * results would be so large that they leave the caches, where nothing is
+ * gained by vectors any more.
+ */
+static int32_t
+workspace_lanes(const KernelModel *model)
+{
+	int64_t size = workspace_size(model, MOST_LANES);
+
+	return size < 0 || size > LANES_LIMIT ? 1 : MOST_LANES;
 }
 
 /*
@@ -183,11 +294,59 @@ lay_out(const KernelModel *model, Pieces *pieces, KernelWorkspace *workspace)
 int64_t
 kernel_workspace_size(const KernelModel *model)
 {
-	Pieces			pieces = {NULL, sizeof(KernelWorkspace), false};
-	KernelWorkspace unused;
+	return workspace_size(model, workspace_lanes(model));
+}
 
-	lay_out(model, &pieces, &unused);
-	return pieces.overflow ? -1 : pieces.used;
+/*
+ * Do two modalities depend on the same factors, in the same order?
+ */
+static bool
+same_parents(const KernelModel *model, int32_t one, int32_t other)
+{
+	const KernelModality *a = kernel_modality(model, one);
+	const KernelModality *b = kernel_modality(model, other);
+
+	return a->parent_count == b->parent_count &&
+		   memcmp(KERNEL_AT(model, int32_t, a->parents),
+				  KERNEL_AT(model, int32_t, b->parents),
+				  sizeof(int32_t) * (size_t) a->parent_count) == 0;
+}
+
+/*
+ * What tables know besides numbers, once and for all: sizes of the parents,
+ * the order in which they are summed away, and whose evidence can be added up.
+ */
+static void
+set_shapes(KernelWorkspace *workspace)
+{
+	const KernelModel *model = workspace->model;
+	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
+	int32_t			  *shapes = workspace->shapes;
+
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		const KernelModality *modality = kernel_modality(model, m);
+		const int32_t *parents = KERNEL_AT(model, int32_t, modality->parents);
+		ModalityTable *table = &workspace->modalities[m];
+
+		table->sizes = shapes;
+		for (int32_t i = 0; i < modality->parent_count; i++)
+			*shapes++ = kernel_factor(model, parents[i])->states;
+		table->axes = KERNEL_AT(model, int32_t, views[m].axes);
+		table->contracted = views[m].contracted;
+		table->twin = 0;
+		while (!same_parents(model, table->twin, m))
+			table->twin++;
+	}
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		const KernelFactor *factor = kernel_factor(model, f);
+		const int32_t *parents = KERNEL_AT(model, int32_t, factor->parents);
+
+		workspace->factors[f].sizes = shapes;
+		for (int32_t i = 0; i < factor->parent_count; i++)
+			*shapes++ = kernel_factor(model, parents[i])->states;
+	}
 }
 
 /*
@@ -204,15 +363,27 @@ kernel_workspace(const KernelHost *host, const KernelModel *model)
 
 	if (size < 0)
 		return NULL;
-	pieces.base = host->allocate(host->context, (size_t) size + 64);
+	pieces.base = host->allocate(host->context, (size_t) size);
 	if (pieces.base == NULL)
 		return NULL;
-	workspace = (KernelWorkspace *) pieces.base;
+	workspace = (KernelWorkspace *) (void *) pieces.base;
+	memset(workspace, 0, sizeof(*workspace));
+	workspace->lanes = workspace_lanes(model);
 	lay_out(model, &pieces, workspace);
+	memset(workspace->zeros, 0,
+		   sizeof(double) * (size_t) workspace_sizes(model).joint);
+	set_shapes(workspace);
 	return workspace;
 }
 
 /* ---------- the tables ---------- */
+
+/* A pointer, or NULL for the offset 0. */
+static const double *
+optional(const KernelModel *model, KernelOffset offset)
+{
+	return offset == 0 ? NULL : KERNEL_AT(model, double, offset);
+}
 
 /*
  * A matrix of the model as pointers, which are good as long as the model is.
@@ -231,53 +402,62 @@ resolve(const KernelModel *model, const KernelMatrix *matrix)
 	return columns;
 }
 
-/* A pointer, or NULL for the offset 0. */
-static const double *
-optional(const KernelModel *model, KernelOffset offset)
+/*
+ * A matrix for predictions, likewise, its groups so many columns wide.
+ */
+static Mixture
+mixture(const KernelModel *model, const KernelMatrix *matrix,
+		const KernelRows *rows, int64_t width)
 {
-	return offset == 0 ? NULL : KERNEL_AT(model, double, offset);
+	Mixture result = {.dense = KERNEL_AT(model, double, matrix->values),
+					  .rows = matrix->rows,
+					  .width = width};
+
+	if (rows->starts != 0)
+	{
+		result.starts = KERNEL_AT(model, int64_t, rows->starts);
+		result.columns = KERNEL_AT(model, int32_t, rows->columns);
+		result.values = KERNEL_AT(model, double, rows->values);
+		result.rest = optional(model, rows->rest);
+	}
+	return result;
 }
 
 /*
- * Points the workspace at the model's own tables, C from parameters where
- * given: one run [m][policy_length][O(m)].  parameters may be NULL.
+ * Points the workspace at the model's own tables.
  */
-void
-workspace_use_model(KernelWorkspace		   *workspace,
-					const KernelParameters *parameters)
+static void
+use_model(KernelWorkspace *workspace)
 {
 	const KernelModel *model = workspace->model;
-	const double	  *C = parameters ? parameters->C : NULL;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
 		const KernelModality *modality = kernel_modality(model, m);
 		ModalityTable		 *table = &workspace->modalities[m];
 
-		table->A = resolve(model, &modality->A);
+		table->A = mixture(model, &modality->A, &modality->rows,
+						   modality->parent_states);
 		table->log_A = resolve(model, &modality->log_A);
 		table->ambiguity = KERNEL_AT(model, double, modality->ambiguity);
 		table->gain = optional(model, modality->gain_A);
-		table->C = C ? C : KERNEL_AT(model, double, modality->C);
 		table->parents = KERNEL_AT(model, int32_t, modality->parents);
 		table->parent_count = modality->parent_count;
 		table->outcomes = modality->outcomes;
 		table->parent_states = modality->parent_states;
-		if (C != NULL)
-			C += (int64_t) model->policy_length * modality->outcomes;
+		table->offset = modality->outcome_offset;
 	}
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(model, f);
 		FactorTable		   *table = &workspace->factors[f];
 
-		table->B = resolve(model, &factor->B);
+		table->B =
+			mixture(model, &factor->B, &factor->rows, factor->parent_states);
 		table->gain = optional(model, factor->gain_B);
 		table->I = model->use_inductive ? optional(model, factor->I) : NULL;
 		table->parents = KERNEL_AT(model, int32_t, factor->parents);
-		table->controls = KERNEL_AT(model, int32_t, factor->controls);
 		table->parent_count = factor->parent_count;
-		table->control_count = factor->control_count;
 		table->states = factor->states;
 		table->offset = factor->belief_offset;
 		table->parent_states = factor->parent_states;
@@ -285,100 +465,147 @@ workspace_use_model(KernelWorkspace		   *workspace,
 }
 
 /*
- * The tables of one agent: the model's, with its own C and with what it has
- * learned, where it has such (NULL: it has not).
+ * The tables of one agent: the model's, with what it has learned, where it has
+ * (NULL: it has not).
  */
 static void
-use_tables(KernelWorkspace *workspace, const KernelParameters *parameters,
-		   const KernelLearned *learned)
+use_tables(KernelWorkspace *workspace, const KernelLearned *learned)
 {
-	workspace_use_model(workspace, parameters);
+	use_model(workspace);
 	if (learned != NULL)
 		workspace_use_learned(workspace, learned);
 }
 
 /*
- * L(E) [policy_count], the agent's where it has one.
+ * The flat action u < U(f) of a factor, from an action [control_count].  It is
+ * row-major over the factor's controls in their listed order, as the columns
+ * of B are; 0 where the factor has no control.  The actions must be within
+ * range: nothing is checked here.
  */
-static const double *
-log_E_of(const KernelModel *model, const KernelParameters *parameters)
+int64_t
+flat_action(const KernelModel *model, const KernelFactor *factor,
+			const int32_t *action)
 {
-	if (parameters != NULL && parameters->log_E != NULL)
-		return parameters->log_E;
-	return KERNEL_AT(model, double, model->log_E);
+	const int32_t *controls = KERNEL_AT(model, int32_t, factor->controls);
+	int64_t		   flat = 0;
+
+	for (int32_t i = 0; i < factor->control_count; i++)
+		flat = flat * kernel_control(model, controls[i])->actions +
+			   action[controls[i]];
+	return flat;
 }
 
 /* ---------- the step ---------- */
 
 /*
- * One agent, its tables being in use; fills what KernelAgent calls "out".  The
- * order is that of pymdp's loop: prior, states, policies, action.
- *
- * Returns KERNEL_RANGE where numbers are not finite.  They mean that
- * parameters of the spec were so large that their sums overflow; the caller
- * has to refuse the step, because what follows from NaN is no choice at all.
+ * Steps some agents [count], at most as many as there are lanes; lanes that
+ * are left over repeat the last agent, which costs nothing and changes
+ * nothing.  Priors are made one agent after another, because agents do
+ * different things.
  */
 static KernelStatus
-step_agent(const KernelHost *host, KernelWorkspace *workspace,
-		   KernelAgent *agent)
+step_together(const KernelHost *host, KernelWorkspace *workspace,
+			  const LaneCode *code, KernelAgent *const *some, int32_t count)
 {
-	const KernelModel	   *model = workspace->model;
-	const KernelParameters *parameters = agent->parameters;
-	double gamma = parameters ? parameters->gamma : model->gamma;
-	double alpha = parameters ? parameters->alpha : model->alpha;
-	double epsilon =
-		parameters ? parameters->inductive_epsilon : model->inductive_epsilon;
-	size_t policies = sizeof(double) * (size_t) model->policy_count;
+	const LaneCode *alone = instructions_in_use()->alone;
+	KernelAgent	   *agents[MOST_LANES];
+	const double   *priors[MOST_LANES];
 
-	empirical_prior(workspace, agent->prior, agent->did, workspace->prior);
-	agent->vfe = infer_states(workspace, workspace->prior, agent->observation,
-							  agent->belief);
-	evaluate_policies(host, workspace, agent->belief, epsilon);
-	policy_posterior(workspace, gamma, log_E_of(model, parameters));
+	for (int32_t l = 0; l < code->lanes; l++)
+	{
+		KernelAgent *agent = agents[l] = some[l < count ? l : count - 1];
+		double		*room =
+			workspace->priors + (int64_t) l * workspace->model->belief_size;
 
-	/* one NaN among the policies makes all of q_pi NaN: the first tells */
-	if (!isfinite(agent->vfe) || !isfinite(workspace->q_pi[0]))
-		return KERNEL_RANGE;
-	if (agent->neg_efe != NULL)
-		memcpy(agent->neg_efe, workspace->neg_efe, policies);
-	if (agent->q_pi != NULL)
-		memcpy(agent->q_pi, workspace->q_pi, policies);
-	choose_action(workspace, alpha, agent->seed, agent->step, agent->action);
+		priors[l] = l < count ? agent->prior : priors[count - 1];
+		if (l < count && agent->did != NULL)
+		{
+			alone->next_prior(workspace, agent->prior, agent->did, room);
+			priors[l] = room;
+		}
+	}
+	code->step(host, workspace, agents, priors);
+	for (int32_t l = 0; l < count; l++)
+	{
+		if (agents[l]->status != KERNEL_OK)
+			return agents[l]->status;
+	}
 	return KERNEL_OK;
 }
 
 /*
- * Perceives, plans and chooses for agents [count], in their order; see
- * KernelAgent for what goes in and comes out.  The model is the one that the
- * workspace was made for.
+ * An agent that has learned has tables of its own, and is stepped alone.
+ */
+static KernelStatus
+step_learned(const KernelHost *host, KernelWorkspace *workspace,
+			 KernelAgent *agent)
+{
+	KernelStatus status;
+
+	use_tables(workspace, agent->learned);
+	status =
+		step_together(host, workspace, instructions_in_use()->alone, &agent, 1);
+	use_tables(workspace, NULL);
+	return status;
+}
+
+/*
+ * The compilation for so many agents: side by side from three on.  Two of them
+ * one after another take less time than all lanes with most of them idle.
+ */
+static const LaneCode *
+code_for(const KernelWorkspace *workspace, int32_t count)
+{
+	const Instructions *instructions = instructions_in_use();
+
+	if (instructions->abreast != NULL && workspace->lanes > 1 &&
+		count >= FEWEST_ABREAST)
+		return instructions->abreast;
+	return instructions->alone;
+}
+
+/*
+ * Perceives, plans and chooses for agents [count]; see KernelAgent for what
+ * goes in and comes out.  The model is the one that the workspace was made
+ * for.
  *
- * Returns KERNEL_OK, or KERNEL_RANGE where an agent's numbers overflow: its
- * status says so too, those before it are done and those behind it are not.
- * The tables stay in use from one agent to the next while nothing about them
- * differs.  The host is polled, so agents may be left half done by a longjmp.
+ * Agents that can share lanes are taken together as they come, so none of them
+ * sees what its neighbours are.  Returns KERNEL_OK, or KERNEL_RANGE where an
+ * agent's numbers overflow: its status says so too, and nothing is said of the
+ * others.  The host is polled, so agents may be left half done by a longjmp.
  */
 KernelStatus
 kernel_step(const KernelHost *host, const KernelModel *model,
 			KernelWorkspace *workspace, KernelAgent *agents, int32_t count)
 {
-	const double *C_in_use = NULL;
-	bool		  learned_in_use = false;
-	KernelStatus  status = KERNEL_OK;
+	KernelAgent	   *together[MOST_LANES];
+	const LaneCode *code;
+	int32_t			waiting = 0;
+	int32_t			sharing = 0; /* agents to come that can share lanes */
+	KernelStatus	status = KERNEL_OK;
 
 	(void) model;
-	use_tables(workspace, NULL, NULL);
+	use_tables(workspace, NULL);
+	workspace->spread = 0;
+	for (int32_t i = 0; i < count; i++)
+		sharing += agents[i].learned == NULL;
+	code = code_for(workspace, sharing);
 	for (int32_t i = 0; i < count && status == KERNEL_OK; i++)
 	{
-		KernelAgent	 *agent = &agents[i];
-		const double *C = agent->parameters ? agent->parameters->C : NULL;
-
-		if (agent->learned != NULL || learned_in_use || C != C_in_use)
-			use_tables(workspace, agent->parameters, agent->learned);
-		C_in_use = C;
-		learned_in_use = agent->learned != NULL;
-		status = agent->status = step_agent(host, workspace, agent);
 		if (host->poll != NULL && i % 64 == 63)
 			host->poll(host->context);
+		if (agents[i].learned != NULL)
+		{
+			status = step_learned(host, workspace, &agents[i]);
+			continue;
+		}
+		together[waiting++] = &agents[i];
+		sharing--;
+		if (waiting < code->lanes && sharing > 0)
+			continue;
+		status = step_together(host, workspace, code, together, waiting);
+		waiting = 0;
+		code = code_for(workspace, sharing);
 	}
 	return status;
 }
@@ -395,9 +622,53 @@ kernel_infer(const KernelHost *host, const KernelModel *model,
 {
 	(void) host;
 	(void) model;
-	use_tables(workspace, NULL, NULL);
-	*vfe = infer_states(workspace, prior, observation, belief);
+	use_tables(workspace, NULL);
+	*vfe = instructions_in_use()->alone->infer(workspace, prior, observation,
+											   belief);
 	return isfinite(*vfe) ? KERNEL_OK : KERNEL_RANGE;
+}
+
+/*
+ * The parts of one policy's neg_efe, summed along its branches from the last
+ * to the first, into the p-th place of each array.  The workspace must hold
+ * what evaluate() has found for one agent.
+ */
+static void
+explain_policy(const KernelWorkspace *workspace, int32_t p,
+			   KernelExplanation *explanation)
+{
+	const KernelModel *model = workspace->model;
+	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves);
+	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
+	const int32_t	  *parent = KERNEL_AT(model, int32_t, model->branch_parent);
+	int32_t leaf = KERNEL_AT(model, int32_t, model->leaf_of_policy)[p];
+
+	explanation->q_pi[p] = workspace->q_pi[p];
+	explanation->neg_efe[p] = workspace->branch_values[leaf];
+	explanation->utility[p] = explanation->state_info_gain[p] = 0.0;
+	explanation->param_info_gain[p] = explanation->inductive[p] = 0.0;
+	for (int32_t b = leaf; b >= 0; b = parent[b])
+	{
+		for (int32_t m = 0; m < model->modality_count; m++)
+		{
+			const double *value =
+				workspace->view_values[m] +
+				KERNEL_AT(model, int32_t, views[m].of_branch)[b] * VIEW_PARTS;
+
+			explanation->utility[p] += value[VIEW_UTILITY];
+			explanation->state_info_gain[p] += value[VIEW_INFO_GAIN];
+			explanation->param_info_gain[p] += value[VIEW_PARAM_GAIN];
+		}
+		for (int32_t f = 0; f < model->factor_count; f++)
+		{
+			const double *value =
+				workspace->move_values[f] +
+				KERNEL_AT(model, int32_t, moves[f].of_branch)[b] * MOVE_PARTS;
+
+			explanation->param_info_gain[p] += value[MOVE_PARAM_GAIN];
+			explanation->inductive[p] += value[MOVE_INDUCTIVE];
+		}
+	}
 }
 
 /*
@@ -412,29 +683,12 @@ kernel_explain(const KernelHost *host, const KernelModel *model,
 			   const KernelParameters *parameters, const KernelLearned *learned,
 			   KernelExplanation *explanation)
 {
-	double gamma = parameters ? parameters->gamma : model->gamma;
-	double epsilon =
-		parameters ? parameters->inductive_epsilon : model->inductive_epsilon;
-	size_t policies = sizeof(double) * (size_t) model->policy_count;
-
-	use_tables(workspace, parameters, learned);
-	evaluate_policies(host, workspace, belief, epsilon);
-	policy_posterior(workspace, gamma, log_E_of(model, parameters));
-	if (!isfinite(workspace->q_pi[0]))
+	use_tables(workspace, learned);
+	workspace->spread = 0;
+	if (!instructions_in_use()->alone->evaluate(host, workspace, belief,
+												parameters))
 		return KERNEL_RANGE;
-	memcpy(explanation->q_pi, workspace->q_pi, policies);
-	memcpy(explanation->neg_efe, workspace->neg_efe, policies);
 	for (int32_t p = 0; p < model->policy_count; p++)
-	{
-		ViewValue views;
-		MoveValue moves;
-
-		policy_parts(workspace, p, &views, &moves);
-		explanation->utility[p] = views.utility;
-		explanation->state_info_gain[p] = views.state_info_gain;
-		explanation->param_info_gain[p] =
-			views.param_info_gain + moves.param_info_gain;
-		explanation->inductive[p] = moves.inductive;
-	}
+		explain_policy(workspace, p, explanation);
 	return KERNEL_OK;
 }

@@ -1,21 +1,21 @@
 /*
  * step.h
- *		What the parts of a step share: tables resolved to pointers, and the
- *		workspace.  Private to infer.c, policy.c, step.c and learn.c.
+ *		What the parts of a step share: tables resolved to pointers, the
+ *		workspace, and the compilations of the compute code.  Private to step.c,
+ *		learn.c, instructions.c and lanes_*.
  */
 #ifndef FA_KERNEL_STEP_H
 #define FA_KERNEL_STEP_H
 
 #include "kernel.h"
 
-/*
- * Probabilities below this are left out of sums of p L(p), where nothing is
- * inferred from them: each would add at most 36 times itself, so a million of
- * them less than 1e-22, far below the rounding of such a sum.  (A state that an
- * observation excludes keeps some 1e-32, and most logarithms of a step would
- * be spent on those.)
- */
-#define NEGLIGIBLE 1e-30
+#include <stdlib.h>
+
+/* Agents side by side, at most: the doubles of the widest register. */
+#define MOST_LANES 8
+
+/* Views of one modality whose logarithms are taken together. */
+#define VIEWS_AT_ONCE 16
 
 /* A KernelMatrix whose offsets have become pointers. */
 typedef struct Columns
@@ -26,119 +26,182 @@ typedef struct Columns
 	int32_t		   rows;
 } Columns;
 
+/*
+ * What predictions are made with: columns of A, or of B for each action.  By
+ * row as in KernelRows, where starts is there; else dense.
+ */
+typedef struct Mixture
+{
+	const double  *dense;  /* [columns][rows]; not read where starts is there */
+	const int64_t *starts; /* [groups * rows + 1], or NULL */
+	const int32_t *columns; /* [entries] */
+	const double  *values;	/* [entries] */
+	const double  *rest;	/* [groups * rows], or NULL: all 0 */
+	int32_t		   rows;	/* of one group */
+	int64_t		   width;	/* columns of one group */
+} Mixture;
+
 /* One modality as an agent sees it: the model's, or what the agent learned. */
 typedef struct ModalityTable
 {
-	Columns		   A;		  /* P(m) columns of O(m) rows */
+	Mixture		   A;		  /* P(m) columns of O(m) rows */
 	Columns		   log_A;	  /* O(m) columns of P(m) rows */
 	const double  *ambiguity; /* [P(m)], nats */
 	const double  *gain;	  /* [P(m)][O(m)] of W, or NULL: none */
-	const double  *C;		  /* [policy_length][O(m)], nats */
 	const int32_t *parents;	  /* [parent_count] factors */
+	const int32_t *sizes;	  /* [parent_count]: S of each parent */
+	const int32_t *axes;	  /* [parent_count]: the order of contraction */
 	int32_t		   parent_count;
 	int32_t		   outcomes;	  /* O(m) */
 	int64_t		   parent_states; /* P(m) */
+	int32_t		   offset;		  /* of this modality in a row of outcomes */
+	bool		   contracted;	  /* see KernelViews */
+	int32_t		   twin; /* the first modality with the same parents, whose
+								 * evidence table it shares */
 } ModalityTable;
 
 /* One factor, likewise. */
 typedef struct FactorTable
 {
-	Columns		   B;		 /* U(f) * P(f) columns of S(f) rows */
-	const double  *gain;	 /* [U(f)][P(f)][S(f)] of W, or NULL */
-	const double  *I;		 /* [inductive_depth][S(f)], or NULL */
-	const int32_t *parents;	 /* [parent_count] factors */
-	const int32_t *controls; /* [control_count] */
+	Mixture		   B;		/* U(f) groups of P(f) columns of S(f) rows */
+	const double  *gain;	/* [U(f)][P(f)][S(f)] of W, or NULL */
+	const double  *I;		/* [inductive_depth][S(f)], or NULL */
+	const int32_t *parents; /* [parent_count] factors */
+	const int32_t *sizes;	/* [parent_count]: S of each parent */
 	int32_t		   parent_count;
-	int32_t		   control_count;
 	int32_t		   states;		  /* S(f) */
 	int32_t		   offset;		  /* of this factor in a belief */
 	int64_t		   parent_states; /* P(f) */
 } FactorTable;
 
-/* Parts of neg_efe, in nats, that arise at one view (of a modality) ... */
-typedef struct ViewValue
-{
-	double utility;
-	double state_info_gain;
-	double param_info_gain;
-} ViewValue;
-
-/* ... and at one move (of a factor). */
-typedef struct MoveValue
-{
-	double param_info_gain;
-	double inductive;
-} MoveValue;
-
 /*
- * Room for one agent's step, in one piece of memory of the host's arena
- * (step.c lays it out).  "Largest" is over all factors, modalities or controls
- * of the model.
+ * Room for one step of up to lanes agents, in one piece of memory of the
+ * host's arena (step.c lays it out).  "Largest" is over all factors,
+ * modalities or controls of the model.  Unless it says otherwise each number
+ * is there for each lane, the lanes of one number side by side: [..][lanes].
  */
 struct KernelWorkspace
 {
 	const KernelModel *model;
+	int32_t			   lanes; /* for which there is room: MOST_LANES or 1 */
 
 	/* the tables in use: the model's own, or overlaid by what was learned */
-	ModalityTable *modalities; /* [modality_count] */
-	FactorTable	  *factors;	   /* [factor_count] */
-	double		  *learned;	   /* [learned_tables_size()] */
+	ModalityTable *modalities; /* [modality_count], not by lane */
+	FactorTable	  *factors;	   /* [factor_count], not by lane */
+	int32_t		  *shapes;	   /* sizes and axes of the tables, not by lane */
+	double		  *learned;	   /* [learned_tables_size()], not by lane */
+	double		  *priors;	   /* [lanes][belief_size]: lane after lane */
+	double		  *zeros;	   /* [largest P] of 0, not by lane */
+
+	/* parameters of the agents */
+	int32_t		  spread; /* lanes that C and log_E are filled for; 0: none */
+	const double *C_of[MOST_LANES];		/* from where; NULL: the model's */
+	const double *log_E_of[MOST_LANES]; /* likewise */
+	double		 *C;					/* [modality][policy_length][O(m)] */
+	double		 *log_E;				/* [policy_count] */
 
 	/* inference */
-	double		  *prior;	   /* [belief_size] */
-	double		  *log_prior;  /* [belief_size] */
-	double		  *messages;   /* [belief_size]: what no iteration changes */
-	double		  *update;	   /* [belief_size]: one iteration's sum */
-	double		  *likelihood; /* [sum of P(m)]: expanded log likelihoods */
-	const double **evidence; /* [modality_count]: ln P(outcome | joint states),
-								 * NULL: missing */
-	double		  *joint;	 /* [largest P]: product of the parents' beliefs */
+	double	*log_prior;		  /* [belief_size] */
+	double	*constant;		  /* [belief_size]: what no iteration changes */
+	double	*update;		  /* [belief_size]: one iteration's sum */
+	double	*last_update;	  /* [belief_size]: that of the iteration before */
+	double	*belief;		  /* [belief_size] */
+	double **evidence;		  /* [modality_count]: [P(m)] of ln P(outcomes |
+								 * joint states), of all twins together */
+	double	*spread_evidence; /* [largest P]: that of one modality */
+	double **suffix;		  /* [largest parent_count]: [largest P] each:
+								 * last parents summed away */
+	double	*contraction[2];  /* [largest P] each: partial sums */
 	const double **parent_beliefs; /* [largest parent_count] */
-	double		  *contraction[2]; /* [largest P] each: partial sums */
+	double		  *joint; /* [largest P]: product of the parents' beliefs */
 
 	/* planning */
-	double	   *outcomes;	   /* [largest O(m)]: expected outcomes */
-	double	  **move_beliefs;  /* [factor_count]: [moves][S(f)] */
-	MoveValue **move_values;   /* [factor_count]: [moves] */
-	ViewValue **view_values;   /* [modality_count]: [views] */
-	double	   *branch_values; /* [branch_count]: neg_efe up to each branch */
-	double	   *neg_efe;	   /* [policy_count], nats */
-	double	   *q_pi;		   /* [policy_count] */
-	double	   *marginal;	   /* [largest number of actions of a control] */
-	int32_t	   *goal_row; /* [factor_count]: row of I that applies, -1: none */
+	double **partial;			/* [largest parent_count]: [largest P * O] each:
+								 * A with first axes summed away */
+	double **partial_ambiguity; /* likewise [largest P] each */
+	double	*expected;			/* [VIEWS_AT_ONCE][largest O] */
+	double	*logarithms;		/* likewise */
+	double **move_beliefs;		/* [factor_count]: [moves][S(f)] */
+	double **move_values;		/* [factor_count]: [moves][MOVE_PARTS] */
+	double **view_values;		/* [modality_count]: [views][VIEW_PARTS] */
+	double	*off_the_way;	/* [belief_size]: 1 - I of the row that applies */
+	double	*branch_values; /* [branch_count]: neg_efe up to each branch */
+	double	*weights;		/* [policy_count]: gamma * neg_efe + L(E) */
+	double	*q_pi;			/* [policy_count]: their softmax */
+	double	*marginal;		/* [largest number of actions of a control] */
 };
 
+/* Parts of neg_efe, in nats, that arise at one view of a modality ... */
+enum
+{
+	VIEW_UTILITY,
+	VIEW_INFO_GAIN,	 /* about states */
+	VIEW_PARAM_GAIN, /* about parameters */
+	VIEW_SUM,		 /* of the three */
+	VIEW_PARTS
+};
+
+/* ... and at one move of a factor. */
+enum
+{
+	MOVE_PARAM_GAIN,
+	MOVE_INDUCTIVE,
+	MOVE_SUM, /* of the two */
+	MOVE_PARTS
+};
+
+/*
+ * One compilation of the compute code.  step() is for as many agents as it has
+ * lanes; an agent may stand in several lanes.  priors[l] is the agent's prior,
+ * already pushed through what it did.  The other functions are those of one
+ * lane, and NULL in the compilations of several.
+ */
+typedef struct LaneCode
+{
+	int32_t lanes;
+	void (*step)(const KernelHost *host, KernelWorkspace *workspace,
+				 KernelAgent *const *agents, const double *const *priors);
+	void (*next_prior)(KernelWorkspace *workspace, const double *belief,
+					   const int32_t *did, double *prior);
+	double (*infer)(KernelWorkspace *workspace, const double *prior,
+					const int32_t *observation, double *belief);
+	bool (*evaluate)(const KernelHost *host, KernelWorkspace *workspace,
+					 const double *belief, const KernelParameters *parameters);
+} LaneCode;
+
+/* An instruction set: both compilations for it. */
+typedef struct Instructions
+{
+	const char	   *name;
+	const LaneCode *alone;
+	const LaneCode *abreast; /* NULL: plain C has no lanes */
+} Instructions;
+
+/*
+ * Vector instructions need a processor that has them, a compiler that knows
+ * them, and glibc's vector logarithm and exponential.
+ */
+#if defined(__x86_64__) && defined(__GNUC__) && defined(__GLIBC__)
+#define HAVE_VECTORS 1
+extern const LaneCode lanes_alone_sse2;
+extern const LaneCode lanes_alone_avx2;
+extern const LaneCode lanes_alone_avx512;
+extern const LaneCode lanes_abreast_sse2;
+extern const LaneCode lanes_abreast_avx2;
+extern const LaneCode lanes_abreast_avx512;
+#endif
+extern const LaneCode lanes_alone_plain;
+
+/* instructions.c */
+extern const Instructions *instructions_in_use(void);
+
 /* step.c */
-extern void workspace_use_model(KernelWorkspace		   *workspace,
-								const KernelParameters *parameters);
+extern int64_t flat_action(const KernelModel *model, const KernelFactor *factor,
+						   const int32_t *action);
 
 /* learn.c */
 extern int64_t learned_tables_size(const KernelModel *model);
 extern void
 workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned);
-
-/* infer.c */
-extern const double *joint_belief(const int32_t *parents, int32_t parent_count,
-								  const double *const *beliefs,
-								  const KernelModel *model, double *room);
-extern void			 propagate(const FactorTable *factor, int64_t action,
-							   const double *joint, double *next);
-extern void	   empirical_prior(KernelWorkspace *workspace, const double *belief,
-							   const int32_t *did, double *prior);
-extern double  infer_states(KernelWorkspace *workspace, const double *prior,
-							const int32_t *observation, double *belief);
-extern int64_t flat_action(const KernelModel *model, const KernelFactor *factor,
-						   const int32_t *action);
-
-/* policy.c */
-extern void
-evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
-				  const double *belief, double inductive_epsilon);
-extern void
-policy_posterior(KernelWorkspace *workspace, double gamma, const double *log_E);
-extern void choose_action(KernelWorkspace *workspace, double alpha,
-						  uint64_t seed, uint64_t step, int32_t *action);
-extern void policy_parts(const KernelWorkspace *workspace, int32_t policy,
-						 ViewValue *views, MoveValue *moves);
 
 #endif /* FA_KERNEL_STEP_H */

@@ -98,6 +98,24 @@ matrix_valid(const KernelModel *model, const KernelMatrix *matrix, int64_t rows,
 }
 
 /*
+ * The arrays of a matrix by row, or none of them.
+ */
+static bool
+rows_valid(const KernelModel *model, const KernelRows *rows, int64_t count)
+{
+	int64_t entries;
+
+	if (rows->starts == 0)
+		return true;
+	if (count < 1 || !within(model, rows->starts, count + 1, sizeof(int64_t)))
+		return false;
+	entries = KERNEL_AT(model, int64_t, rows->starts)[count];
+	return within(model, rows->columns, entries, sizeof(int32_t)) &&
+		   within(model, rows->values, entries, sizeof(double)) &&
+		   within_or_none(model, rows->rest, count, sizeof(double));
+}
+
+/*
  * A list of indices, each of them below a limit.
  */
 static bool
@@ -132,6 +150,8 @@ modality_valid(const KernelModel *model, const KernelModality *modality)
 						 model->factor_count) &&
 		   matrix_valid(model, &modality->A, modality->outcomes, states) &&
 		   matrix_valid(model, &modality->log_A, states, modality->outcomes) &&
+		   rows_valid(model, &modality->rows, modality->outcomes) &&
+		   (modality->rows.starts != 0 || !modality->A.sparse) &&
 		   !__builtin_mul_overflow(states, (int64_t) modality->outcomes,
 								   &count) &&
 		   within(model, modality->ambiguity, states, sizeof(double)) &&
@@ -149,6 +169,7 @@ static bool
 factor_valid(const KernelModel *model, const KernelFactor *factor)
 {
 	int64_t columns;
+	int64_t rows;
 	int64_t count;
 
 	return factor->states > 0 && string_valid(model, factor->name) &&
@@ -160,6 +181,10 @@ factor_valid(const KernelModel *model, const KernelFactor *factor)
 		   !__builtin_mul_overflow(factor->actions, factor->parent_states,
 								   &columns) &&
 		   matrix_valid(model, &factor->B, factor->states, columns) &&
+		   !__builtin_mul_overflow(factor->actions, (int64_t) factor->states,
+								   &rows) &&
+		   rows_valid(model, &factor->rows, rows) &&
+		   (factor->rows.starts != 0 || !factor->B.sparse) &&
 		   !__builtin_mul_overflow(columns, (int64_t) factor->states, &count) &&
 		   within_or_none(model, factor->H, factor->states, sizeof(double)) &&
 		   within_or_none(model, factor->I,
@@ -194,6 +219,7 @@ views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
 				  sizeof(int32_t)) &&
 		   within(model, views->moves, (int64_t) views->count * parents,
 				  sizeof(int32_t)) &&
+		   indices_valid(model, views->axes, parents, parents) &&
 		   indices_valid(model, views->of_branch, model->branch_count,
 						 views->count);
 }

@@ -1,8 +1,8 @@
 /*
  * test_golden.c
  *	  Every step of the golden data, which pymdp made: belief, vfe, q_pi and
- *	  neg_efe to 1e-9, actions under the tie rule, learned parameters; and the
- *	  same bits in a block of three as alone.
+ *	  neg_efe to 1e-9, actions under the tie rule, learned parameters: alone and
+ *	  in a block of three, on every instruction set of the machine.
  */
 #include "support.h"
 #include "tap.h"
@@ -28,6 +28,7 @@ typedef struct Walker
 	int32_t			  *did;
 	bool			   moved; /* did and before are set */
 	double			   vfe;
+	int				   copies; /* of the agent in a block: 1 or 3 */
 } Walker;
 
 static void *
@@ -37,10 +38,11 @@ room(size_t count, size_t size)
 }
 
 static void
-open_walker(Walker *walker, const KernelModel *model)
+open_walker(Walker *walker, const KernelModel *model, int copies)
 {
 	memset(walker, 0, sizeof(*walker));
 	walker->model = model;
+	walker->copies = copies;
 	walker->belief = room((size_t) model->belief_size, sizeof(double));
 	walker->before = room((size_t) model->belief_size, sizeof(double));
 	walker->q_pi = room((size_t) model->policy_count, sizeof(double));
@@ -97,7 +99,6 @@ walk(const KernelHost *host, KernelWorkspace *workspace, Walker *walker,
 	double		*prior = room((size_t) model->belief_size, sizeof(double));
 	KernelAgent	 agents[3];
 	KernelAgent	 agent = {0};
-	double		*beliefs[2];
 	KernelStatus status;
 
 	settle(walker);
@@ -117,19 +118,22 @@ walk(const KernelHost *host, KernelWorkspace *workspace, Walker *walker,
 	agent.action = walker->action;
 	agent.q_pi = walker->q_pi;
 	agent.neg_efe = walker->neg_efe;
-	agents[0] = agents[1] = agents[2] = agent;
-	for (int i = 0; i < 2; i++)
-		agents[i].belief = beliefs[i] =
-			room((size_t) model->belief_size, sizeof(double));
-	status = kernel_step(host, model, workspace, agents, 3);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < walker->copies; i++)
 	{
-		if (memcmp(beliefs[i], agent.belief,
+		agents[i] = agent;
+		if (i > 0)
+			agents[i].belief =
+				room((size_t) model->belief_size, sizeof(double));
+	}
+	status = kernel_step(host, model, workspace, agents, walker->copies);
+	for (int i = 1; i < walker->copies; i++)
+	{
+		if (memcmp(agents[i].belief, agent.belief,
 				   sizeof(double) * (size_t) model->belief_size) != 0)
 			status = KERNEL_INVALID;
-		free(beliefs[i]);
+		free(agents[i].belief);
 	}
-	walker->vfe = agents[2].vfe;
+	walker->vfe = agents[0].vfe;
 	memcpy(walker->before, prior, sizeof(double) * (size_t) model->belief_size);
 	free(prior);
 	walker->owes = learns(model);
@@ -210,17 +214,46 @@ final_agrees(Walker *walker, const JsonValue *expected, bool of_A)
 	return same;
 }
 
+/* All steps of a case on one instruction set, the agent alone or in a block. */
+static void
+check_walk(const KernelHost *host, const KernelModel *model,
+		   const JsonValue *golden, const char *name, int copies)
+{
+	KernelWorkspace *workspace = kernel_workspace(host, model);
+	const JsonValue *steps = json_member(golden, "steps");
+	Walker			 walker;
+	bool			 same = true;
+
+	open_walker(&walker, model, copies);
+	for (int i = 0; i < steps->count; i++)
+	{
+		const JsonValue *step = &steps->as.elements[i];
+		KernelStatus	 status = walk(host, workspace, &walker, step);
+
+		if (status != KERNEL_OK)
+			printf("# step %d: status %d\n", i, (int) status);
+		same = status == KERNEL_OK && agrees(&walker, step, i) && same;
+	}
+	ok(same && steps->count > 0, "%s, %s, blocks of %d: %d steps agree", name,
+	   kernel_instructions(), copies, steps->count);
+	if (learns(model))
+	{
+		settle(&walker);
+		ok(final_agrees(&walker, json_member(golden, "final_A"), true) &&
+			   final_agrees(&walker, json_member(golden, "final_B"), false),
+		   "%s: what was learned agrees", name);
+	}
+	close_walker(&walker);
+}
+
 static void
 check_case(const char *name)
 {
-	static KernelProblems problems;
-	KernelHost			  host;
-	JsonValue			  golden;
-	const JsonValue		 *steps;
-	const KernelModel	 *model = NULL;
-	KernelWorkspace		 *workspace;
-	Walker				  walker;
-	bool				  same = true;
+	static const char *const sets[] = {"plain", "sse2", "avx2", "avx512"};
+	static KernelProblems	 problems;
+	KernelHost				 host;
+	JsonValue				 golden;
+	const KernelModel		*model = NULL;
 
 	test_host(&host);
 	golden = read_reference(&host, name);
@@ -233,27 +266,13 @@ check_case(const char *name)
 		free_all();
 		return;
 	}
-	workspace = kernel_workspace(&host, model);
-	open_walker(&walker, model);
-	steps = json_member(&golden, "steps");
-	for (int i = 0; i < steps->count; i++)
+	for (int set = 0; set < 4; set++)
 	{
-		const JsonValue *step = &steps->as.elements[i];
-		KernelStatus	 status = walk(&host, workspace, &walker, step);
-
-		if (status != KERNEL_OK)
-			printf("# step %d: status %d\n", i, (int) status);
-		same = status == KERNEL_OK && agrees(&walker, step, i) && same;
+		if (!kernel_use_instructions(sets[set]))
+			continue;
+		check_walk(&host, model, &golden, name, 1);
+		check_walk(&host, model, &golden, name, 3);
 	}
-	ok(same && steps->count > 0, "%s: %d steps agree", name, steps->count);
-	if (learns(model))
-	{
-		settle(&walker);
-		ok(final_agrees(&walker, json_member(&golden, "final_A"), true) &&
-			   final_agrees(&walker, json_member(&golden, "final_B"), false),
-		   "%s: what was learned agrees", name);
-	}
-	close_walker(&walker);
 	free_all();
 }
 

@@ -124,19 +124,58 @@ check_analytic(void)
 	free_all();
 }
 
+/*
+ * The action that an agent chooses of three that lead to the same, which only
+ * their weights E tell apart; q_pi [3] gets their probabilities.  A utility of
+ * 1000 nats is in all of them.
+ */
+static int32_t
+chosen_by_weight(const char *weights, double *q_pi)
+{
+	static KernelProblems problems;
+	KernelHost			  host;
+	JsonValue			  spec;
+	const KernelModel	 *model = NULL;
+	char				  text[400];
+	double				  belief[2];
+	int32_t				  action = -1;
+	int32_t				  outcome = 0;
+	KernelAgent			  agent = {.observation = &outcome,
+								   .belief = belief,
+								   .action = &action,
+								   .q_pi = q_pi};
+
+	snprintf(text, sizeof(text),
+			 "{\"A\": [[[1, 0], [0, 1]]], \"C\": [[1000, 0]], \"E\": %s, "
+			 "\"B\": [[[[1, 1, 1], [1, 1, 1]], [[0, 0, 0], [0, 0, 0]]]]}",
+			 weights);
+	test_host(&host);
+	problems.count = 0;
+	if (json_parse(&host, text, strlen(text), &spec, &problems) != KERNEL_OK ||
+		kernel_compile(&host, &spec, &model, &problems) != KERNEL_OK)
+	{
+		printf("# %s\n", problems.items[0].message);
+		return -1;
+	}
+	agent.prior = KERNEL_AT(model, double, model->D);
+	kernel_step(&host, model, kernel_workspace(&host, model), &agent, 1);
+	free_all();
+	return action;
+}
+
 static void
 check_choices(void)
 {
-	double tie[3] = {0.2, 0.4 * (1 - 5e-10), 0.4};
-	double no_tie[3] = {0.2, 0.4 * (1 - 2e-9), 0.4};
-	double large[3] = {1000.0, 1000.0, -1000.0};
+	double q_pi[3];
 
-	ok(kernel_argmax(tie, 3) == 1,
+	/* 5e-10 and 2e-9 below the best */
+	ok(chosen_by_weight("[0.2, 0.3999999998, 0.4]", q_pi) == 1,
 	   "within 1e-9 of the best the lowest index wins");
-	ok(kernel_argmax(no_tie, 3) == 2, "beyond 1e-9 the best one does");
-	kernel_softmax(large, 3);
-	ok(large[0] == 0.5 && large[1] == 0.5 && large[2] == 0.0,
-	   "softmax of large numbers does not overflow");
+	ok(chosen_by_weight("[0.2, 0.3999999992, 0.4]", q_pi) == 2,
+	   "beyond 1e-9 the best one does");
+	ok(chosen_by_weight("[1, 1, 2]", q_pi) == 2 &&
+		   fabs(q_pi[0] - 0.25) < 1e-12 && fabs(q_pi[2] - 0.5) < 1e-12,
+	   "large utilities do not overflow");
 }
 
 /* Random123's known answer for Philox4x32-10 with all zeros: 6627e8d5 e169c58d. */

@@ -133,12 +133,6 @@ BEGIN
 	END;
 END $$;
 SELECT step - :step AS steps FROM fa_belief WHERE agent_id = :ann;
--- with no room to keep models in memory
-SET fa_agents.cache_size = 0;
-SELECT count(*) FROM fa_step_many(ARRAY[:ann, :cat, :bob]);
-SELECT count(*) FROM fa_step(:cat) AS c, fa_step(:ann) AS a;
-RESET fa_agents.cache_size;
-SELECT step - :step AS steps FROM fa_belief WHERE agent_id = :ann;
 
 -- Rolled back, a step leaves no trace.
 SELECT pg_temp.everything() AS before \gset

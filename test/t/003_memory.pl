@@ -15,6 +15,7 @@ $node->append_conf('postgresql.conf', q{
 log_statement = none
 synchronous_commit = off
 shared_buffers = 32MB
+fa_agents.cache_size = 1MB
 });
 $node->start;
 
@@ -89,7 +90,6 @@ END $$;
 });
 
 my $session = $node->background_psql('postgres');
-$session->query_safe("SET fa_agents.cache_size = '1MB'");
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 
 # memory of its own in kB, without the shared buffers that it has touched

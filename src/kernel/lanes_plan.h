@@ -1,0 +1,456 @@
+/*
+ * lanes_plan.h
+ *		Planning: what every move and every view is worth.
+ *
+ * Formulas: README.md, section "Planning".  No policy is followed on its own:
+ * the plan made at compile time (KernelMoves, KernelViews) says which
+ * predictions differ.
+ *
+ * Everything here is the negative of expected free energy, neg_efe in nats:
+ * larger is better, as in pymdp.  It is a sum over plan steps, and within a
+ * step over factors (what a move is worth) and modalities (what a view is
+ * worth).
+ */
+#ifndef FA_KERNEL_LANES_PLAN_H
+#define FA_KERNEL_LANES_PLAN_H
+
+#include "lanes_infer.h"
+
+/* How many moves or views are evaluated between two calls of poll(). */
+#define POLL_INTERVAL 256
+
+/*
+ * Asks for interrupts at every POLL_INTERVAL-th move or view: seldom enough to
+ * cost nothing, often enough for a cancel to take effect at once.
+ */
+ALWAYS_INLINE void
+poll_now_and_then(const KernelHost *host, int32_t count)
+{
+	if (host->poll != NULL && count % POLL_INTERVAL == 0)
+		host->poll(host->context);
+}
+
+/*
+ * The row of I that applies to a factor in one lane: that of the first step at
+ * which the goal can be reached from the most probable state now, less one,
+ * because the plan's first move is made already.  -1: out of reach (pymdp's
+ * calc_inductive_value_t).
+ */
+static int32_t
+goal_row(const KernelWorkspace *workspace, const FactorTable *factor,
+		 int32_t lane)
+{
+	const double *belief = workspace->belief + factor->offset * LANES + lane;
+	double		  most = belief[0];
+	int32_t		  state = 0;
+
+	for (int32_t s = 1; s < factor->states; s++)
+		most = fmax(belief[(int64_t) s * LANES], most);
+	while (belief[(int64_t) state * LANES] < most * (1.0 - KERNEL_TIE))
+		state++;
+	for (int32_t i = 0; i < workspace->model->inductive_depth; i++)
+	{
+		if (factor->I[(int64_t) i * factor->states + state] > 0.0)
+			return i > 0 ? i - 1 : 0;
+	}
+	return -1;
+}
+
+/*
+ * workspace->off_the_way [belief_size]: 1 - I of each lane's row, the states
+ * that are off the way to the goal; 0 where there is none to reach.
+ */
+static void
+find_goals(KernelWorkspace *workspace)
+{
+	for (int32_t f = 0; f < workspace->model->factor_count; f++)
+	{
+		const FactorTable *factor = &workspace->factors[f];
+		double *off = workspace->off_the_way + (int64_t) factor->offset * LANES;
+
+		for (int32_t l = 0; factor->I != NULL && l < LANES; l++)
+		{
+			int32_t		  row = goal_row(workspace, factor, l);
+			const double *on = factor->I + (int64_t) row * factor->states;
+
+			for (int32_t s = 0; s < factor->states; s++)
+				off[(int64_t) s * LANES + l] = row < 0 ? 0.0 : 1.0 - on[s];
+		}
+	}
+}
+
+/*
+ * Parameter information gain in nats, what the counts of these columns would
+ * teach (Friston et al.  2017, appendix):
+ *
+ * 	-sum over columns p and rows r of joint[p] * predicted[r] * W[p][r]
+ *
+ * with W [columns][rows], joint [columns] and predicted [rows].  W is 0 where
+ * there are no counts, so nothing is gained there.
+ */
+static Vector
+parameter_gain(const double *W, int64_t columns, int32_t rows,
+			   const Vector *joint, const Vector *predicted)
+{
+	Vector gain = splat(0.0);
+
+	for (int64_t p = 0; p < columns; p++)
+		gain = gain -
+			   joint[p] * dot_shared(predicted, W + p * (int64_t) rows, rows);
+	return gain;
+}
+
+/*
+ * One move: the factor's predicted belief [S(f)], and what is valued of it,
+ * both into the workspace.  The moves of the parents one step earlier must
+ * have been evaluated; a move of -1 is the belief now.
+ */
+static void
+evaluate_move(KernelWorkspace *workspace, int32_t f, int32_t move,
+			  Vector log_epsilon)
+{
+	const KernelModel *model = workspace->model;
+	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves) + f;
+	const FactorTable *factor = &workspace->factors[f];
+	const int32_t	  *from = KERNEL_AT(model, int32_t, moves->parents) +
+						  (int64_t) move * factor->parent_count;
+	const Vector **marginals = (const Vector **) workspace->parent_beliefs;
+	int64_t		   action = KERNEL_AT(model, int32_t, moves->actions)[move];
+	Vector		  *predicted =
+		VECTORS(workspace->move_beliefs[f]) + (int64_t) move * factor->states;
+	Vector *value = VECTORS(workspace->move_values[f]) + move * MOVE_PARTS;
+	const Vector *joint;
+
+	for (int32_t i = 0; i < factor->parent_count; i++)
+	{
+		int32_t parent = factor->parents[i];
+
+		marginals[i] = from[i] < 0 ? VECTORS(workspace->belief) +
+										 workspace->factors[parent].offset :
+									 VECTORS(workspace->move_beliefs[parent]) +
+										 (int64_t) from[i] * factor->sizes[i];
+	}
+
+	/*
+	 * The gain is that of the transition from the belief before the action,
+	 * which is the joint of the parents, to the one after it.
+	 */
+	joint = joint_of(marginals, factor->sizes, factor->parent_count,
+					 VECTORS(workspace->joint));
+	mix_columns(&factor->B, action, joint, predicted);
+	value[MOVE_PARAM_GAIN] = splat(0.0);
+	value[MOVE_INDUCTIVE] = splat(0.0);
+	if (factor->gain != NULL)
+		value[MOVE_PARAM_GAIN] = parameter_gain(
+			factor->gain + action * factor->parent_states * factor->states,
+			factor->parent_states, factor->states, joint, predicted);
+	if (factor->I != NULL)
+		value[MOVE_INDUCTIVE] =
+			log_epsilon * dot(VECTORS(workspace->off_the_way) + factor->offset,
+							  predicted, factor->states);
+	value[MOVE_SUM] = value[MOVE_PARAM_GAIN] + value[MOVE_INDUCTIVE];
+}
+
+/* ---------- views ---------- */
+
+/*
+ * The belief that a view has of its i-th parent.
+ */
+ALWAYS_INLINE const Vector *
+view_belief(const KernelWorkspace *workspace, const ModalityTable *modality,
+			const int32_t *from, int32_t i)
+{
+	return VECTORS(workspace->move_beliefs[modality->parents[i]]) +
+		   (int64_t) from[i] * modality->sizes[i];
+}
+
+/*
+ * Sums the axis of one parent away, weighted by its belief x: out [before]
+ * [after] from [before][states][after].  It is a table of the model (shared)
+ * or of each lane (own); the other is NULL.
+ */
+static void
+contract_axis(const double *shared, const Vector *own, int64_t before,
+			  int64_t states, int64_t after, const Vector *x, Vector *out)
+{
+	for (int64_t a = 0; a < before; a++)
+	{
+		if (own == NULL)
+			combine(shared + a * states * after, after, states, after, x,
+					out + a * after);
+		else
+			combine_own(own + a * states * after, after, states, after, x,
+						out + a * after);
+	}
+}
+
+/*
+  * A view by contraction: expected [O(m)] and returned, the expected
+ * ambiguity; one parent after another is summed away, and no product of
+ * beliefs is made.  The first levels, up to level same, are those of the view
+ * before: views that differ in their last parent share all that was done for
+ * the others.
+ */
+static Vector
+contract_view(KernelWorkspace *workspace, const ModalityTable *modality,
+			  const int32_t *from, int32_t same, Vector *expected)
+{
+	int32_t last = modality->parent_count - 1;
+	Vector	ambiguity = splat(0.0);
+
+	for (int32_t level = same; level <= last; level++)
+	{
+		int32_t		  axis = modality->axes[level];
+		const Vector *x = view_belief(workspace, modality, from, axis);
+		int64_t		  before = 1;
+		int64_t		  after = 1;
+
+		for (int32_t i = level + 1; i <= last; i++)
+		{
+			if (modality->axes[i] < axis)
+				before *= modality->sizes[modality->axes[i]];
+			else
+				after *= modality->sizes[modality->axes[i]];
+		}
+		contract_axis(
+			modality->A.dense,
+			level == 0 ? NULL : VECTORS(workspace->partial[level - 1]), before,
+			modality->sizes[axis], after * modality->outcomes, x,
+			level == last ? expected : VECTORS(workspace->partial[level]));
+		contract_axis(
+			modality->ambiguity,
+			level == 0 ? NULL :
+						 VECTORS(workspace->partial_ambiguity[level - 1]),
+			before, modality->sizes[axis], after, x,
+			level == last ? &ambiguity :
+							VECTORS(workspace->partial_ambiguity[level]));
+	}
+	return ambiguity;
+}
+
+/*
+  * A view by the product of its parents' beliefs [P(m)]; with one parent there
+ * is none to be made.
+ */
+static Vector
+mix_view(KernelWorkspace *workspace, const ModalityTable *modality,
+		 const int32_t *from, Vector *expected, Vector *param_gain)
+{
+	const Vector **marginals = (const Vector **) workspace->parent_beliefs;
+	const Vector  *joint;
+
+	for (int32_t i = 0; i < modality->parent_count; i++)
+		marginals[i] = view_belief(workspace, modality, from, i);
+	joint = joint_of(marginals, modality->sizes, modality->parent_count,
+					 VECTORS(workspace->joint));
+	mix_columns(&modality->A, 0, joint, expected);
+	if (modality->gain != NULL)
+		*param_gain = parameter_gain(modality->gain, modality->parent_states,
+									 modality->outcomes, joint, expected);
+	return dot_shared(joint, modality->ambiguity, modality->parent_states);
+}
+
+/*
+ * How many levels of a contraction two views have in common.
+ */
+static int32_t
+levels_shared(const ModalityTable *modality, const int32_t *view,
+			  const int32_t *before)
+{
+	int32_t level = 0;
+
+	while (level < modality->parent_count - 1 &&
+		   view[modality->axes[level]] == before[modality->axes[level]])
+		level++;
+	return level;
+}
+
+/*
+ * H[expected] in nats for some views of one modality, expected [count][O(m)]:
+ * added to their information gains, from which the ambiguity is taken off
+ * already.  Together they are how much the outcome is expected to tell about
+ * the states, the mutual information of the two (Da Costa et al.  2020, eq.
+ * 17-20).
+ */
+static void
+add_entropies(KernelWorkspace *workspace, const ModalityTable *modality,
+			  int32_t count, Vector *values)
+{
+	const Vector *expected = VECTORS(workspace->expected);
+	const Vector *logarithms = VECTORS(workspace->logarithms);
+	int32_t		  outcomes = modality->outcomes;
+
+	log_array(workspace->expected, (int64_t) count * outcomes * LANES,
+			  workspace->logarithms);
+	for (int32_t i = 0; i < count; i++)
+		values[i * VIEW_PARTS + VIEW_INFO_GAIN] =
+			values[i * VIEW_PARTS + VIEW_INFO_GAIN] -
+			dot(expected + (int64_t) i * outcomes,
+				logarithms + (int64_t) i * outcomes, outcomes);
+}
+
+/*
+ * Some views [first, end) of a modality at plan step t, no more than
+ * VIEWS_AT_ONCE: expected outcomes and their value, into the workspace.  All
+ * moves of the step must have been evaluated.  What the model has switched off
+ * is 0.
+ */
+static void
+evaluate_views(KernelWorkspace *workspace, int32_t m, int32_t t, int32_t first,
+			   int32_t end)
+{
+	const KernelModel *model = workspace->model;
+	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views) + m;
+	const ModalityTable *modality = &workspace->modalities[m];
+	const int32_t		*from = KERNEL_AT(model, int32_t, views->moves) +
+						  (int64_t) first * modality->parent_count;
+	const int32_t *before = NULL;
+
+	Vector *values =
+		VECTORS(workspace->view_values[m]) + (int64_t) first * VIEW_PARTS;
+	Vector		 *expected = VECTORS(workspace->expected);
+	const Vector *C = VECTORS(workspace->C) +
+					  (int64_t) modality->offset * model->policy_length +
+					  (int64_t) t * modality->outcomes;
+
+	for (int32_t i = 0; i < end - first; i++)
+	{
+		Vector *value = values + (int64_t) i * VIEW_PARTS;
+		Vector *outcomes = expected + (int64_t) i * modality->outcomes;
+		Vector	ambiguity;
+
+		value[VIEW_PARAM_GAIN] = splat(0.0);
+		if (modality->contracted)
+			ambiguity = contract_view(
+				workspace, modality, from,
+				before ? levels_shared(modality, from, before) : 0, outcomes);
+		else
+			ambiguity = mix_view(workspace, modality, from, outcomes,
+								 &value[VIEW_PARAM_GAIN]);
+		value[VIEW_INFO_GAIN] = splat(0.0) - ambiguity;
+		value[VIEW_UTILITY] = model->use_utility ?
+								  dot(outcomes, C, modality->outcomes) :
+								  splat(0.0);
+		before = from;
+		from += modality->parent_count;
+	}
+	if (model->use_states_info_gain)
+		add_entropies(workspace, modality, end - first, values);
+	for (int32_t i = 0; i < end - first; i++)
+	{
+		Vector *value = values + (int64_t) i * VIEW_PARTS;
+
+		if (!model->use_states_info_gain)
+			value[VIEW_INFO_GAIN] = splat(0.0);
+		value[VIEW_SUM] = (value[VIEW_UTILITY] + value[VIEW_INFO_GAIN]) +
+						  value[VIEW_PARAM_GAIN];
+	}
+}
+
+/*
+ * All moves and views of plan step t, moves first: views are made of them.
+ * Steps must come in order, as moves follow from those one step earlier.
+ */
+static void
+evaluate_plan_step(const KernelHost *host, KernelWorkspace *workspace,
+				   int32_t t, Vector log_epsilon)
+{
+	const KernelModel *model = workspace->model;
+
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		const KernelMoves *moves =
+			KERNEL_AT(model, KernelMoves, model->moves) + f;
+		const int32_t *starts = KERNEL_AT(model, int32_t, moves->starts);
+
+		for (int32_t move = starts[t]; move < starts[t + 1]; move++)
+		{
+			evaluate_move(workspace, f, move, log_epsilon);
+			poll_now_and_then(host, move);
+		}
+	}
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		const KernelViews *views =
+			KERNEL_AT(model, KernelViews, model->views) + m;
+		const int32_t *starts = KERNEL_AT(model, int32_t, views->starts);
+
+		for (int32_t view = starts[t]; view < starts[t + 1];
+			 view += VIEWS_AT_ONCE)
+		{
+			int32_t end = view + VIEWS_AT_ONCE;
+
+			evaluate_views(workspace, m, t, view,
+						   end < starts[t + 1] ? end : starts[t + 1]);
+			poll_now_and_then(host, view - starts[t]);
+		}
+	}
+}
+
+/*
+ * Does a move of the factor have a value of its own?
+ */
+ALWAYS_INLINE bool
+moves_matter(const FactorTable *factor)
+{
+	return factor->gain != NULL || factor->I != NULL;
+}
+
+/*
+ * workspace->branch_values [branch_count]: the value of each branch, its own
+ * and that of all before it.  A parent branch stands before its children, so
+ * one pass in order sums along the tree.
+ */
+static void
+sum_branches(KernelWorkspace *workspace)
+{
+	const KernelModel *model = workspace->model;
+	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves);
+	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
+	const int32_t	  *parent = KERNEL_AT(model, int32_t, model->branch_parent);
+	Vector			  *sums = VECTORS(workspace->branch_values);
+
+	for (int32_t b = 0; b < model->branch_count; b++)
+		sums[b] = splat(0.0);
+	for (int32_t m = 0; m < model->modality_count; m++)
+	{
+		const int32_t *of = KERNEL_AT(model, int32_t, views[m].of_branch);
+		const Vector  *values = VECTORS(workspace->view_values[m]);
+
+		for (int32_t b = 0; b < model->branch_count; b++)
+			sums[b] = sums[b] + values[(int64_t) of[b] * VIEW_PARTS + VIEW_SUM];
+	}
+	for (int32_t f = 0; f < model->factor_count; f++)
+	{
+		const int32_t *of = KERNEL_AT(model, int32_t, moves[f].of_branch);
+		const Vector  *values = VECTORS(workspace->move_values[f]);
+
+		if (!moves_matter(&workspace->factors[f]))
+			continue;
+		for (int32_t b = 0; b < model->branch_count; b++)
+			sums[b] = sums[b] + values[(int64_t) of[b] * MOVE_PARTS + MOVE_SUM];
+	}
+	for (int32_t b = 0; b < model->branch_count; b++)
+	{
+		if (parent[b] >= 0)
+			sums[b] = sums[b] + sums[parent[b]];
+	}
+}
+
+/*
+ * neg_efe of all branches, from workspace->belief at the plan's start (pymdp's
+ * compute_neg_efe_policy; Da Costa et al.  2020, eq.  17-20).  log_epsilon is
+ * what a unit of belief off the way to the goal costs.  The host is polled,
+ * and poll() may not return.
+ */
+static void
+evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
+				  Vector log_epsilon)
+{
+	find_goals(workspace);
+	for (int32_t t = 0; t < workspace->model->policy_length; t++)
+		evaluate_plan_step(host, workspace, t, log_epsilon);
+	sum_branches(workspace);
+}
+
+#endif /* FA_KERNEL_LANES_PLAN_H */
