@@ -59,6 +59,21 @@ COMMENT ON VIEW fa_schedule_status IS
 	'schedules: when the next agent is due, how far behind it is, steps since the server started, and the quantiles of their lag in milliseconds';
 GRANT SELECT ON fa_schedule_status TO PUBLIC;
 
+CREATE FUNCTION fa_health_list(OUT measure text, OUT value float8, OUT unit text,
+							   OUT warn float8, OUT critical float8,
+							   OUT state text)
+	RETURNS SETOF record
+	AS 'MODULE_PATHNAME', 'fa_health_list'
+	LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 4;
+COMMENT ON FUNCTION fa_health_list() IS 'what view fa_health shows';
+
+CREATE VIEW fa_health AS
+	SELECT h.measure, h.value, h.unit, h.warn, h.critical, h.state
+	FROM fa_health_list() h;
+COMMENT ON VIEW fa_health IS
+	'how this database''s agents fare: share of workers'' time in use, memory of the largest worker, 95 % of the last minutes'' steps were not later than response, failed steps';
+GRANT SELECT ON fa_health TO PUBLIC;
+
 CREATE FUNCTION fa_worker_stop() RETURNS boolean
 	AS 'MODULE_PATHNAME', 'fa_worker_stop'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/async.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -64,6 +65,18 @@ step(const Call *call, const int64 *ids, int count)
 }
 
 /*
+ * Clients that wait for actions are told at the commit, where that is wanted:
+ * notifications make commits wait for each other.  Those of one transaction
+ * are one.
+ */
+static void
+notify(void)
+{
+	if (fa_notify)
+		Async_Notify("fa_agents", "");
+}
+
+/*
  * One step of each agent [count], all or, with an ERROR, none.
  */
 void
@@ -73,14 +86,16 @@ batch_step(const Call *call, int64 *ids, int count)
 	pool_set_state(PROCESS_STEPPING, count);
 	flight_note(ids, count);
 	step(call, ids, count);
+	if (count > 0)
+		notify();
 }
 
 /*
  * One agent in a subtransaction; NULL, or the error, which undid it.  An error
- * that is not the agent's is raised again.
+ * that is not the agent's is raised again, unless it is blamed for any.
  */
 static ErrorData *
-try_single(const Call *call, const int64 *id)
+try_single(const Call *call, const int64 *id, bool blame)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -107,17 +122,18 @@ try_single(const Call *call, const int64 *id)
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 	CurrentResourceOwner = owner;
-	if (error != NULL && !work_blames_agent(error))
+	if (error != NULL && !blame && !work_blames_agent(error))
 		ReThrowError(error);
 	return error;
 }
 
 /*
  * One step of each agent [count], each by itself; who fails is noted.  Returns
- * how many failed.
+ * how many failed.  blame: also with an error that is not the agent's.
  */
 int
-batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count)
+batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
+				  bool blame)
 {
 	int failed = 0;
 
@@ -128,13 +144,15 @@ batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count)
 
 		CHECK_FOR_INTERRUPTS();
 		pool_set_state(PROCESS_STEPPING, 1);
-		error = try_single(call, &ids[i]);
+		error = try_single(call, &ids[i], blame);
 		if (error == NULL)
 			continue;
 		failed++;
 		retry_note(call, schedule_id, ids[i], error);
 		FreeErrorData(error);
 	}
+	if (failed < count)
+		notify();
 	return failed;
 }
 
@@ -179,10 +197,77 @@ batch_done(int steps, int failed)
 	flight_clear();
 	if (steps + failed == 0)
 		return;
+	if (steps > 0)
+		work_done();
 	pg_atomic_fetch_add_u64(&pool_self->steps, steps);
-	pg_atomic_fetch_add_u64(&pool_self->busy, elapsed);
 	if (failed == 0)
 		step_us += 0.2 * ((double) elapsed / steps - step_us);
+}
+
+/*
+ * The minute that is counted now; the newest but one is forgotten when another
+ * begins.  The lock is held.
+ */
+static PoolMinute *
+this_minute(PoolDatabase *entry)
+{
+	int64 minute = GetCurrentTimestamp() / USECS_PER_MINUTE;
+
+	if (entry->minutes[0].minute != minute)
+	{
+		entry->minutes[1] = entry->minutes[0];
+		memset(&entry->minutes[0], 0, sizeof(PoolMinute));
+		entry->minutes[0].minute = minute;
+	}
+	return &entry->minutes[0];
+}
+
+/* Counts steps with a lag in microseconds, and errors, of this database. */
+static void
+count_recent(int64 lag, int steps, int errors)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		int to = bucket(lag);
+
+		SpinLockAcquire(&entry->minute_lock);
+		this_minute(entry)->lag[to] += steps;
+		this_minute(entry)->errors += errors;
+		SpinLockRelease(&entry->minute_lock);
+	}
+	LWLockRelease(pool->lock);
+}
+
+/* What became of this database's steps in the last one to two minutes. */
+void
+batch_recent(PoolMinute *recent)
+{
+	PoolMinute	  copies[2] = {0};
+	PoolDatabase *entry;
+	int64		  minute = GetCurrentTimestamp() / USECS_PER_MINUTE;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		SpinLockAcquire(&entry->minute_lock);
+		memcpy(copies, entry->minutes, sizeof(copies));
+		SpinLockRelease(&entry->minute_lock);
+	}
+	LWLockRelease(pool->lock);
+	memset(recent, 0, sizeof(PoolMinute));
+	for (int i = 0; i < 2; i++)
+	{
+		if (copies[i].minute < minute - 1)
+			continue;
+		recent->errors += copies[i].errors;
+		for (int j = 0; j < LAG_BUCKETS; j++)
+			recent->lag[j] += copies[i].lag[j];
+	}
 }
 
 /*
@@ -195,6 +280,7 @@ batch_count(int64 schedule_id, int steps, TimestampTz due, int64 deadline)
 	int64		  lag = Max(GetCurrentTimestamp() - due, 0);
 	PoolSchedule *schedule = pool_schedule(schedule_id);
 
+	count_recent(lag, steps, 0);
 	if (schedule == NULL)
 		return;
 	pg_atomic_fetch_add_u64(&schedule->steps, steps);
@@ -209,6 +295,7 @@ batch_count_faults(int64 schedule_id, int failed, int64 missed)
 {
 	PoolSchedule *schedule = pool_schedule(schedule_id);
 
+	count_recent(0, 0, failed);
 	if (schedule == NULL)
 		return;
 	pg_atomic_fetch_add_u64(&schedule->errors, failed);

@@ -7,7 +7,7 @@
  * nobody but autovacuum.  So before such a command runs our processes are asked
  * to leave that database, from whichever database the command is given in:
  * idle ones go at once, busy ones are terminated, which undoes a batch that is
- * made again.  None is started before the command's end.
+ * made again.  None is started before the end of its transaction.
  *
  * CREATE and ALTER EXTENSION, COPY and COMMIT PREPARED may bring schedules that
  * no function of ours has seen.
@@ -27,7 +27,7 @@
 #include "storage/ipc.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
-#include "utils/wait_event.h"
+#include "utils/memutils.h"
 
 #include "pool.h"
 
@@ -36,6 +36,9 @@
 #define POLL_MS	   10
 
 static ProcessUtility_hook_type previous_utility = NULL;
+
+/* Databases that this transaction keeps empty, in TopMemoryContext. */
+static List *blocked = NIL;
 
 /* A text option of a command; NULL where it is not given. */
 static const char *
@@ -145,7 +148,7 @@ command_empty(Oid database, int polite_ms)
 		terminated |= late;
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 POLL_MS, PG_WAIT_EXTENSION);
+						 POLL_MS, pool_wait_event(WAIT_LEAVE));
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -167,16 +170,43 @@ block(Oid database, int change)
 	LWLockRelease(pool->lock);
 }
 
-/* Also when the session is terminated meanwhile. */
+/*
+ * Who has left comes back when the transaction has ended and others see what
+ * it did, also where the session is terminated; what is gone, renamed or new is
+ * found by a look at all databases.  Nothing here can fail.
+ */
 static void
-unblock(int code, Datum database)
+unblock_all(XactEvent event, void *arg)
 {
-	block(DatumGetObjectId(database), -1);
-	/* who has left comes back, unless the database is gone: the sweep asks */
+	ListCell *cell;
+
+	if (blocked == NIL ||
+		(event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		 event != XACT_EVENT_PREPARE))
+		return;
 	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
 	pool->sweep = true;
 	LWLockRelease(pool->lock);
-	pool_want(DatumGetObjectId(database));
+	foreach(cell, blocked)
+	{
+		block(lfirst_oid(cell), -1);
+		pool_want(lfirst_oid(cell), false);
+	}
+	list_free(blocked);
+	blocked = NIL;
+}
+
+/* Has a database emptied, and kept empty to the transaction's end. */
+static void
+empty_for_command(Oid database)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+	/* what can fail comes first */
+	blocked = lappend_oid(blocked, database);
+	MemoryContextSwitchTo(old);
+	block(database, 1);
+	command_empty(database, POLITE_MS);
 }
 
 /* ---------- the hook ---------- */
@@ -231,29 +261,17 @@ utility(PlannedStmt *statement, const char *query, bool read_only_tree,
 	Oid			database = name ? get_database_oid(name, true) : InvalidOid;
 	bool		brings_work = may_bring_work(command);
 
-	if (!OidIsValid(database) ||
-		!may_empty(database, IsA(command, CreatedbStmt)))
-		run(statement, query, read_only_tree, context, parameters, environment,
-			receiver, completion);
-	else
-	{
-		block(database, 1);
-		PG_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
-		{
-			command_empty(database, POLITE_MS);
-			run(statement, query, read_only_tree, context, parameters,
-				environment, receiver, completion);
-		}
-		PG_END_ENSURE_ERROR_CLEANUP(unblock, ObjectIdGetDatum(database));
-		unblock(0, ObjectIdGetDatum(database));
-	}
+	if (OidIsValid(database) && may_empty(database, IsA(command, CreatedbStmt)))
+		empty_for_command(database);
+	run(statement, query, read_only_tree, context, parameters, environment,
+		receiver, completion);
 	if (!brings_work)
 		return;
 	/* what was prepared is committed already, in no transaction of ours */
 	if (IsTransactionState() && !IsA(command, TransactionStmt))
 		pool_want_at_commit();
 	else
-		pool_want(MyDatabaseId);
+		pool_want(MyDatabaseId, true);
 }
 
 void
@@ -261,4 +279,5 @@ command_init(void)
 {
 	previous_utility = ProcessUtility_hook;
 	ProcessUtility_hook = utility;
+	RegisterXactCallback(unblock_all, NULL);
 }

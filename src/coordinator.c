@@ -34,15 +34,27 @@ PGDLLEXPORT void coordinator_main(Datum main_arg);
 /* The workers of this database, as of the last look. */
 typedef struct Workers
 {
-	int			count;	/* running or coming */
-	double		load;	/* share of the time in which they had a batch */
-	TimestampTz at;		/* when that was measured */
-	uint64	   *busy;	/* [process_count], microseconds until then */
-	int			calm;	/* looks in a row that found little load */
-	int			target; /* as many as it last wanted */
+	int			count; /* running or coming */
+	double		load;  /* share of the time in which they had a batch */
+	TimestampTz at;	   /* when that was measured */
+	uint64	   *busy;  /* [process_count], microseconds until then */
+	int			calm;  /* looks in a row that found little load */
 } Workers;
 
 /* ---------- how busy the workers are ---------- */
+
+/* For whoever looks at fa_health. */
+static void
+publish_load(double load)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+		entry->load = (float) load;
+	LWLockRelease(pool->lock);
+}
 
 /*
  * Counts workers, and measures the share of the time since the last time in
@@ -77,6 +89,7 @@ measure(Workers *workers)
 	workers->at = now;
 	workers->load =
 		workers->count == 0 ? 0 : Min(sum / elapsed / workers->count, 1.0);
+	publish_load(workers->load);
 }
 
 /* Asks the worker that has done least to leave. */
@@ -132,23 +145,26 @@ wanted_workers(const Look *look, Workers *workers)
 	return Min(Max(wanted, fa_min_workers), fa_max_workers);
 }
 
-/* Starts or dismisses workers; a change of what is wanted is one log line. */
+/*
+ * Starts or dismisses workers.  A change is one log line, but for the first and
+ * the last worker, which come and go with the work.
+ */
 static void
 resize(const char *database, const Look *look, Workers *workers)
 {
 	int wanted = wanted_workers(look, workers);
+	int before = workers->count;
 
-	if (wanted != workers->target)
-		ereport(LOG,
-				(errmsg("workers of fa_agents in database \"%s\": %d, were %d",
-						database, wanted, workers->target),
-				 errdetail("They were busy %.0f %% of the time.",
-						   workers->load * 100)));
-	workers->target = wanted;
 	for (; workers->count > wanted; workers->count--)
 		dismiss_worker();
 	while (workers->count < wanted && pool_start(ROLE_WORKER, MyDatabaseId))
 		workers->count++;
+	if (workers->count != before)
+		ereport(Min(workers->count, before) > 0 ? LOG : DEBUG1,
+				(errmsg("workers of fa_agents in database \"%s\": %d, were %d",
+						database, workers->count, before),
+				 errdetail("They were busy %.0f %% of the time.",
+						   workers->load * 100)));
 }
 
 /* ---------- its life ---------- */
@@ -209,6 +225,7 @@ leave(const Look *look)
 	{
 		entry->wake_at = look->next;
 		entry->waiting = 0;
+		entry->load = 0;
 		if (look->schedules == 0 && look->next == DT_NOEND && !entry->wanted &&
 			!entry->stopped && entry->blocked == 0)
 			entry->database = InvalidOid;
@@ -227,6 +244,21 @@ is_idle(const Look *look, const Workers *workers)
 	return workers->count == 0 && look->due == 0 && !look->events &&
 		   fa_min_workers == 0 &&
 		   look->next > TimestampTzPlusMilliseconds(workers->at, LINGER_MS);
+}
+
+/*
+ * Where the server has no slot for a worker, the coordinator steps agents
+ * itself, until its next look.
+ */
+static void
+work_alone(const Workers *workers)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(workers->at, LOOK_MS);
+	TimestampTz next = 0;
+
+	while (next == 0 && GetCurrentTimestamp() < until && !pool_should_leave() &&
+		   work_turn(&next))
+		pool_serve();
 }
 
 /* Sleeps until the next look. */
@@ -269,14 +301,14 @@ coordinator_main(Datum main_arg)
 		MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
 	work_end();
 	measure(&workers);
-	workers.target = workers.count;
 	for (bool first = true;; first = false)
 	{
 		look_at_work(&look, first);
 		measure(&workers);
 		if (pool_should_leave())
 		{
-			look.next = GetCurrentTimestamp();
+			if (look.due > 0 || look.events)
+				look.next = GetCurrentTimestamp();
 			leave(&look);
 		}
 		if (look.installed)
@@ -285,6 +317,8 @@ coordinator_main(Datum main_arg)
 		pool_wake(MyDatabaseId, ROLE_WORKER);
 		if (is_idle(&look, &workers))
 			leave(&look);
+		if (workers.count == 0 && pool_lacks_slots())
+			work_alone(&workers);
 		wait_for_look(&look, &workers);
 	}
 }

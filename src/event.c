@@ -18,8 +18,7 @@
 
 #include "pool.h"
 
-#define SWEEP_SECONDS 60   /* between readings of the inbox */
-#define SWEEP_AGENTS  1000 /* found by one of them */
+#define SWEEP_AGENTS 1000 /* found by one of them */
 
 /*
  * The agents' rows are locked before their inbox is looked at: who steps one
@@ -135,12 +134,13 @@ take(int64 *ids, int room, bool *sweep)
 			entry->ring_first = (entry->ring_first + 1) % RING_SIZE;
 			entry->ring_count--;
 		}
-		*sweep = entry->ring_lost || entry->sweep_at <= now;
+		*sweep = entry->ring_lost ||
+				 TimestampDifferenceExceeds(entry->swept_at, now,
+											fa_sweep_interval * 1000);
 		if (*sweep)
 		{
 			entry->ring_lost = false;
-			entry->sweep_at =
-				TimestampTzPlusMilliseconds(now, SWEEP_SECONDS * 1000);
+			entry->swept_at = now;
 		}
 		SpinLockRelease(&entry->ring_lock);
 	}
@@ -322,8 +322,8 @@ step_events(const Call *call, const Event *events, int count)
 	{
 		/* each under its own schedule, where its failure is noted */
 		for (int i = 0; i < count; i++)
-			failed +=
-				batch_step_singly(call, events[i].schedule_id, &ids[i], 1);
+			failed += batch_step_singly(call, events[i].schedule_id, &ids[i], 1,
+										false);
 	}
 	return failed;
 }

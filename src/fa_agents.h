@@ -33,15 +33,26 @@ extern int fa_inbox_limit;	  /* observations that may wait for one agent */
 extern int fa_key_retention;  /* seconds for which keys are remembered */
 
 /* of the workers */
-extern char *fa_databases;	   /* where agents may run, empty: everywhere */
-extern int	 fa_min_workers;   /* of a database with something scheduled */
-extern int	 fa_max_workers;   /* of the server */
-extern int	 fa_batch_timeout; /* milliseconds of one batch */
-extern int	 fa_max_failures;  /* of an agent, until it is suspended */
-extern int	 fa_retry_delay;   /* milliseconds until the first retry */
-extern int	 fa_worker_memory; /* kB of a worker, without models */
-extern int	 fa_worker_steps;  /* of a worker, until it is replaced; 0: any */
+extern char *fa_databases;		/* where agents may run, empty: everywhere */
+extern int	 fa_min_workers;	/* of a database with something scheduled */
+extern int	 fa_max_workers;	/* of the server */
+extern int	 fa_batch_timeout;	/* milliseconds of one batch */
+extern int	 fa_max_failures;	/* of an agent, until it is suspended */
+extern int	 fa_retry_delay;	/* milliseconds until the first retry */
+extern int	 fa_sweep_interval; /* seconds between readings of the inbox */
+extern int	 fa_worker_memory;	/* kB of a worker, without models */
+extern int	 fa_worker_steps;	/* of a worker, until it is replaced; 0: any */
+extern bool	 fa_notify;			/* tell clients when agents were stepped */
 
+/* from where on fa_health warns: %, lag in milliseconds */
+extern double fa_cpu_warn;
+extern double fa_cpu_critical;
+extern double fa_errors_warn;
+extern double fa_errors_critical;
+extern double fa_memory_warn;
+extern double fa_memory_critical;
+extern double fa_response_warn;
+extern double fa_response_critical;
 
 extern void guc_define(void);
 

@@ -176,8 +176,7 @@ flight_take(int *count)
 	int			  file = open(CRASH_FILE, O_RDWR | PG_BINARY, 0);
 	int64		 *ids = NULL;
 
-	for (int i = 0; file >= 0 && ids == NULL && read_record(file, i, found);
-		 i++)
+	for (int i = 0; file >= 0 && read_record(file, i, found); i++)
 	{
 		if (found->magic != MAGIC || found->count == 0 ||
 			found->database != MyDatabaseId)
@@ -191,6 +190,7 @@ flight_take(int *count)
 			ereport(LOG,
 					(errcode_for_file_access(),
 					 errmsg("could not write file \"%s\": %m", CRASH_FILE)));
+		break;
 	}
 	if (file >= 0)
 		close(file);

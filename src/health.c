@@ -19,6 +19,7 @@
 
 PG_FUNCTION_INFO_V1(fa_worker_list);
 PG_FUNCTION_INFO_V1(fa_schedule_counters);
+PG_FUNCTION_INFO_V1(fa_health_list);
 PG_FUNCTION_INFO_V1(fa_worker_stop);
 PG_FUNCTION_INFO_V1(fa_worker_drain);
 PG_FUNCTION_INFO_V1(fa_worker_start);
@@ -130,6 +131,81 @@ fa_schedule_counters(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* ---------- health ---------- */
+
+/* The workers' load in this database, and the largest worker's memory: %. */
+static void
+measure_processes(double *load, double *memory)
+{
+	PoolDatabase *entry;
+	Size		  largest = 0;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	*load = entry ? entry->load * 100.0 : 0;
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		if (pool->processes[i].state != PROCESS_FREE &&
+			pool->processes[i].database == MyDatabaseId)
+			largest = Max(largest, pool->processes[i].memory);
+	}
+	LWLockRelease(pool->lock);
+	*memory = 100.0 * largest / ((double) fa_worker_memory * 1024);
+}
+
+/* A row of fa_health; a value that is not known (-1) is null. */
+static void
+put_health(ReturnSetInfo *set, const char *measure, double value,
+		   const char *unit, double warn, double critical)
+{
+	const char *state = value >= critical ? "critical" :
+						value >= warn	  ? "warn" :
+											"ok";
+	Datum		values[6] = {
+			  CStringGetTextDatum(measure), Float8GetDatum(value),
+			  CStringGetTextDatum(unit),	Float8GetDatum(warn),
+			  Float8GetDatum(critical),		CStringGetTextDatum(state)};
+	bool nulls[6] = {false};
+
+	nulls[1] = value < 0;
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+}
+
+/*
+ * fa_health_list() returns setof (measure, value, unit, warn, critical, state):
+ * how the agents of this database fare.  Response and errors are those of the
+ * last one to two minutes.  No rows where the library was not preloaded.
+ */
+Datum
+fa_health_list(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	PoolMinute	   recent;
+	double		   load;
+	double		   memory;
+	double		   steps = 0;
+	int64		   lag;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (pool == NULL)
+		return (Datum) 0;
+	measure_processes(&load, &memory);
+	batch_recent(&recent);
+	for (int i = 0; i < LAG_BUCKETS; i++)
+		steps += recent.lag[i];
+	lag = batch_quantile(recent.lag, 0.95);
+	put_health(set, "cpu", load, "%", fa_cpu_warn, fa_cpu_critical);
+	put_health(set, "memory", memory, "%", fa_memory_warn, fa_memory_critical);
+	put_health(set, "response", lag < 0 ? -1 : lag / 1000.0, "ms",
+			   fa_response_warn, fa_response_critical);
+	put_health(set, "errors",
+			   steps + recent.errors == 0 ?
+				   -1 :
+				   100.0 * recent.errors / (steps + recent.errors),
+			   "%", fa_errors_warn, fa_errors_critical);
+	return (Datum) 0;
+}
+
 /* ---------- the switch ---------- */
 
 /* Stops or starts this database's processes; returns whether that is new. */
@@ -150,7 +226,7 @@ set_stopped(bool stopped)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("too many databases have something scheduled"),
 						errdetail("There is room for %d.", POOL_DATABASES)));
-	pool_want(MyDatabaseId);
+	pool_want(MyDatabaseId, true);
 	return changed;
 }
 

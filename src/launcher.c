@@ -264,6 +264,21 @@ next_database(TimestampTz now, TimestampTz *wake_at)
 	return result;
 }
 
+/* All that need a coordinator wait for it, from now on if not before. */
+static void
+note_all_waiting(TimestampTz now)
+{
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < POOL_DATABASES; i++)
+	{
+		PoolDatabase *entry = &pool->databases[i];
+
+		if (needs_coordinator(entry, now) && entry->waiting == 0)
+			entry->waiting = now;
+	}
+	LWLockRelease(pool->lock);
+}
+
 /*
  * Starts coordinators where they are needed; returns when to try again.
  */
@@ -276,8 +291,10 @@ start_coordinators(void)
 
 	while (OidIsValid(database = next_database(now, &wake_at)))
 	{
-		if (!pool_start(ROLE_COORDINATOR, database))
-			return TimestampTzPlusMilliseconds(now, BUSY_MS);
+		if (pool_start(ROLE_COORDINATOR, database))
+			continue;
+		note_all_waiting(now);
+		return TimestampTzPlusMilliseconds(now, BUSY_MS);
 	}
 	return wake_at;
 }

@@ -29,6 +29,15 @@ typedef enum ProcessRole
 	ROLE_WORKER
 } ProcessRole;
 
+/* What a process sleeps for; the first are the roles. */
+typedef enum PoolWait
+{
+	WAIT_LAUNCHER,
+	WAIT_COORDINATOR,
+	WAIT_WORKER,
+	WAIT_LEAVE
+} PoolWait;
+
 typedef enum ProcessState
 {
 	PROCESS_FREE,
@@ -49,10 +58,19 @@ typedef struct PoolProcess
 	bool			 leave; /* asked to exit when it can */
 	int				 batch; /* agents that are being stepped */
 	TimestampTz		 started_at;
-	TimestampTz		 since; /* in this state */
-	pg_atomic_uint64 steps; /* committed */
-	pg_atomic_uint64 busy;	/* microseconds in batches */
+	TimestampTz		 since;	 /* in this state */
+	pg_atomic_uint64 steps;	 /* committed */
+	pg_atomic_uint64 busy;	 /* microseconds in turns that are over */
+	Size			 memory; /* bytes, without models */
 } PoolProcess;
+
+/* What became of a database's steps in one minute. */
+typedef struct PoolMinute
+{
+	int64  minute; /* which */
+	uint64 errors;
+	uint64 lag[LAG_BUCKETS]; /* steps by their lag */
+} PoolMinute;
 
 /* A database that has something scheduled, or may have. */
 typedef struct PoolDatabase
@@ -67,10 +85,13 @@ typedef struct PoolDatabase
 	bool		events;	  /* it has schedules by event */
 	slock_t		ring_lock;
 	bool		ring_lost; /* the ring was full: the inbox must be read */
-	TimestampTz sweep_at;  /* when it is to be read anyway */
+	TimestampTz swept_at;  /* when it was last read through */
 	int			ring_first;
 	int			ring_count;
 	int64		ring[RING_SIZE]; /* ids of observed agents */
+	float		load;			 /* of the workers' time, when last looked at */
+	slock_t		minute_lock;
+	PoolMinute	minutes[2]; /* the newest, and the one before, or older */
 } PoolDatabase;
 
 /* What became of a schedule's steps. */
@@ -91,6 +112,7 @@ typedef struct Pool
 	Latch		*launcher;	   /* NULL: there is none */
 	bool		 sweep;		   /* look at all databases */
 	bool		 out_of_slots; /* it was told */
+	TimestampTz	 out_at;	   /* when there was no slot, for the last time */
 	int			 process_count;
 	PoolDatabase databases[POOL_DATABASES];
 	PoolSchedule schedules[POOL_SCHEDULES];
@@ -106,19 +128,25 @@ extern PoolProcess *pool_self;
 extern void			 pool_init(void);
 extern void			 pool_require(void);
 extern PoolDatabase *pool_database(Oid database, bool create);
-extern void			 pool_want(Oid database);
+extern void			 pool_want(Oid database, bool inbox);
+extern void			 pool_wake_held(Oid database, ProcessRole role);
 extern void			 pool_wake(Oid database, ProcessRole role);
 extern void			 pool_wake_one(Oid database);
-extern bool			 pool_start(ProcessRole role, Oid database);
-extern int			 pool_count(ProcessRole role, Oid database);
-extern void			 pool_attach(Datum main_arg);
-extern void			 pool_give_up_lost(void);
-extern void			 pool_signals(void);
-extern void			 pool_set_state(ProcessState state, int batch);
-extern bool			 pool_should_leave(void);
-extern void			 pool_serve(void);
-extern void			 pool_wait(TimestampTz until);
 extern PoolSchedule *pool_schedule(int64 schedule_id);
+
+/* ---------- process.c: the processes and their slots ---------- */
+
+extern bool	  pool_start(ProcessRole role, Oid database);
+extern bool	  pool_lacks_slots(void);
+extern void	  pool_attach(Datum main_arg);
+extern void	  pool_give_up_lost(void);
+extern void	  pool_signals(void);
+extern void	  pool_set_state(ProcessState state, int batch);
+extern void	  pool_end_turn(TimestampTz begun);
+extern bool	  pool_should_leave(void);
+extern void	  pool_serve(void);
+extern void	  pool_wait(TimestampTz until);
+extern uint32 pool_wait_event(PoolWait what);
 
 /* ---------- flight.c: what a crash found being stepped ---------- */
 
@@ -168,13 +196,14 @@ extern bool turn_make(void);
 
 extern int	batch_size(void);
 extern void batch_step(const Call *call, int64 *ids, int count);
-extern int
-batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count);
+extern int	batch_step_singly(const Call *call, int64 schedule_id, int64 *ids,
+							  int count, bool blame);
 extern void batch_done(int steps, int failed);
 extern void
 batch_count(int64 schedule_id, int steps, TimestampTz due, int64 deadline);
 extern void	 batch_count_faults(int64 schedule_id, int failed, int64 missed);
 extern int64 batch_quantile(const uint64 *lag, double share);
+extern void	 batch_recent(PoolMinute *recent);
 
 /* ---------- event.c: agents that were observed ---------- */
 
@@ -192,9 +221,12 @@ extern void retry_after_crash(const Call *call);
 
 extern void		  launcher_register(void);
 extern void		  work_settings(void);
+extern bool		  work_turn(TimestampTz *next);
 extern void		  work_begin(const char *what);
 extern void		  work_end(void);
 extern ErrorData *work_attempt(void (*work)(void *), void *argument);
+extern bool		  work_excuses(const ErrorData *error);
 extern bool		  work_blames_agent(const ErrorData *error);
+extern void		  work_done(void);
 
 #endif /* FA_POOL_H */

@@ -97,14 +97,15 @@ next_try(int attempts)
 /*
  * Notes that an agent's step has failed, in the current transaction, which
  * must not be the one that failed.  Where somebody else holds the agent's row
- * for long it is no fault of the agent's, and it is not suspended for it.
+ * for long, or the server lacks something, it is no fault of the agent's, and
+ * it is not suspended for it.
  */
 void
 retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 		   const ErrorData *error)
 {
 	int	 attempts = attempts_of(call, agent_id) + 1;
-	bool suspend = attempts >= fa_max_failures &&
+	bool suspend = attempts >= fa_max_failures && !work_excuses(error) &&
 				   error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
 	Datum arguments[6] = {
 		Int64GetDatum(agent_id),
@@ -153,7 +154,7 @@ make(void *argument)
 		schedule_id = result_int64(0, 2);
 		paused = DatumGetBool(result_datum(0, 3, &isnull));
 		if (!paused)
-			failed = batch_step_singly(&call, schedule_id, &agent_id, 1);
+			failed = batch_step_singly(&call, schedule_id, &agent_id, 1, true);
 		/* one that is paused or gone will not be asked for */
 		arguments[0] = Int64GetDatum(agent_id);
 		if (failed == 0)

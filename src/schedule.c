@@ -54,7 +54,7 @@ static Statement insert_statement = {
 /* The wheel begins to turn now: slice s is due s/64 of a turn later. */
 static Statement slices_statement = {
 	"INSERT INTO @.fa_schedule_slice (schedule_id, slice, due, phase)"
-	" SELECT s.schedule_id, i, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+)"
+	" SELECT s.schedule_id, i, pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+)"
 	" (s.every OPERATOR(pg_catalog.*) (i OPERATOR(pg_catalog./) 64.0::pg_catalog.float8)),"
 	" i OPERATOR(pg_catalog.*) 1024 FROM @.fa_schedule s,"
 	" pg_catalog.generate_series(0, 63) AS i"

@@ -28,14 +28,18 @@
 
 #define NAME "fa_agents"
 
-/* Agents of the schedule's models, as of a slice l. */
+/*
+ * Has the schedule agents in a slice l?  LATERAL with a LIMIT: it is one descent
+ * of an index, however few agents there were when the statement was planned.
+ */
 #define OCCUPIED                                                                 \
-	" EXISTS (SELECT FROM @.fa_model m, @.fa_agent a"                            \
-	" WHERE m.name" EQ "s.model AND (s.version IS NULL"                          \
-	" OR m.version" EQ "s.version) AND a.model_id" EQ "m.model_id"               \
+	" EXISTS (SELECT FROM @.fa_model m, LATERAL (SELECT FROM @.fa_agent a"       \
+	" WHERE a.model_id" EQ "m.model_id"                                          \
 	" AND a.phase OPERATOR(pg_catalog.>=) (l.slice OPERATOR(pg_catalog.*) 1024)" \
 	" AND a.phase" LT                                                            \
-	"((l.slice OPERATOR(pg_catalog.+) 1) OPERATOR(pg_catalog.*) 1024))"
+	"((l.slice OPERATOR(pg_catalog.+) 1) OPERATOR(pg_catalog.*) 1024)"           \
+	" ORDER BY a.phase LIMIT 1) AS x WHERE m.name" EQ                            \
+	"s.model AND (s.version IS NULL OR m.version" EQ "s.version))"
 
 static Statement look_statement = {
 	"SELECT pg_catalog.count(DISTINCT s.schedule_id),"
@@ -393,7 +397,7 @@ make(void *argument)
 		read_agents(&call, &slice, singly ? SINGLE_AGENTS : batch_size());
 		if (singly)
 			slice.failed = batch_step_singly(&call, slice.schedule_id,
-											 slice.ids, slice.count);
+											 slice.ids, slice.count, false);
 		else
 		{
 			/* noted before it can fail; forgotten if it does not */

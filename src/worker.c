@@ -25,15 +25,19 @@
 #include "pool.h"
 
 #define PAUSE_MS 1000  /* after an error that is no agent's */
-#define EVENT_MS 60000 /* between looks for observations that nobody told of */
+#define CALM_MS	 60000 /* without one, until all is well again */
 
 PGDLLEXPORT void worker_main(Datum main_arg);
+
+static int excused = 0; /* errors in a row that were no agent's */
 
 /* ---------- transactions ---------- */
 
 /*
  * Settings that are not left to the database: a transaction that waits for a
- * row sees its newest version, and waits for no session for long.
+ * row sees its newest version, and waits for no session for long.  Statements
+ * of ours are look-ups by index; one that was planned when the tables were
+ * empty is still used when they are large.
  */
 void
 work_settings(void)
@@ -43,6 +47,9 @@ work_settings(void)
 	SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET,
 					PGC_S_OVERRIDE);
+	SetConfigOption("enable_hashjoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("enable_mergejoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("enable_bitmapscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	pgstat_report_appname(MyBgworkerEntry->bgw_type);
 }
 
@@ -103,23 +110,41 @@ work_attempt(void (*work)(void *), void *argument)
 }
 
 /*
- * Is an error that of the agents that were stepped, so that it would come
- * again? Not where the server lacked something, or somebody was in the way.
+ * Is an error no agent's fault, because the server lacked something, or somebody
+ * was in the way?
  */
 bool
-work_blames_agent(const ErrorData *error)
+work_excuses(const ErrorData *error)
 {
 	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
 	{
 		case ERRCODE_TO_CATEGORY(ERRCODE_TRANSACTION_ROLLBACK):
 		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
 		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
-			return false;
+			return true;
 		default:
-			return error->sqlerrcode != ERRCODE_READ_ONLY_SQL_TRANSACTION &&
-				   error->sqlerrcode != ERRCODE_UNDEFINED_TABLE &&
-				   error->sqlerrcode != ERRCODE_INVALID_TABLE_DEFINITION;
+			return error->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION ||
+				   error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
+				   error->sqlerrcode == ERRCODE_INVALID_TABLE_DEFINITION;
 	}
+}
+
+/*
+ * Are the agents of a batch to be stepped one by one, for this error would come
+ * again?  One that is excused need not; where it comes again and again all the
+ * same, others must not wait for its agent for ever.
+ */
+bool
+work_blames_agent(const ErrorData *error)
+{
+	return !work_excuses(error) || ++excused > fa_max_failures;
+}
+
+/* Agents were stepped: the server is well. */
+void
+work_done(void)
+{
+	excused = 0;
 }
 
 /* ---------- its life ---------- */
@@ -155,7 +180,8 @@ make_turn(void *argument)
 	turn->next =
 		look.events ?
 			Min(look.next,
-				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), EVENT_MS)) :
+				TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+											(int64) fa_sweep_interval * 1000)) :
 			look.next;
 }
 
@@ -171,64 +197,86 @@ is_worn(void)
 	Size   memory =
 		MemoryContextMemAllocated(TopMemoryContext, true) - cache_memory();
 
+	pool_self->memory = memory;
 	return (fa_worker_steps > 0 && steps >= (uint64) fa_worker_steps) ||
 		   memory / 1024 > (Size) fa_worker_memory;
 }
 
 /*
- * One log line when errors begin that are no agent's, and one when they end;
- * the worker goes on trying.
+ * One log line when errors begin that are no agent's, and one when there was
+ * none for a while; the worker goes on trying.
  */
 static void
 tell_trouble(const ErrorData *error)
 {
-	static int told = 0;
+	static int		   told = 0;
+	static TimestampTz last = 0;
 
+	if (error != NULL)
+		last = GetCurrentTimestamp();
 	if (error != NULL && error->sqlerrcode != told)
+	{
+		told = error->sqlerrcode;
 		ereport(LOG,
 				(errcode(error->sqlerrcode),
 				 errmsg("cannot step agents at the moment: %s", error->message),
 				 errdetail("It is tried again each second.")));
-	if (error == NULL && told != 0)
+	}
+	else if (told != 0 &&
+			 TimestampDifferenceExceeds(last, GetCurrentTimestamp(), CALM_MS))
+	{
+		told = 0;
 		ereport(LOG, (errmsg("agents are stepped again")));
-	told = error ? error->sqlerrcode : 0;
+	}
+}
+
+/*
+ * One turn of who steps agents.  *next becomes when to make another: 0, at
+ * once.  False: the extension is not there.
+ */
+bool
+work_turn(TimestampTz *next)
+{
+	static MemoryContext context = NULL;
+	TimestampTz			 begun = GetCurrentTimestamp();
+	Turn				 turn = {.installed = true, .next = DT_NOEND};
+	ErrorData			*error;
+
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "fa_agents worker",
+										ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(context);
+	MemoryContextSwitchTo(context);
+	error = work_attempt(make_turn, &turn);
+	flight_clear();
+	pool_end_turn(begun);
+	tell_trouble(error);
+	if (error != NULL)
+		*next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
+	else
+		*next = turn.done ? 0 : turn.next;
+	MemoryContextSwitchTo(TopMemoryContext);
+	return turn.installed;
 }
 
 /* Leaves; another is started if there is work. */
 void
 worker_main(Datum main_arg)
 {
-	MemoryContext context;
+	TimestampTz next;
 
-	pqsignal(SIGQUIT, flight_crash_exit);
 	pool_signals();
 	pool_attach(main_arg);
 	BackgroundWorkerInitializeConnectionByOid(pool_self->database, InvalidOid,
 											  0);
 	work_settings();
-	context = AllocSetContextCreate(TopMemoryContext, "fa_agents worker",
-									ALLOCSET_DEFAULT_SIZES);
-	while (!pool_should_leave() && !is_worn())
+	/* one turn at least: what a process begins with may be much, too */
+	while (!pool_should_leave() && work_turn(&next) && !is_worn())
 	{
-		Turn	   turn = {.installed = true, .next = DT_NOEND};
-		ErrorData *error;
-
-		CHECK_FOR_INTERRUPTS();
-		MemoryContextReset(context);
-		MemoryContextSwitchTo(context);
-		error = work_attempt(make_turn, &turn);
-		flight_clear();
-		pool_set_state(PROCESS_IDLE, 0);
-		tell_trouble(error);
-		if (!turn.installed)
-			break;
-		if (error != NULL)
-			turn.next =
-				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
-		if (turn.done && error == NULL)
+		if (next == 0)
 			pool_serve();
 		else
-			pool_wait(turn.next);
+			pool_wait(next);
 	}
 	proc_exit(0);
 }
