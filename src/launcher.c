@@ -121,6 +121,7 @@ close_others(const Oid *open, int count)
 		if (!OidIsValid(entry->database) || is_there)
 			continue;
 		ask_to_leave(entry->database);
+		pool_keep_schedules(entry->database, NULL, 0);
 		if (entry->blocked == 0)
 			entry->database = InvalidOid;
 	}

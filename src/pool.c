@@ -269,6 +269,20 @@ pool_agents_at_commit(void)
 
 /* ---------- statistics ---------- */
 
+/* Begins to count for a schedule; the lock is held. */
+static void
+begin_schedule(PoolSchedule *schedule, int64 schedule_id)
+{
+	schedule->database = MyDatabaseId;
+	schedule->schedule_id = schedule_id;
+	pg_atomic_write_u64(&schedule->steps, 0);
+	pg_atomic_write_u64(&schedule->late, 0);
+	pg_atomic_write_u64(&schedule->missed, 0);
+	pg_atomic_write_u64(&schedule->errors, 0);
+	for (int i = 0; i < LAG_BUCKETS; i++)
+		pg_atomic_write_u64(&schedule->lag[i], 0);
+}
+
 /*
  * Statistics of a schedule of this database; NULL where there is no room.
  */
@@ -292,12 +306,31 @@ pool_schedule(int64 schedule_id)
 			found = schedule;
 	}
 	if (found != NULL && !OidIsValid(found->database))
-	{
-		found->database = MyDatabaseId;
-		found->schedule_id = schedule_id;
-	}
+		begin_schedule(found, schedule_id);
 	LWLockRelease(pool->lock);
 	return found;
+}
+
+/*
+ * Makes room in the statistics: of this database's schedules only ids [count]
+ * are there.  Who counts for a dropped one meanwhile may count for a new one,
+ * once.  The lock is held.
+ */
+void
+pool_keep_schedules(Oid database, const int64 *ids, int count)
+{
+	for (int i = 0; i < POOL_SCHEDULES; i++)
+	{
+		PoolSchedule *schedule = &pool->schedules[i];
+		bool		  is_there = false;
+
+		if (schedule->database != database)
+			continue;
+		for (int j = 0; j < count; j++)
+			is_there |= ids[j] == schedule->schedule_id;
+		if (!is_there)
+			schedule->database = InvalidOid;
+	}
 }
 
 /* Called by the postmaster, which loads the library before all others. */

@@ -133,6 +133,7 @@ extern void			 pool_wake_held(Oid database, ProcessRole role);
 extern void			 pool_wake(Oid database, ProcessRole role);
 extern void			 pool_wake_one(Oid database);
 extern PoolSchedule *pool_schedule(int64 schedule_id);
+extern void pool_keep_schedules(Oid database, const int64 *ids, int count);
 
 /* ---------- process.c: the processes and their slots ---------- */
 
@@ -186,6 +187,7 @@ typedef struct Look
 } Look;
 
 extern bool call_begin_extension(Call *call);
+extern void turn_forget_dropped(const Call *call);
 extern void turn_look(const Call *call, Look *look);
 extern bool turn_make(void);
 

@@ -19,6 +19,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -51,6 +52,8 @@ static Statement look_statement = {
 	" WHERE" SCHEDULE_ACTIVE,
 	1,
 	{TIMESTAMPTZOID}};
+static Statement ids_statement = {
+	"SELECT schedule_id FROM @.fa_schedule", 0, {0}};
 static Statement look_retry_statement = {
 	"SELECT pg_catalog.count(*) FILTER (WHERE t.next_try OPERATOR(pg_catalog.<=) $1),"
 	" pg_catalog.min(t.next_try) FILTER (WHERE t.next_try" GT "$1)"
@@ -228,6 +231,20 @@ result_time(int column)
 	Datum value = result_datum(0, column, &isnull);
 
 	return isnull ? DT_NOEND : DatumGetTimestampTz(value);
+}
+
+/* Forgets the statistics of schedules that were dropped. */
+void
+turn_forget_dropped(const Call *call)
+{
+	int	   count = statement_run(call, &ids_statement, NULL, NULL, 0);
+	int64 *ids = palloc(sizeof(int64) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+		ids[i] = result_int64(i, 1);
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	pool_keep_schedules(MyDatabaseId, ids, count);
+	LWLockRelease(pool->lock);
 }
 
 /* What is due, and when the next will be. */

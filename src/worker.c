@@ -35,9 +35,7 @@ static int excused = 0; /* errors in a row that were no agent's */
 
 /*
  * Settings that are not left to the database: a transaction that waits for a
- * row sees its newest version, and waits for no session for long.  Statements
- * of ours are look-ups by index; one that was planned when the tables were
- * empty is still used when they are large.
+ * row sees its newest version, and waits for no session for long.
  */
 void
 work_settings(void)
@@ -47,9 +45,6 @@ work_settings(void)
 	SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET,
 					PGC_S_OVERRIDE);
-	SetConfigOption("enable_hashjoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("enable_mergejoin", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("enable_bitmapscan", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	pgstat_report_appname(MyBgworkerEntry->bgw_type);
 }
 

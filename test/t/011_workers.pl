@@ -95,6 +95,12 @@ stands_still($node, 'postgres', 'all agents are paused');
 $node->safe_psql('postgres', 'SELECT fa_agent_resume(array_agg(agent_id)) FROM fa_agent');
 goes_on($node, 'postgres', 'agents were resumed');
 
+# statistics of dropped schedules make room for new ones
+$node->safe_psql('postgres', "SELECT fa_schedule_create('s' || i, 'grid', '1 ms') FROM generate_series(1, 5) AS i");
+comes_true($node, 'count(*) = 6 FROM fa_schedule_counters()', 'each schedule is counted');
+$node->safe_psql('postgres', "SELECT fa_schedule_drop(name) FROM fa_schedule WHERE name <> 'busy'");
+comes_true($node, 'count(*) = 1 FROM fa_schedule_counters()', 'dropped schedules are forgotten');
+
 # nothing is scheduled: nobody stays
 $node->safe_psql('postgres', "SELECT fa_schedule_drop('busy')");
 comes_true($node, 'count(*) = 0 FROM fa_worker', 'nobody stays where nothing is scheduled');
