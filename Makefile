@@ -99,12 +99,10 @@ PG_CFLAGS = -std=gnu11 -Wextra -Wno-unused-parameter \
 -include src/kernel/libs.mk
 SHLIB_LINK = $(KERNEL_LIBS)
 
-# The kernel is plain C11 and sees no header of PostgreSQL.  Results must be
-# the same on every machine: no -ffast-math, no contraction to fused
-# multiply-add.
-KERNEL_CFLAGS = -std=c11 -O3 -g -fPIC -fvisibility=hidden -fno-math-errno \
-	-ffp-contract=off -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes \
-	-Wvla -Wshadow $(WERROR)
+# The kernel is plain C11 and sees no header of PostgreSQL.
+KERNEL_CFLAGS = -std=c11 $(KERNEL_OPTIMIZATION) -fPIC -fvisibility=hidden \
+	-Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wshadow \
+	$(WERROR)
 
 REGRESS = $(basename $(notdir $(sort $(wildcard test/sql/*.sql))))
 REGRESS_OPTS = --inputdir=test --outputdir=. --load-extension=$(EXTENSION)

@@ -204,7 +204,7 @@ KernelStatus
 kernel_compile(const KernelHost *host, const JsonValue *spec,
 			   const KernelModel **model, KernelProblems *problems)
 {
-	Spec	work = {.reader = {host, problems, false}, .root = spec};
+	Spec work = {.reader = {.host = host, .problems = problems}, .root = spec};
 	int32_t first = problems->count;
 	char	text[80];
 

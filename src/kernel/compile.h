@@ -18,6 +18,7 @@
  *	numbers.c	the arrays: A, B, C, D, E, H, I, pA, pB
  *	policy_set.c	the policies, enumerated or given
  *	rows.c		A and B by row
+ *	tuples.c	distinct tuples of integers, and their numbers
  *	plan.c		the plan of evaluation
  *	view_order.c	the order of its views
  *	compile.c	the order of the work
@@ -43,12 +44,21 @@
 #define MAX_NUMBER	  1e100 /* sums and products of such numbers are finite */
 #define TEXT_SIZE	  320	/* of a detail, as in KernelProblem */
 
+/*
+ * All pieces of one reading may take so many times the limit for a model:
+ * arrays of numbers, what follows from them, lists that were sorted or have
+ * grown, and at last the block.  Ordinary specs take two or three times it.
+ */
+#define ALLOCATED_LIMIT 4
+
 /* What every reading needs.  The host and the problems are the caller's. */
 typedef struct Reader
 {
 	const KernelHost *host;
-	KernelProblems	 *problems; /* new ones are added to it */
-	bool			  failed;	/* the host gave no memory; give up */
+	KernelProblems	 *problems;	 /* new ones are added to it */
+	bool			  failed;	 /* the host gave no memory; give up */
+	int64_t			  allocated; /* bytes of all pieces so far */
+	bool			  exceeded;	 /* they were to be more than they may */
 } Reader;
 
 /* Where something stands in the spec, for messages. */
@@ -60,6 +70,8 @@ typedef struct Place
 
 extern void *
 reader_allocate(Reader *reader, int64_t count, size_t size, const char *path);
+extern bool
+reader_allows(Reader *reader, int64_t count, size_t size, const char *path);
 extern void			reader_poll(const Reader *reader);
 extern KernelStatus reader_status(const Reader *reader, int32_t first);
 
@@ -288,8 +300,10 @@ typedef struct Options
 
 extern const char *const option_keys[];
 extern const JsonValue *option_member(const JsonValue *object, const char *key);
+extern const char	   *option_former(const char *key);
 extern bool				option_number(Reader *reader, const JsonValue *object,
 									  const char *key, double *out);
+extern bool				option_allows_length(Reader *reader, int64_t length);
 extern void
 option_read(Reader *reader, const JsonValue *spec, Options *options);
 
@@ -428,6 +442,26 @@ extern void spec_check_inductive(Spec *spec);
 extern void spec_read_pA_and_pB(Spec *spec);
 extern void spec_read_rates(Spec *spec);
 
+/* ---------- tuples.c ---------- */
+
+/* Distinct tuples and their numbers. */
+typedef struct Tuples
+{
+	int32_t	 width; /* integers of a tuple; may be 0 */
+	int32_t	 key;	/* of which the first so many tell tuples apart */
+	int32_t	 most;	/* tuples that there can be */
+	int32_t	 count; /* of tuples, those of earlier steps too */
+	int32_t	 room;	/* tuples that items has room for */
+	int32_t *items; /* [room][width] */
+	int32_t *slots; /* of a hash over those of this step; -1: free */
+	uint32_t mask;	/* slots in use, less one */
+} Tuples;
+
+extern uint32_t slots_for(int64_t count);
+extern void		tuples_next_step(Tuples *tuples, int64_t expected);
+extern int32_t *tuples_next(Reader *reader, Tuples *tuples);
+extern int32_t	tuples_intern(Tuples *tuples);
+
 /* ---------- policy_set.c, plan.c ---------- */
 
 extern bool policies_make(Spec *spec);
@@ -435,7 +469,14 @@ extern bool plan_make(Spec *spec);
 
 /* ---------- view_order.c ---------- */
 
-extern bool views_sort(Spec *spec, int32_t m);
+/* Room for sorting the views of any modality, one after another. */
+typedef struct ViewRoom
+{
+	int32_t *order[2]; /* [branch_count] views, before a pass and after it */
+	int32_t *tally;	   /* [branch_count + 1], by move */
+} ViewRoom;
+
+extern bool views_sort(Spec *spec, int32_t m, const ViewRoom *room);
 
 /* ---------- block.c ---------- */
 

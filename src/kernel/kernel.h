@@ -40,7 +40,8 @@ typedef enum KernelStatus
 /*
  * Memory is an arena: allocate() returns memory aligned to 64 bytes, or NULL,
  * and nothing is ever freed by the kernel; the caller drops the arena whole.
- * poll() is called from every loop that can be long, and may not return.
+ * poll() is called from every loop that can be long, after some milliseconds of
+ * work at most, and may not return.
  */
 typedef struct KernelHost
 {
@@ -483,8 +484,9 @@ kernel_workspace(const KernelHost *host, const KernelModel *model);
 
 /*
  * Perceive, plan and choose for each of the block's agents.  Where an agent's
- * numbers overflow (KERNEL_RANGE) its status says so, and the other agents may
- * or may not be done.
+ * numbers overflow, or its prior is not finite, its status is KERNEL_RANGE and
+ * what was written for it means nothing; the call returns KERNEL_RANGE too.
+ * All other agents are done as if it were not there.
  *
  * Agents without learned counts are taken several at a time, in the vector
  * instructions of the machine.  An agent's results are the same to the bit
@@ -614,8 +616,9 @@ kernel_gain_column(const double *counts, int32_t rows, double *gain);
  * I [depth][states] from H [states] and B (U * states columns): exactly-i-step
  * predecessors, pymdp's generate_I_matrix.  scratch is [states * states].
  */
-extern void kernel_inductive(const double *H, int32_t states, int64_t columns,
-							 const double *dense_B, double threshold,
-							 int32_t depth, double *scratch, double *I);
+extern void
+kernel_inductive(const KernelHost *host, const double *H, int32_t states,
+				 int64_t columns, const double *dense_B, double threshold,
+				 int32_t depth, double *scratch, double *I);
 
 #endif /* FA_KERNEL_H */

@@ -49,11 +49,13 @@ next_prior(KernelWorkspace *workspace, const double *belief, const int32_t *did,
 		const FactorTable *factor = &workspace->factors[f];
 		int64_t		  action = flat_action(model, kernel_factor(model, f), did);
 		const double *joint =
-			joint_of(marginals_of(workspace, factor->parents,
+			joint_of(workspace,
+					 marginals_of(workspace, factor->parents,
 								  factor->parent_count, belief),
-					 factor->sizes, factor->parent_count, workspace->joint);
+					 factor->sizes, factor->parent_count);
 
 		mix_columns(&factor->B, action, joint, prior + factor->offset);
+		worked_on(workspace, factor->parent_states * factor->states);
 	}
 }
 #endif
@@ -113,6 +115,7 @@ static void
 collect_evidence(KernelWorkspace *workspace, KernelAgent *const *agents)
 {
 	const KernelModel *model = workspace->model;
+	int64_t			   work = 0;
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
@@ -120,6 +123,7 @@ collect_evidence(KernelWorkspace *workspace, KernelAgent *const *agents)
 		Vector *table = VECTORS(workspace->evidence[modality->twin]);
 		Vector *spread = VECTORS(workspace->spread_evidence);
 
+		work = pending(workspace, work + modality->parent_states * LANES);
 		if (modality->twin == m)
 		{
 			spread_evidence(workspace, m, agents, table);
@@ -132,6 +136,27 @@ collect_evidence(KernelWorkspace *workspace, KernelAgent *const *agents)
 }
 
 /*
+ * out [count] = in [count][states], weighted by q [states]; count is a
+ * constant.
+ */
+ALWAYS_INLINE void
+contract_rows(const Vector *restrict in, const Vector *q, int32_t states,
+			  Vector *restrict out, const int32_t count)
+{
+	Vector sum[4];
+
+	for (int32_t i = 0; i < count; i++)
+		sum[i] = splat(0.0);
+	for (int32_t s = 0; s < states; s++)
+	{
+		for (int32_t i = 0; i < count; i++)
+			sum[i] = multiply_add(in[i * states + s], q[s], sum[i]);
+	}
+	for (int32_t i = 0; i < count; i++)
+		out[i] = sum[i];
+}
+
+/*
  * Sums the last axis away: out [size / states] from in [size], weighted by q
  * [states].  Taking one axis after the other, no product of several beliefs is
  * ever needed, and each sum makes what is left for the next one smaller.
@@ -140,14 +165,14 @@ static void
 contract_last(const Vector *restrict in, int64_t size, const Vector *q,
 			  int32_t states, Vector *restrict out)
 {
-	for (int64_t i = 0; i < size / states; i++)
-	{
-		Vector sum = splat(0.0);
+	int64_t count = size / states;
+	int64_t i = 0;
 
-		for (int32_t s = 0; s < states; s++)
-			sum = multiply_add(in[i * states + s], q[s], sum);
-		out[i] = sum;
-	}
+	/* four at once, that one addition need not wait for the one before it */
+	for (; i + 4 <= count; i += 4)
+		contract_rows(in + i * states, q, states, out + i, 4);
+	for (; i < count; i++)
+		contract_rows(in + i * states, q, states, out + i, 1);
 }
 
 /*
@@ -225,6 +250,7 @@ add_messages(KernelWorkspace *workspace, int32_t m, const Vector *belief,
 		const Vector *message = message_to(workspace, m, i, belief);
 		Vector *sum = sums + workspace->factors[modality->parents[i]].offset;
 
+		worked_on(workspace, 2 * modality->parent_states);
 		for (int32_t s = 0; s < modality->sizes[i]; s++)
 			sum[s] = sum[s] + message[s];
 	}
@@ -250,7 +276,7 @@ is_coupled(const KernelWorkspace *workspace)
  * The exponentials of all factors are taken together.
  */
 static void
-normalize_factors(const KernelWorkspace *workspace, const Vector *update,
+normalize_factors(KernelWorkspace *workspace, const Vector *update,
 				  Vector *belief)
 {
 	const KernelModel *model = workspace->model;
@@ -262,7 +288,8 @@ normalize_factors(const KernelWorkspace *workspace, const Vector *update,
 		subtract_largest(update + factor->offset, factor->states,
 						 belief + factor->offset);
 	}
-	exp_array(NUMBERS(belief), (int64_t) model->belief_size * LANES);
+	worked_on(workspace, model->belief_size);
+	exp_array(workspace, NUMBERS(belief), (int64_t) model->belief_size * LANES);
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
 		const FactorTable *factor = &workspace->factors[f];
@@ -289,6 +316,7 @@ iterate_beliefs(KernelWorkspace *workspace)
 	Vector			  *belief = VECTORS(workspace->belief);
 	double			  *update = workspace->update;
 	double			  *last = workspace->last_update;
+	int64_t			   work = 0;
 
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
@@ -304,16 +332,23 @@ iterate_beliefs(KernelWorkspace *workspace)
 		memcpy(update, workspace->constant, bytes);
 		for (int32_t m = 0; m < model->modality_count; m++)
 		{
-			if (workspace->modalities[m].twin == m &&
-				workspace->modalities[m].parent_count > 1)
-				add_messages(workspace, m, belief, VECTORS(update));
+			const ModalityTable *modality = &workspace->modalities[m];
+
+			if (modality->twin != m || modality->parent_count == 1)
+				continue;
+			add_messages(workspace, m, belief, VECTORS(update));
+			work = pending(workspace, work + 2 * modality->parent_count *
+												 modality->parent_states);
 		}
+		work = pending(workspace,
+					   work + (int64_t) COST_OF_LOG * model->belief_size);
 		if (i > 0 && memcmp(update, last, bytes) == 0)
 			break;
 		normalize_factors(workspace, VECTORS(update), belief);
 		last = update;
 		update = swap;
 	}
+	worked(workspace, work);
 }
 
 /*
@@ -333,8 +368,9 @@ free_energy(KernelWorkspace *workspace)
 	const Vector	  *log_prior = VECTORS(workspace->log_prior);
 	Vector			  *difference = VECTORS(workspace->update);
 	Vector			   energy;
+	int64_t			   work = 0;
 
-	log_array(NUMBERS(belief), (int64_t) model->belief_size * LANES,
+	log_array(workspace, NUMBERS(belief), (int64_t) model->belief_size * LANES,
 			  NUMBERS(difference));
 	for (int32_t i = 0; i < model->belief_size; i++)
 		difference[i] = difference[i] - log_prior[i];
@@ -347,6 +383,7 @@ free_energy(KernelWorkspace *workspace)
 		if (modality->twin != m)
 			continue;
 		evidence = VECTORS(workspace->evidence[m]);
+		work = pending(workspace, work + 2 * modality->parent_states);
 		if (modality->parent_count > 1)
 		{
 			contract_suffixes(workspace, m, belief, 1);
@@ -364,7 +401,9 @@ free_energy(KernelWorkspace *workspace)
  * Perception: workspace->belief, the posterior, from the lanes' priors
  * [belief_size] and the agents' observations [modality_count] (-1: missing).
  * Returns the free energy, which is not finite where numbers of the spec
- * overflow; the caller has to look.
+ * overflow or the prior is not finite; the caller has to look.  NaN in a prior
+ * has to be looked for before the logarithm, which takes it for an
+ * impossible state.
  */
 static Vector
 infer_states(KernelWorkspace *workspace, KernelAgent *const *agents,
@@ -373,13 +412,17 @@ infer_states(KernelWorkspace *workspace, KernelAgent *const *agents,
 	const KernelModel *model = workspace->model;
 	double			  *log_prior = workspace->log_prior;
 	Vector			  *constant = VECTORS(workspace->constant);
+	Vector			   finite; /* 0, or NaN */
 
 	for (int32_t i = 0; i < model->belief_size; i++)
 	{
 		for (int32_t l = 0; l < LANES; l++)
 			log_prior[i * LANES + l] = priors[l][i];
 	}
-	log_array(log_prior, (int64_t) model->belief_size * LANES, log_prior);
+	worked(workspace, (int64_t) model->belief_size * LANES);
+	finite = total(VECTORS(log_prior), model->belief_size) * splat(0.0);
+	log_array(workspace, log_prior, (int64_t) model->belief_size * LANES,
+			  log_prior);
 	collect_evidence(workspace, agents);
 	memcpy(constant, log_prior, sizeof(Vector) * (size_t) model->belief_size);
 	for (int32_t m = 0; m < model->modality_count; m++)
@@ -392,7 +435,7 @@ infer_states(KernelWorkspace *workspace, KernelAgent *const *agents,
 		iterate_beliefs(workspace);
 	else
 		normalize_factors(workspace, constant, VECTORS(workspace->belief));
-	return free_energy(workspace);
+	return free_energy(workspace) + finite;
 }
 
 #endif /* FA_KERNEL_LANES_INFER_H */

@@ -16,20 +16,6 @@
 
 #include "lanes_infer.h"
 
-/* How many moves or views are evaluated between two calls of poll(). */
-#define POLL_INTERVAL 256
-
-/*
- * Asks for interrupts at every POLL_INTERVAL-th move or view: seldom enough to
- * cost nothing, often enough for a cancel to take effect at once.
- */
-ALWAYS_INLINE void
-poll_now_and_then(const KernelHost *host, int32_t count)
-{
-	if (host->poll != NULL && count % POLL_INTERVAL == 0)
-		host->poll(host->context);
-}
-
 /*
  * The row of I that applies to a factor in one lane: that of the first step at
  * which the goal can be reached from the most probable state now, less one,
@@ -71,10 +57,13 @@ find_goals(KernelWorkspace *workspace)
 		for (int32_t l = 0; factor->I != NULL && l < LANES; l++)
 		{
 			int32_t		  row = goal_row(workspace, factor, l);
-			const double *on = factor->I + (int64_t) row * factor->states;
+			const double *on =
+				row < 0 ? NULL : factor->I + (int64_t) row * factor->states;
 
+			worked(workspace, factor->states +
+								  (int64_t) workspace->model->inductive_depth);
 			for (int32_t s = 0; s < factor->states; s++)
-				off[(int64_t) s * LANES + l] = row < 0 ? 0.0 : 1.0 - on[s];
+				off[(int64_t) s * LANES + l] = on == NULL ? 0.0 : 1.0 - on[s];
 		}
 	}
 }
@@ -135,8 +124,7 @@ evaluate_move(KernelWorkspace *workspace, int32_t f, int32_t move,
 	 * The gain is that of the transition from the belief before the action,
 	 * which is the joint of the parents, to the one after it.
 	 */
-	joint = joint_of(marginals, factor->sizes, factor->parent_count,
-					 VECTORS(workspace->joint));
+	joint = joint_of(workspace, marginals, factor->sizes, factor->parent_count);
 	mix_columns(&factor->B, action, joint, predicted);
 	value[MOVE_PARAM_GAIN] = splat(0.0);
 	value[MOVE_INDUCTIVE] = splat(0.0);
@@ -241,8 +229,8 @@ mix_view(KernelWorkspace *workspace, const ModalityTable *modality,
 
 	for (int32_t i = 0; i < modality->parent_count; i++)
 		marginals[i] = view_belief(workspace, modality, from, i);
-	joint = joint_of(marginals, modality->sizes, modality->parent_count,
-					 VECTORS(workspace->joint));
+	joint =
+		joint_of(workspace, marginals, modality->sizes, modality->parent_count);
 	mix_columns(&modality->A, 0, joint, expected);
 	if (modality->gain != NULL)
 		*param_gain = parameter_gain(modality->gain, modality->parent_states,
@@ -280,8 +268,8 @@ add_entropies(KernelWorkspace *workspace, const ModalityTable *modality,
 	const Vector *logarithms = VECTORS(workspace->logarithms);
 	int32_t		  outcomes = modality->outcomes;
 
-	log_array(workspace->expected, (int64_t) count * outcomes * LANES,
-			  workspace->logarithms);
+	log_array(workspace, workspace->expected,
+			  (int64_t) count * outcomes * LANES, workspace->logarithms);
 	for (int32_t i = 0; i < count; i++)
 		values[i * VIEW_PARTS + VIEW_INFO_GAIN] =
 			values[i * VIEW_PARTS + VIEW_INFO_GAIN] -
@@ -348,12 +336,32 @@ evaluate_views(KernelWorkspace *workspace, int32_t m, int32_t t, int32_t first,
 }
 
 /*
+ * The moves [move, end) of factor f.
+ */
+static void
+evaluate_moves(KernelWorkspace *workspace, int32_t f, int32_t move, int32_t end,
+			   Vector log_epsilon)
+{
+	const FactorTable *factor = &workspace->factors[f];
+	int64_t			   cost = factor->parent_states * (factor->states + 1);
+
+	while (move < end)
+	{
+		int32_t rounds = rounds_at_once(end - move, cost);
+
+		for (int32_t i = 0; i < rounds; i++)
+			evaluate_move(workspace, f, move + i, log_epsilon);
+		move += rounds;
+		worked(workspace, rounds * cost);
+	}
+}
+
+/*
  * All moves and views of plan step t, moves first: views are made of them.
  * Steps must come in order, as moves follow from those one step earlier.
  */
 static void
-evaluate_plan_step(const KernelHost *host, KernelWorkspace *workspace,
-				   int32_t t, Vector log_epsilon)
+evaluate_plan_step(KernelWorkspace *workspace, int32_t t, Vector log_epsilon)
 {
 	const KernelModel *model = workspace->model;
 
@@ -363,26 +371,26 @@ evaluate_plan_step(const KernelHost *host, KernelWorkspace *workspace,
 			KERNEL_AT(model, KernelMoves, model->moves) + f;
 		const int32_t *starts = KERNEL_AT(model, int32_t, moves->starts);
 
-		for (int32_t move = starts[t]; move < starts[t + 1]; move++)
-		{
-			evaluate_move(workspace, f, move, log_epsilon);
-			poll_now_and_then(host, move);
-		}
+		evaluate_moves(workspace, f, starts[t], starts[t + 1], log_epsilon);
 	}
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
 		const KernelViews *views =
 			KERNEL_AT(model, KernelViews, model->views) + m;
-		const int32_t *starts = KERNEL_AT(model, int32_t, views->starts);
+		const int32_t		*starts = KERNEL_AT(model, int32_t, views->starts);
+		const ModalityTable *modality = &workspace->modalities[m];
+		int64_t cost = modality->parent_states * (modality->outcomes + 1) +
+					   (int64_t) COST_OF_LOG * modality->outcomes;
 
-		for (int32_t view = starts[t]; view < starts[t + 1];
-			 view += VIEWS_AT_ONCE)
+		for (int32_t view = starts[t]; view < starts[t + 1];)
 		{
-			int32_t end = view + VIEWS_AT_ONCE;
+			int32_t left = starts[t + 1] - view;
+			int32_t count = rounds_at_once(
+				left < VIEWS_AT_ONCE ? left : VIEWS_AT_ONCE, cost);
 
-			evaluate_views(workspace, m, t, view,
-						   end < starts[t + 1] ? end : starts[t + 1]);
-			poll_now_and_then(host, view - starts[t]);
+			evaluate_views(workspace, m, t, view, view + count);
+			view += count;
+			worked(workspace, count * cost);
 		}
 	}
 }
@@ -394,6 +402,26 @@ ALWAYS_INLINE bool
 moves_matter(const FactorTable *factor)
 {
 	return factor->gain != NULL || factor->I != NULL;
+}
+
+/*
+ * sums [branch_count] += the value of each branch's move or view, the number
+ * of which is of [branch_count]; values are [count][parts].
+ */
+static void
+add_values(KernelWorkspace *workspace, const int32_t *of, const Vector *values,
+		   int32_t parts, Vector *sums)
+{
+	int32_t count = workspace->model->branch_count;
+
+	for (int32_t first = 0; first < count; first += SLICE)
+	{
+		int32_t end = count - first < SLICE ? count : first + SLICE;
+
+		for (int32_t b = first; b < end; b++)
+			sums[b] = sums[b] + values[(int64_t) of[b] * parts];
+		worked(workspace, end - first);
+	}
 }
 
 /*
@@ -413,22 +441,15 @@ sum_branches(KernelWorkspace *workspace)
 	for (int32_t b = 0; b < model->branch_count; b++)
 		sums[b] = splat(0.0);
 	for (int32_t m = 0; m < model->modality_count; m++)
-	{
-		const int32_t *of = KERNEL_AT(model, int32_t, views[m].of_branch);
-		const Vector  *values = VECTORS(workspace->view_values[m]);
-
-		for (int32_t b = 0; b < model->branch_count; b++)
-			sums[b] = sums[b] + values[(int64_t) of[b] * VIEW_PARTS + VIEW_SUM];
-	}
+		add_values(workspace, KERNEL_AT(model, int32_t, views[m].of_branch),
+				   VECTORS(workspace->view_values[m]) + VIEW_SUM, VIEW_PARTS,
+				   sums);
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
-		const int32_t *of = KERNEL_AT(model, int32_t, moves[f].of_branch);
-		const Vector  *values = VECTORS(workspace->move_values[f]);
-
-		if (!moves_matter(&workspace->factors[f]))
-			continue;
-		for (int32_t b = 0; b < model->branch_count; b++)
-			sums[b] = sums[b] + values[(int64_t) of[b] * MOVE_PARTS + MOVE_SUM];
+		if (moves_matter(&workspace->factors[f]))
+			add_values(workspace, KERNEL_AT(model, int32_t, moves[f].of_branch),
+					   VECTORS(workspace->move_values[f]) + MOVE_SUM,
+					   MOVE_PARTS, sums);
 	}
 	for (int32_t b = 0; b < model->branch_count; b++)
 	{
@@ -440,16 +461,14 @@ sum_branches(KernelWorkspace *workspace)
 /*
  * neg_efe of all branches, from workspace->belief at the plan's start (pymdp's
  * compute_neg_efe_policy; Da Costa et al.  2020, eq.  17-20).  log_epsilon is
- * what a unit of belief off the way to the goal costs.  The host is polled,
- * and poll() may not return.
+ * what a unit of belief off the way to the goal costs.
  */
 static void
-evaluate_policies(const KernelHost *host, KernelWorkspace *workspace,
-				  Vector log_epsilon)
+evaluate_policies(KernelWorkspace *workspace, Vector log_epsilon)
 {
 	find_goals(workspace);
 	for (int32_t t = 0; t < workspace->model->policy_length; t++)
-		evaluate_plan_step(host, workspace, t, log_epsilon);
+		evaluate_plan_step(workspace, t, log_epsilon);
 	sum_branches(workspace);
 }
 

@@ -59,6 +59,9 @@ use_parameters(KernelWorkspace				 *workspace,
 		spread_lanes(from, (int64_t) modality->outcomes * model->policy_length,
 					 workspace->C + start * LANES);
 	}
+	worked(workspace, ((int64_t) model->outcome_size * model->policy_length +
+					   model->policy_count) *
+						  LANES);
 	for (int32_t l = 0; l < LANES; l++)
 		from[l] =
 			log_E_of[l] ? log_E_of[l] : KERNEL_AT(model, double, model->log_E);
@@ -111,6 +114,7 @@ weigh_policies(KernelWorkspace				 *workspace,
 		weights[p] = multiply_add(gamma, values[leaf[p]], log_E[p]);
 		finite = finite + weights[p] * splat(0.0);
 	}
+	worked(workspace, model->policy_count);
 	return finite;
 }
 
@@ -141,21 +145,21 @@ first_not_below(const Vector *x, Vector least, int32_t *chosen)
  * index takes what rounding leaves of the sum.
  */
 static void
-draw(Vector *p, int32_t count, double model_alpha, KernelAgent *const *agents,
-	 const double *uniform, int32_t *chosen)
+draw(KernelWorkspace *workspace, Vector *p, int32_t count,
+	 KernelAgent *const *agents, const double *uniform, int32_t *chosen)
 {
 	const double *numbers = NUMBERS(p);
 	double		  alphas[LANES];
 	Vector		  alpha;
 
 	for (int32_t l = 0; l < LANES; l++)
-		alphas[l] =
-			agents[l]->parameters ? agents[l]->parameters->alpha : model_alpha;
+		alphas[l] = agents[l]->parameters ? agents[l]->parameters->alpha :
+											workspace->model->alpha;
 	alpha = lanes_load(alphas);
-	log_array(numbers, (int64_t) count * LANES, NUMBERS(p));
+	log_array(workspace, numbers, (int64_t) count * LANES, NUMBERS(p));
 	for (int32_t i = 0; i < count; i++)
 		p[i] = p[i] * alpha;
-	softmax(p, count);
+	softmax(workspace, p, count);
 	for (int32_t l = 0; l < LANES; l++)
 	{
 		double	below = 0.0;
@@ -202,7 +206,7 @@ choose_policies(KernelWorkspace *workspace, KernelAgent *const *agents,
 		return;
 	}
 	draw_uniform(agents, KERNEL_DRAW_POLICY, 0, uniform);
-	draw(VECTORS(workspace->q_pi), model->policy_count, model->alpha, agents,
+	draw(workspace, VECTORS(workspace->q_pi), model->policy_count, agents,
 		 uniform, chosen);
 }
 
@@ -234,6 +238,7 @@ choose_marginal_actions(KernelWorkspace *workspace, KernelAgent *const *agents)
 
 			marginal[u] = marginal[u] + q_pi[p];
 		}
+		worked(workspace, model->policy_count + actions);
 		if (model->selection == KERNEL_DETERMINISTIC)
 			first_not_below(marginal,
 							largest_of(marginal, actions) *
@@ -242,7 +247,7 @@ choose_marginal_actions(KernelWorkspace *workspace, KernelAgent *const *agents)
 		else
 		{
 			draw_uniform(agents, KERNEL_DRAW_ACTION, c, uniform);
-			draw(marginal, actions, model->alpha, agents, uniform, chosen);
+			draw(workspace, marginal, actions, agents, uniform, chosen);
 		}
 		for (int32_t l = 0; l < LANES; l++)
 			agents[l]->action[c] = chosen[l];
@@ -259,7 +264,8 @@ normalize_policies(KernelWorkspace *workspace)
 {
 	memcpy(workspace->q_pi, workspace->weights,
 		   sizeof(Vector) * (size_t) workspace->model->policy_count);
-	softmax(VECTORS(workspace->q_pi), workspace->model->policy_count);
+	softmax(workspace, VECTORS(workspace->q_pi),
+			workspace->model->policy_count);
 }
 
 /*
@@ -337,16 +343,16 @@ give_beliefs(const KernelWorkspace *workspace, KernelAgent *const *agents,
 /*
  * Perceives, plans and chooses for the agents [LANES], in pymdp's order; see
  * LaneCode.  An agent whose numbers are not finite gets KERNEL_RANGE: what
- * follows from NaN is no choice at all.
+ * follows from NaN is no choice at all.  Its lane is finished like the others,
+ * which know nothing of it; comparisons with NaN end every search.
  */
 static void
-step_lanes(const KernelHost *host, KernelWorkspace *workspace,
-		   KernelAgent *const *agents, const double *const *priors)
+step_lanes(KernelWorkspace *workspace, KernelAgent *const *agents,
+		   const double *const *priors)
 {
 	const KernelModel	   *model = workspace->model;
 	const KernelParameters *parameters[LANES];
 	double					finite[LANES];
-	bool					all = true;
 	Vector					energy;
 
 	for (int32_t l = 0; l < LANES; l++)
@@ -354,16 +360,12 @@ step_lanes(const KernelHost *host, KernelWorkspace *workspace,
 	use_parameters(workspace, parameters);
 	energy = infer_states(workspace, agents, priors);
 	give_beliefs(workspace, agents, energy);
-	evaluate_policies(host, workspace, log_epsilons(model, parameters));
+	evaluate_policies(workspace, log_epsilons(model, parameters));
 	lanes_store(finite,
 				weigh_policies(workspace, parameters) + energy * splat(0.0));
 	for (int32_t l = 0; l < LANES; l++)
-	{
 		agents[l]->status = isfinite(finite[l]) ? KERNEL_OK : KERNEL_RANGE;
-		all = all && agents[l]->status == KERNEL_OK;
-	}
-	if (all)
-		choose(workspace, agents);
+	choose(workspace, agents);
 }
 
 #if LANES == 1
@@ -388,16 +390,15 @@ infer_alone(KernelWorkspace *workspace, const double *prior,
  * False where numbers overflow.
  */
 static bool
-evaluate_alone(const KernelHost *host, KernelWorkspace *workspace,
-			   const double *belief, const KernelParameters *parameters)
+evaluate_alone(KernelWorkspace *workspace, const double *belief,
+			   const KernelParameters *parameters)
 {
 	double finite;
 
 	use_parameters(workspace, &parameters);
 	memcpy(workspace->belief, belief,
 		   sizeof(double) * (size_t) workspace->model->belief_size);
-	evaluate_policies(host, workspace,
-					  log_epsilons(workspace->model, &parameters));
+	evaluate_policies(workspace, log_epsilons(workspace->model, &parameters));
 	finite = weigh_policies(workspace, &parameters);
 	normalize_policies(workspace);
 	return isfinite(finite);

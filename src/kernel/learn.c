@@ -298,10 +298,14 @@ expected_columns(const double *counts, int64_t columns, int32_t rows,
  * W of each column of counts [columns][rows]; see kernel_gain_column().
  */
 static void
-gain_columns(const double *counts, int64_t columns, int32_t rows, double *gain)
+gain_columns(KernelWorkspace *workspace, const double *counts, int64_t columns,
+			 int32_t rows, double *gain)
 {
 	for (int64_t c = 0; c < columns; c++)
+	{
 		kernel_gain_column(counts + c * rows, rows, gain + c * rows);
+		worked(workspace, (int64_t) COST_OF_LOG * rows);
+	}
 }
 
 /*
@@ -355,7 +359,8 @@ learned_tables_size(const KernelModel *model)
  * count is zero.
  */
 static void
-use_learned_modality(ModalityTable *table, const double *counts, double *room)
+use_learned_modality(KernelWorkspace *workspace, ModalityTable *table,
+					 const double *counts, double *room)
 {
 	int64_t size = table->parent_states * table->outcomes;
 	double *A = room;
@@ -363,8 +368,10 @@ use_learned_modality(ModalityTable *table, const double *counts, double *room)
 	double *ambiguity = room + 3 * size;
 
 	expected_columns(counts, table->parent_states, table->outcomes, A);
+	worked(workspace, size);
 	for (int64_t p = 0; p < table->parent_states; p++)
 	{
+		worked(workspace, (int64_t) COST_OF_LOG * table->outcomes);
 		ambiguity[p] = 0.0;
 		for (int32_t o = 0; o < table->outcomes; o++)
 		{
@@ -387,22 +394,25 @@ use_learned_modality(ModalityTable *table, const double *counts, double *room)
  * factor_table_size() doubles; its second part is left for the gain.
  */
 static void
-use_learned_factor(const KernelModel *model, const KernelFactor *factor,
+use_learned_factor(KernelWorkspace *workspace, const KernelFactor *factor,
 				   FactorTable *table, const double *counts, double *room)
 {
-	int64_t columns = factor->actions * factor->parent_states;
-	double *B = room;
-	double *I = room + 2 * factor_counts(factor);
+	const KernelModel *model = workspace->model;
+	int64_t			   columns = factor->actions * factor->parent_states;
+	double			  *B = room;
+	double			  *I = room + 2 * factor_counts(factor);
 
 	expected_columns(counts, columns, factor->states, B);
+	worked(workspace, columns * factor->states);
 	table->B = (Mixture){
 		.dense = B, .rows = factor->states, .width = factor->parent_states};
 	if (table->I != NULL && factor->H != 0)
 	{
-		kernel_inductive(
-			KERNEL_AT(model, double, factor->H), factor->states, columns, B,
-			model->inductive_threshold, model->inductive_depth,
-			I + (int64_t) model->inductive_depth * factor->states, I);
+		kernel_inductive(workspace->host, KERNEL_AT(model, double, factor->H),
+						 factor->states, columns, B, model->inductive_threshold,
+						 model->inductive_depth,
+						 I + (int64_t) model->inductive_depth * factor->states,
+						 I);
 		table->I = I;
 	}
 }
@@ -432,10 +442,10 @@ workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned)
 			continue;
 		if (learned->A_active)
 		{
-			use_learned_modality(table, counts, room);
+			use_learned_modality(workspace, table, counts, room);
 			if (table->gain != NULL)
 			{
-				gain_columns(counts, modality->parent_states,
+				gain_columns(workspace, counts, modality->parent_states,
 							 modality->outcomes, room + 2 * size);
 				table->gain = room + 2 * size;
 			}
@@ -453,10 +463,11 @@ workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned)
 			continue;
 		if (learned->B_active)
 		{
-			use_learned_factor(model, factor, table, counts, room);
+			use_learned_factor(workspace, factor, table, counts, room);
 			if (table->gain != NULL)
 			{
-				gain_columns(counts, factor->actions * factor->parent_states,
+				gain_columns(workspace, counts,
+							 factor->actions * factor->parent_states,
 							 factor->states, room + size);
 				table->gain = room + size;
 			}

@@ -100,13 +100,24 @@ kernel_gain_column(const double *counts, int32_t rows, double *gain)
 }
 
 /*
+ * Gives the host a chance to interrupt, in a loop over columns or states, at
+ * every 64th of them.
+ */
+static void
+poll_at(const KernelHost *host, int64_t index)
+{
+	if (host->poll != NULL && index % 64 == 0)
+		host->poll(host->context);
+}
+
+/*
  * reach [states][states]: 1 at [s][s'] where some action takes s to s' with
  * more than the threshold, else 0.  Columns of dense_B are [action][state
  * before], so a column's number modulo states is the state it starts from.
  */
 static void
-reachable(const double *dense_B, int32_t states, int64_t columns,
-		  double threshold, double *reach)
+reachable(const KernelHost *host, const double *dense_B, int32_t states,
+		  int64_t columns, double threshold, double *reach)
 {
 	memset(reach, 0, sizeof(double) * (size_t) states * (size_t) states);
 	for (int64_t c = 0; c < columns; c++)
@@ -114,6 +125,7 @@ reachable(const double *dense_B, int32_t states, int64_t columns,
 		const double *column = dense_B + c * states;
 		double		 *row = reach + (c % states) * states;
 
+		poll_at(host, c);
 		for (int32_t s = 0; s < states; s++)
 		{
 			if (column[s] > threshold)
@@ -132,11 +144,11 @@ reachable(const double *dense_B, int32_t states, int64_t columns,
  * alone; the compiler has made sure of it.
  */
 void
-kernel_inductive(const double *H, int32_t states, int64_t columns,
-				 const double *dense_B, double threshold, int32_t depth,
-				 double *scratch, double *I)
+kernel_inductive(const KernelHost *host, const double *H, int32_t states,
+				 int64_t columns, const double *dense_B, double threshold,
+				 int32_t depth, double *scratch, double *I)
 {
-	reachable(dense_B, states, columns, threshold, scratch);
+	reachable(host, dense_B, states, columns, threshold, scratch);
 	memcpy(I, H, sizeof(double) * (size_t) states);
 	for (int32_t i = 1; i < depth; i++)
 	{
@@ -147,6 +159,7 @@ kernel_inductive(const double *H, int32_t states, int64_t columns,
 		{
 			const double *reach = scratch + (int64_t) s * states;
 
+			poll_at(host, s);
 			row[s] = 0.0;
 			for (int32_t next = 0; next < states && row[s] == 0.0; next++)
 			{

@@ -19,6 +19,17 @@
 #define SUM_TOLERANCE 1.001e-5
 
 /*
+ * Gives the host a chance to interrupt, in a loop over numbers, at every 65536th
+ * of them.
+ */
+static void
+poll_at(const Reader *reader, int64_t index)
+{
+	if ((index & 0xffff) == 0)
+		reader_poll(reader);
+}
+
+/*
  * Is a sparse form of so many entries better?  It is where it takes at most
  * half the bytes: 12 for each entry and 8 for each column against 8 for each
  * number.  A dense column is read in order by vector instructions, so a
@@ -127,7 +138,10 @@ matrix_from_dense(Reader *reader, Matrix *matrix, double *dense,
 
 	matrix->entries = 0;
 	for (int64_t i = 0; i < count; i++)
+	{
+		poll_at(reader, i);
 		matrix->entries += dense[i] != 0;
+	}
 	if (!prefer_sparse(matrix->rows, matrix->columns, matrix->entries))
 	{
 		matrix->entries = count;
@@ -272,6 +286,8 @@ matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
 
 	for (int64_t i = 0; i < matrix->columns; i++)
 	{
+		if ((i & 0xfff) == 0)
+			reader_poll(reader);
 		if (fabs(column_sum(matrix, i) - 1) <= SUM_TOLERANCE)
 			continue;
 		if (bad++ == 0)
@@ -342,7 +358,10 @@ matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 	log_A->rows = (int32_t) A->columns;
 	log_A->columns = A->rows;
 	for (int64_t i = 0; i < A->entries; i++)
+	{
+		poll_at(reader, i);
 		log_A->entries += A->values[i] > KERNEL_LOG_FLOOR;
+	}
 	next =
 		reader_allocate(reader, (int64_t) A->rows + 1, sizeof(int64_t), path);
 	if (next == NULL || !matrix_allocate(reader, log_A, path))
@@ -351,6 +370,7 @@ matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 	/* where the next entry of each outcome goes: counted, then summed up */
 	for (int64_t i = 0; i < A->entries; i++)
 	{
+		poll_at(reader, i);
 		if (A->values[i] > KERNEL_LOG_FLOOR)
 			next[(A->sparse ? A->indices[i] : i % A->rows) + 1]++;
 	}
@@ -359,7 +379,10 @@ matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 	if (log_A->sparse)
 		memcpy(log_A->starts, next, ((size_t) A->rows + 1) * sizeof(int64_t));
 	for (int64_t i = 0; !log_A->sparse && i < log_A->entries; i++)
+	{
+		poll_at(reader, i);
 		log_A->values[i] = lowest;
+	}
 
 	/* Joint states in order, so each outcome's rows come out in order too. */
 	for (int64_t p = 0; p < A->columns; p++)
@@ -371,6 +394,7 @@ matrix_log(Reader *reader, const Matrix *A, const char *path, Matrix *log_A)
 		{
 			int64_t o = A->sparse ? A->indices[i] : i - from;
 
+			poll_at(reader, i);
 			if (!(A->values[i] > KERNEL_LOG_FLOOR))
 				continue;
 			if (log_A->sparse)
@@ -403,6 +427,7 @@ matrix_ambiguity(Reader *reader, const Matrix *A, const char *path)
 
 		for (int64_t i = from; i < to; i++)
 		{
+			poll_at(reader, i);
 			if (A->values[i] != 0)
 				sum += A->values[i] * kernel_log(A->values[i]);
 		}

@@ -144,7 +144,7 @@ kernel_belief_parse(const KernelHost *host, const KernelModel *model,
 					const JsonValue *value, const char *path, double *belief,
 					KernelProblems *problems)
 {
-	Reader	reader = {host, problems, false};
+	Reader	reader = {.host = host, .problems = problems};
 	int32_t first = problems->count;
 
 	(void) read_beliefs(&reader, model, path, value, belief);
@@ -410,7 +410,7 @@ kernel_parameters_pack(const KernelHost *host, const KernelModel *model,
 					   const char *const *known_elsewhere, double **packed,
 					   int32_t *length, KernelProblems *problems)
 {
-	Reader		 reader = {host, problems, false};
+	Reader		 reader = {.host = host, .problems = problems};
 	int32_t		 first = problems->count;
 	KernelStatus status;
 	char		 text[80];

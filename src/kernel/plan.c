@@ -3,8 +3,7 @@
  *		The plan of evaluation: what policies share is computed once.
  *
  * Every list of distinct things here (branches, moves, views) is made by the
- * same means: a thing is a tuple of integers, and the first of equal tuples
- * of one plan step gets the next number.
+ * same means, tuples.c.
  *
  * Why so: pymdp follows each policy on its own and predicts the same belief
  * over and over.  With the plan the cost of a step grows with the number of
@@ -16,83 +15,11 @@
 
 #include "compile.h"
 
-/*
- * Distinct tuples and their numbers.  The tuple to be looked up is written
- * behind the last, so items has room for one more than there can be.
- */
-typedef struct Tuples
-{
-	int32_t	 width; /* integers of a tuple; may be 0 */
-	int32_t	 count; /* of tuples, those of earlier steps too */
-	int32_t *items; /* [room][width] */
-	int32_t *slots; /* of a hash over those of this step; -1: free */
-	uint32_t mask;	/* slots in use, less one */
-} Tuples;
-
-/*
- * Slots for so many tuples, twice as many and a power of two.  The table is
- * never more than half full.
- */
-static uint32_t
-slots_for(int64_t count)
-{
-	uint32_t slots = 16;
-
-	while (slots < 2 * (uint64_t) count)
-		slots *= 2;
-	return slots;
-}
-
-/*
- * Forgets the tuples of the step before, but not their numbers: equal tuples
- * of different steps are different things, as C may change along the plan.
- * Only as many slots are cleared as the tuples expected will need, for the
- * clearing would else be the most of the work at early steps.
- */
-static void
-tuples_next_step(Tuples *tuples, int64_t expected)
-{
-	tuples->mask = slots_for(expected) - 1;
-	memset(tuples->slots, -1, ((size_t) tuples->mask + 1) * sizeof(int32_t));
-}
-
-/*
- * The number of the tuple that stands at items[count]; it stays there if it is
- * new, and else is written over by the next.  Tuples of width 0 are all equal.
- */
-static int32_t
-tuples_intern(Tuples *tuples)
-{
-	size_t	 bytes = (size_t) tuples->width * sizeof(int32_t);
-	int32_t *tuple = tuples->items + (int64_t) tuples->count * tuples->width;
-	uint64_t hash = UINT64_C(0x9e3779b97f4a7c15);
-	uint32_t slot;
-
-	for (int32_t i = 0; i < tuples->width; i++)
-	{
-		hash = (hash ^ (uint32_t) tuple[i]) * UINT64_C(0xbf58476d1ce4e5b9);
-		hash ^= hash >> 29;
-	}
-	slot = (uint32_t) (hash >> 16) & tuples->mask;
-	while (tuples->slots[slot] >= 0)
-	{
-		int32_t known = tuples->slots[slot];
-
-		if (memcmp(tuples->items + (int64_t) known * tuples->width, tuple,
-				   bytes) == 0)
-			return known;
-		slot = (slot + 1) & tuples->mask;
-	}
-	tuples->slots[slot] = tuples->count;
-	return tuples->count++;
-}
-
 /* ---------- branches ---------- */
 
 /*
  * A branch is (the branch before, the actions of the step).  Afterwards
- * leaf_of_policy holds each policy's last one.  tuples is as wide as that and
- * has room for all.
+ * leaf_of_policy holds each policy's last one.  tuples is as wide as that.
  */
 static bool
 make_branches(Spec *spec, Tuples *tuples)
@@ -113,9 +40,10 @@ make_branches(Spec *spec, Tuples *tuples)
 		plan->branch_starts[t] = tuples->count;
 		for (int32_t p = 0; p < plan->policy_count; p++)
 		{
-			int32_t *tuple =
-				tuples->items + (int64_t) tuples->count * tuples->width;
+			int32_t *tuple = tuples_next(&spec->reader, tuples);
 
+			if (tuple == NULL)
+				return false;
 			tuple[0] = plan->leaf_of_policy[p];
 			memcpy(tuple + 1,
 				   plan->policies + ((int64_t) p * plan->length + t) * controls,
@@ -161,15 +89,15 @@ keep_branches(Spec *spec, const Tuples *tuples)
 
 /*
  * The tree of action prefixes.  There cannot be more branches than policies
- * times steps; the tuples get that much room while the tree is made, and the
- * finished arrays are as long as they need be.
+ * times steps.
  */
 static bool
 plan_branches(Spec *spec)
 {
 	Plan   *plan = &spec->plan;
 	Reader *reader = &spec->reader;
-	Tuples	tuples = {.width = 1 + spec->controls.count};
+	int32_t width = 1 + spec->controls.count;
+	Tuples	tuples = {.width = width, .key = width};
 	int64_t most;
 
 	if (__builtin_mul_overflow((int64_t) plan->policy_count, plan->length,
@@ -181,17 +109,16 @@ plan_branches(Spec *spec)
 					   plan->policy_count, plan->length);
 		return false;
 	}
-	tuples.items = reader_allocate(reader, (most + 1) * tuples.width,
-								   sizeof(int32_t), "policies");
+	tuples.most = (int32_t) most;
 	tuples.slots = reader_allocate(reader, slots_for(plan->policy_count),
 								   sizeof(int32_t), "policies");
 	plan->leaf_of_policy = reader_allocate(reader, plan->policy_count,
 										   sizeof(int32_t), "policies");
 	plan->branch_starts =
 		reader_allocate(reader, plan->length + 1, sizeof(int32_t), "policies");
-	return tuples.items != NULL && tuples.slots != NULL &&
-		   plan->leaf_of_policy != NULL && plan->branch_starts != NULL &&
-		   make_branches(spec, &tuples) && keep_branches(spec, &tuples);
+	return tuples.slots != NULL && plan->leaf_of_policy != NULL &&
+		   plan->branch_starts != NULL && make_branches(spec, &tuples) &&
+		   keep_branches(spec, &tuples);
 }
 
 /* ---------- moves and views ---------- */
@@ -281,21 +208,6 @@ nodes_begin(Spec *spec, PlanNodes *nodes)
 }
 
 /*
- * Tuples of a width for all branches, with the hash that is shared.  One more
- * is needed for the tuple that is looked up.
- */
-static bool
-tuples_begin(Spec *spec, Tuples *tuples, int32_t width, int32_t *slots)
-{
-	tuples->width = width;
-	tuples->slots = slots;
-	tuples->items = reader_allocate(
-		&spec->reader, ((int64_t) spec->plan.branch_count + 1) * width,
-		sizeof(int32_t), "policies");
-	return tuples->items != NULL;
-}
-
-/*
  * Where every column of B is one certain next state, a sequence of actions is a
  * map of states onto states, and sequences that are equal maps lead from any
  * belief to equal beliefs: they are one move.  (3,125 policies of the T-maze
@@ -304,16 +216,29 @@ tuples_begin(Spec *spec, Tuples *tuples, int32_t width, int32_t *slots)
  * That holds within a plan step, for a factor that depends on itself alone,
  * whose B the agent does not learn, and where the action itself has no value
  * (information gain of pB).
+ *
+ * To compose and keep maps costs their length, so the integers that may be
+ * composed are limited, for all factors of a model together.  Beyond that
+ * moves are no longer merged, but those that are stay so.
  */
 typedef struct Maps
 {
-	bool		   used;   /* the moves of this factor are merged */
-	const int32_t *next;   /* [U(f)][S(f)]: B as a map */
+	const int32_t *next;   /* [U(f)][S(f)]: B as a map; NULL: not merged */
 	Tuples		   tuples; /* [count][S(f)]: the map of each move */
 } Maps;
 
-/* No more than so many numbers are spent on the maps of one factor. */
-#define MAPS_LIMIT (16 * 1024 * 1024)
+/* Bytes of the limit for a model that allow one integer of a map. */
+#define BYTES_OF_A_MAP_STATE 16
+
+/* The moves of one factor in the making. */
+typedef struct Moves
+{
+	Tuples	 list;	/* (flat action, moves of the parents) of each move */
+	Tuples	 pairs; /* where merged, (action, move before, move) of this step:
+						 * branches of one pair need no map of their own */
+	Maps	 maps;
+	int64_t *left; /* integers that may still be composed; of all factors */
+} Moves;
 
 /*
  * B [U * S columns] as a map [U][S], or NULL where some column is not certain
@@ -332,6 +257,8 @@ certain_next(Spec *spec, const Matrix *B)
 		int64_t end = B->sparse ? B->starts[c + 1] : first + B->rows;
 		int64_t at = first;
 
+		if ((c & 0xfff) == 0)
+			reader_poll(&spec->reader);
 		while (at < end && B->values[at] == 0.0)
 			at++;
 		if (at == end || B->values[at] != 1.0)
@@ -347,152 +274,244 @@ certain_next(Spec *spec, const Matrix *B)
 }
 
 /*
- * Decides whether a factor's moves are merged by their maps, and makes room
- * for the maps.  pB rules it out where it is learned, and where its gain W(pB)
- * counts, which depends on the action as such.  False only without memory.
+ * Begins the moves of a factor, and decides whether they are merged by their
+ * maps.  pB rules it out where it is learned, and where its gain W(pB) counts,
+ * which depends on the action as such.  slots is room for two hashes of all
+ * branches of a step, which all factors share.  False without memory.
  */
 static bool
-maps_begin(Spec *spec, int32_t f, int32_t *slots, Maps *maps)
+moves_begin(Spec *spec, int32_t f, int32_t *slots, Moves *moves)
 {
 	const SpecFactor *factor = &spec->factor[f];
 	int32_t			  states = spec->factors.variables[f].size;
+	int32_t			  most = spec->plan.branch_count;
+	int32_t			  width = 1 + factor->parents.count;
+	int32_t			 *others = slots + slots_for(spec->plan.policy_count);
 
+	moves->list =
+		(Tuples){.width = width, .key = width, .most = most, .slots = slots};
+	moves->pairs = (Tuples){.width = 3, .key = 2, .most = most, .slots = slots};
+	moves->maps.tuples =
+		(Tuples){.width = states, .key = states, .most = most, .slots = others};
 	if (factor->parents.count != 1 || factor->parents.items[0] != f ||
 		(factor->pB != NULL &&
-		 (spec->options.learn_B || spec->options.use_param_info_gain)) ||
-		((int64_t) spec->plan.branch_count + 1) * states > MAPS_LIMIT)
+		 (spec->options.learn_B || spec->options.use_param_info_gain)))
 		return true;
-	maps->next = certain_next(spec, &factor->B);
-	maps->used = maps->next != NULL;
-	return !maps->used || tuples_begin(spec, &maps->tuples, states, slots);
+	moves->maps.next = certain_next(spec, &factor->B);
+	return !spec->reader.failed;
 }
 
 /*
- * The number of a branch's move by its map: composed of the map of the move
- * before and that of the action.  tuple [action, move before] stands at the
- * end of tuples, and is kept for a new move, so that both lists have the same
- * numbers.  An action that is kept stands for all that come to the same.
+ * The move of a pair [action, move before] by its map, which is composed of
+ * the map of the move before and that of the action: one with the same map, or
+ * a new one.  An action that is kept for a move stands for all that come to
+ * the same.  Without memory -1.
  */
 static int32_t
-move_by_map(Maps *maps, Tuples *tuples, const int32_t *tuple)
+move_by_map(Spec *spec, Moves *moves, const int32_t *pair)
 {
+	Maps		  *maps = &moves->maps;
 	int32_t		   states = maps->tuples.width;
-	const int32_t *next = maps->next + (int64_t) tuple[0] * states;
-	const int32_t *before =
-		tuple[1] < 0 ? NULL : maps->tuples.items + (int64_t) tuple[1] * states;
-	int32_t *map = maps->tuples.items + (int64_t) maps->tuples.count * states;
-	int32_t	 move;
+	const int32_t *next = maps->next + (int64_t) pair[0] * states;
+	const int32_t *before = NULL;
+	int32_t		  *map = tuples_next(&spec->reader, &maps->tuples);
 
+	if (map == NULL)
+		return -1;
+	if (pair[1] >= 0)
+		before = maps->tuples.items + (int64_t) pair[1] * states;
 	for (int32_t s = 0; s < states; s++)
-	{
-		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it has room */
 		map[s] = next[before == NULL ? s : before[s]];
+	*moves->left -= states;
+	reader_poll(&spec->reader);
+	return tuples_intern(&maps->tuples);
+}
+
+/*
+ * The move of a pair that is new in this step.  While maps are composed, they
+ * and the list of moves have the same numbers; beyond the limit every pair is
+ * a move.  Without memory -1.
+ */
+static int32_t
+move_of_pair(Spec *spec, Moves *moves, const int32_t *pair)
+{
+	Tuples	*list = &moves->list;
+	int32_t	 move = list->count;
+	int32_t *tuple = tuples_next(&spec->reader, list);
+
+	if (*moves->left < moves->maps.tuples.width)
+		*moves->left = 0; /* or a shorter map would be composed later on */
+	else
+		move = move_by_map(spec, moves, pair);
+	if (tuple == NULL || move < 0)
+		return -1;
+	if (move == list->count)
+	{
+		memcpy(tuple, pair, 2 * sizeof(int32_t));
+		list->count++;
 	}
-	move = tuples_intern(&maps->tuples);
-	if (move == tuples->count)
-		tuples->count++;
 	return move;
 }
 
 /*
- * Numbers the moves of factor i, or the views of modality i, of plan step t.
- * maps is NULL where they are not merged by maps.  Steps must come in order.
+ * Numbers the moves of factor f at plan step t.  Steps must come in order, and
+ * a step of all factors before the next one: moves refer to those of parents
+ * one step earlier.  False without memory.
  */
-static void
-nodes_step(Spec *spec, PlanNodes *nodes, Tuples *tuples, int32_t t, int32_t i,
-		   bool moves, Maps *maps)
+static bool
+moves_step(Spec *spec, int32_t f, int32_t t, Moves *moves)
 {
 	const int32_t *starts = spec->plan.branch_starts;
+	PlanNodes	  *nodes = &spec->plan.moves[f];
+	bool		   merged = moves->maps.next != NULL;
+	Tuples		  *tuples = merged ? &moves->pairs : &moves->list;
+	int32_t		   branches = starts[t + 1] - starts[t];
 
-	tuples_next_step(maps != NULL ? &maps->tuples : tuples,
-					 starts[t + 1] - starts[t]);
-	nodes->starts[t] = tuples->count;
+	moves->pairs.count = 0; /* those of the step before are not needed */
+	tuples_next_step(tuples, branches);
+	tuples_next_step(&moves->maps.tuples, branches);
+	nodes->starts[t] = moves->list.count;
 	for (int32_t b = starts[t]; b < starts[t + 1]; b++)
 	{
-		int32_t *tuple =
-			tuples->items + (int64_t) tuples->count * tuples->width;
+		int32_t	 before = tuples->count;
+		int32_t *tuple = tuples_next(&spec->reader, tuples);
+		int32_t	 number;
 
-		if (moves)
-			move_tuple(spec, i, b, tuple);
-		else
-			view_tuple(spec, i, b, tuple);
-		nodes->of_branch[b] = maps != NULL ? move_by_map(maps, tuples, tuple) :
-											 tuples_intern(tuples);
+		if (tuple == NULL)
+			return false;
+		move_tuple(spec, f, b, tuple);
+		number = tuples_intern(tuples);
+		if (merged && number == before)
+			tuple[2] = move_of_pair(spec, moves, tuple);
+		nodes->of_branch[b] =
+			merged ? tuples->items[(int64_t) number * 3 + 2] : number;
+		if (nodes->of_branch[b] < 0)
+			return false;
+		if ((b & 0xfff) == 0)
+			reader_poll(&spec->reader);
 	}
-	nodes->starts[t + 1] = tuples->count;
-	reader_poll(&spec->reader);
+	nodes->starts[t + 1] = moves->list.count;
+	return true;
 }
 
 /*
- * The moves of all factors.  They refer to moves of other factors one step
- * earlier, so the factors go through the steps side by side.  slots is room
- * for one hash: each factor clears it before it numbers its moves of a step.
+ * The moves of all factors, which go through the steps side by side.  slots is
+ * as in moves_begin().
  */
 static bool
 plan_moves(Spec *spec, int32_t *slots)
 {
 	Plan   *plan = &spec->plan;
 	int32_t factors = spec->factors.count;
-	Tuples *tuples =
-		reader_allocate(&spec->reader, factors, sizeof(Tuples), "policies");
-	Maps *maps =
-		reader_allocate(&spec->reader, factors, sizeof(Maps), "policies");
+	int64_t left = spec->reader.host->max_model_size / BYTES_OF_A_MAP_STATE;
+	Moves  *moves =
+		reader_allocate(&spec->reader, factors, sizeof(Moves), "policies");
 
 	for (int32_t f = 0; f < factors; f++)
 	{
-		if (tuples == NULL || maps == NULL ||
-			!nodes_begin(spec, &plan->moves[f]) ||
-			!tuples_begin(spec, &tuples[f], 1 + spec->factor[f].parents.count,
-						  slots) ||
-			!maps_begin(spec, f, slots, &maps[f]))
+		if (moves == NULL || !nodes_begin(spec, &plan->moves[f]) ||
+			!moves_begin(spec, f, slots, &moves[f]))
 			return false;
+		moves[f].left = &left;
 	}
 	for (int32_t t = 0; t < plan->length; t++)
 	{
 		for (int32_t f = 0; f < factors; f++)
-			nodes_step(spec, &plan->moves[f], &tuples[f], t, f, true,
-					   maps[f].used ? &maps[f] : NULL);
+		{
+			if (!moves_step(spec, f, t, &moves[f]))
+				return false;
+		}
 	}
 	for (int32_t f = 0; f < factors; f++)
 	{
-		PlanNodes *moves = &plan->moves[f];
+		PlanNodes	 *nodes = &plan->moves[f];
+		const Tuples *list = &moves[f].list;
 
-		moves->count = tuples[f].count;
-		moves->actions = copy_items(&spec->reader, &tuples[f], 0, 1);
-		moves->parents =
-			copy_items(&spec->reader, &tuples[f], 1, tuples[f].width);
-		if (moves->actions == NULL || moves->parents == NULL)
+		nodes->count = list->count;
+		nodes->actions = copy_items(&spec->reader, list, 0, 1);
+		nodes->parents = copy_items(&spec->reader, list, 1, list->width);
+		if (nodes->actions == NULL || nodes->parents == NULL)
 			return false;
 	}
 	return true;
 }
 
 /*
- * The views of all modalities.  They need the moves of the same step only, so
- * they come after all moves, one modality at a time.
+ * Numbers the views of modality m.  They need the moves of the same step only,
+ * so they come after all moves.  False without memory.
+ */
+static bool
+number_views(Spec *spec, int32_t m, int32_t *slots)
+{
+	const int32_t *starts = spec->plan.branch_starts;
+	int32_t		   width = spec->modality[m].parents.count;
+	PlanNodes	  *views = &spec->plan.views[m];
+	Tuples		   tuples = {.width = width,
+							 .key = width,
+							 .most = spec->plan.branch_count,
+							 .slots = slots};
+
+	for (int32_t t = 0; t < spec->plan.length; t++)
+	{
+		tuples_next_step(&tuples, starts[t + 1] - starts[t]);
+		views->starts[t] = tuples.count;
+		for (int32_t b = starts[t]; b < starts[t + 1]; b++)
+		{
+			int32_t *tuple = tuples_next(&spec->reader, &tuples);
+
+			if (tuple == NULL)
+				return false;
+			view_tuple(spec, m, b, tuple);
+			views->of_branch[b] = tuples_intern(&tuples);
+			if ((b & 0xfff) == 0)
+				reader_poll(&spec->reader);
+		}
+		views->starts[t + 1] = tuples.count;
+	}
+	views->count = tuples.count;
+	views->parents = tuples.items;
+	return true;
+}
+
+/*
+ * The views of all modalities, one after another: what it takes to sort them
+ * is allocated once.
  */
 static bool
 plan_views(Spec *spec, int32_t *slots)
 {
-	Plan *plan = &spec->plan;
+	Plan	*plan = &spec->plan;
+	int64_t	 branches = plan->branch_count;
+	ViewRoom room;
 
+	room.order[0] =
+		reader_allocate(&spec->reader, branches, sizeof(int32_t), "policies");
+	room.order[1] =
+		reader_allocate(&spec->reader, branches, sizeof(int32_t), "policies");
+	room.tally = reader_allocate(&spec->reader, branches + 1, sizeof(int32_t),
+								 "policies");
+	if (room.order[0] == NULL || room.order[1] == NULL || room.tally == NULL)
+		return false;
 	for (int32_t m = 0; m < spec->modalities.count; m++)
 	{
-		PlanNodes *views = &plan->views[m];
-		Tuples	   tuples = {0};
-
-		if (!nodes_begin(spec, views) ||
-			!tuples_begin(spec, &tuples, spec->modality[m].parents.count,
-						  slots))
-			return false;
-		for (int32_t t = 0; t < plan->length; t++)
-			nodes_step(spec, views, &tuples, t, m, false, NULL);
-		views->count = tuples.count;
-		views->parents = copy_items(&spec->reader, &tuples, 0, tuples.width);
-		if (views->parents == NULL || !views_sort(spec, m))
+		if (!nodes_begin(spec, &plan->views[m]) ||
+			!number_views(spec, m, slots) || !views_sort(spec, m, &room))
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Does what each branch takes in every factor and modality fit a model?  It is
+ * known before any of it is made.
+ */
+static bool
+branches_fit(Spec *spec)
+{
+	int64_t of_each = (int64_t) spec->factors.count + spec->modalities.count;
+
+	return reader_allows(&spec->reader, spec->plan.branch_count * of_each,
+						 sizeof(int32_t), "policies");
 }
 
 /*
@@ -509,9 +528,10 @@ plan_make(Spec *spec)
 								  sizeof(PlanNodes), "policies");
 	plan->views = reader_allocate(&spec->reader, spec->modalities.count,
 								  sizeof(PlanNodes), "policies");
-	slots = reader_allocate(&spec->reader, slots_for(plan->policy_count),
+	slots = reader_allocate(&spec->reader,
+							2 * (int64_t) slots_for(plan->policy_count),
 							sizeof(int32_t), "policies");
 	return plan->moves != NULL && plan->views != NULL && slots != NULL &&
-		   plan_branches(spec) && plan_moves(spec, slots) &&
-		   plan_views(spec, slots);
+		   plan_branches(spec) && branches_fit(spec) &&
+		   plan_moves(spec, slots) && plan_views(spec, slots);
 }

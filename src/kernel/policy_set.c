@@ -45,6 +45,8 @@ allocate_policies(Spec *spec, int64_t count, int32_t length)
 	Plan   *plan = &spec->plan;
 	int64_t row;
 
+	if (!option_allows_length(&spec->reader, length))
+		return false;
 	if (count > spec->reader.host->max_policies || count > INT32_MAX)
 		return too_many(spec, (double) count);
 	plan->policy_count = (int32_t) count;

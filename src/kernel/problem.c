@@ -165,35 +165,108 @@ kernel_problem(KernelProblems *problems, KernelStatus status, const char *path,
 }
 
 /*
+ * Adds the problem that what belongs to path is too large, "for a model" or
+ * otherwise; the detail has the numbers.  Always false.
+ */
+static bool
+too_large(Reader *reader, const char *path, const char *otherwise,
+		  const char *detail)
+{
+	kernel_problem(reader->problems, KERNEL_LIMIT, path, detail,
+				   "Give arrays that are mostly zero in the sparse form "
+				   "{\"shape\", \"default\", \"entries\"}, use fewer "
+				   "dependencies or shorter policies, or raise "
+				   "fa_agents.max_model_size.",
+				   "%s is too large %s", path, otherwise);
+	return false;
+}
+
+/*
+ * May a model have count items of size bytes each, that belong to path?  Else
+ * it is a problem, and nothing is allocated that could not be part of a model
+ * anyhow.
+ */
+bool
+reader_allows(Reader *reader, int64_t count, size_t size, const char *path)
+{
+	int64_t bytes;
+	char	detail[TEXT_SIZE];
+
+	if (__builtin_mul_overflow(count, (int64_t) size, &bytes))
+		bytes = INT64_MAX;
+	if (bytes <= reader->host->max_model_size)
+		return true;
+	text_print(detail, sizeof(detail),
+			   "It would take %lld bytes; fa_agents.max_model_size is "
+			   "%lld bytes.",
+			   (long long) bytes, (long long) reader->host->max_model_size);
+	return too_large(reader, path, "for a model", detail);
+}
+
+/*
+ * Counts bytes more for path; false where all together are more than a reading
+ * may take.  That is a problem once: what else is asked for is then refused
+ * without a word, as it may have found its place if others were smaller.
+ */
+static bool
+count_bytes(Reader *reader, int64_t bytes, const char *path)
+{
+	int64_t limit;
+	int64_t sum;
+	char	detail[TEXT_SIZE];
+
+	if (__builtin_mul_overflow(reader->host->max_model_size,
+							   (int64_t) ALLOCATED_LIMIT, &limit))
+		limit = INT64_MAX;
+	if (reader->exceeded)
+		return false;
+	if (!__builtin_add_overflow(reader->allocated, bytes, &sum) && sum <= limit)
+	{
+		reader->allocated = sum;
+		return true;
+	}
+	reader->exceeded = true;
+	text_print(detail, sizeof(detail),
+			   "With it, compiling would take more than %lld bytes, %d times "
+			   "fa_agents.max_model_size.",
+			   (long long) limit, ALLOCATED_LIMIT);
+	return too_large(reader, path, "beside the rest of the model", detail);
+}
+
+/*
+ * Zeroes memory [bytes], which takes a while where the system has yet to find
+ * it: some megabytes at a time.
+ */
+static void
+clear(const Reader *reader, char *memory, int64_t bytes)
+{
+	const int64_t slice = 4 * 1024 * 1024;
+
+	for (int64_t at = 0; at < bytes; at += slice)
+	{
+		memset(memory + at, 0,
+			   (size_t) (bytes - at < slice ? bytes - at : slice));
+		reader_poll(reader);
+	}
+}
+
+/*
  * Zeroed memory for count items of size bytes each, that belong to path, from
- * the host's arena; NULL where it cannot be had.  A size over the limit for a
- * model is a problem of its own: nothing is allocated that could not be part
- * of a model anyhow.  Where the host has none, the reader has failed, and
- * everybody gives up.
+ * the host's arena; NULL where it cannot be had.  More than a model may have,
+ * or more than a reading may take in all, is a problem.  Where the host has
+ * none, the reader has failed, and everybody gives up.
  */
 void *
 reader_allocate(Reader *reader, int64_t count, size_t size, const char *path)
 {
 	int64_t bytes;
-	char	detail[TEXT_SIZE];
 	void   *memory;
 
-	if (__builtin_mul_overflow(count, (int64_t) size, &bytes))
-		bytes = INT64_MAX;
-	if (bytes > reader->host->max_model_size)
-	{
-		text_print(detail, sizeof(detail),
-				   "It would take %lld bytes; fa_agents.max_model_size is "
-				   "%lld bytes.",
-				   (long long) bytes, (long long) reader->host->max_model_size);
-		kernel_problem(reader->problems, KERNEL_LIMIT, path, detail,
-					   "Give arrays that are mostly zero in the sparse form "
-					   "{\"shape\", \"default\", \"entries\"}, use fewer "
-					   "dependencies or shorter policies, or raise "
-					   "fa_agents.max_model_size.",
-					   "%s is too large for a model", path);
+	if (!reader_allows(reader, count, size, path))
 		return NULL;
-	}
+	bytes = count * (int64_t) size;
+	if (!count_bytes(reader, bytes, path))
+		return NULL;
 
 	/* Never nothing: NULL has to mean that there is no memory. */
 	memory = reader->host->allocate(reader->host->context,
@@ -203,7 +276,7 @@ reader_allocate(Reader *reader, int64_t count, size_t size, const char *path)
 		reader->failed = true;
 		return NULL;
 	}
-	memset(memory, 0, (size_t) bytes);
+	clear(reader, memory, bytes);
 	return memory;
 }
 

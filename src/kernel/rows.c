@@ -76,8 +76,7 @@ find_rests(Reader *reader, const Matrix *matrix, int64_t groups, Rows *rows,
 	{
 		int64_t first = i / matrix->rows * columns;
 
-		if (i % 64 == 0)
-			reader_poll(reader);
+		reader_poll(reader);
 		rows->rest[i] = commonest(matrix, first, columns, i % matrix->rows);
 		any |= rows->rest[i] != 0.0;
 		for (int64_t c = first; c < first + columns; c++)
@@ -134,7 +133,8 @@ fill_sparse(const Matrix *matrix, int64_t columns, Rows *rows)
  * The entries of a dense matrix: what differs from the rests.
  */
 static void
-fill_dense(const Matrix *matrix, int64_t columns, Rows *rows)
+fill_dense(const Reader *reader, const Matrix *matrix, int64_t columns,
+		   Rows *rows)
 {
 	int64_t at = 0;
 
@@ -143,6 +143,7 @@ fill_dense(const Matrix *matrix, int64_t columns, Rows *rows)
 		double	rest = rows->rest ? rows->rest[i] : 0.0;
 		int64_t first = i / matrix->rows * columns;
 
+		reader_poll(reader);
 		for (int64_t c = 0; c < columns; c++)
 		{
 			double value = element(matrix, first + c, i % matrix->rows);
@@ -192,6 +193,6 @@ rows_make(Reader *reader, const Matrix *matrix, int64_t groups, Rows *rows,
 		fill_sparse(matrix, columns, rows);
 	}
 	else
-		fill_dense(matrix, columns, rows);
+		fill_dense(reader, matrix, columns, rows);
 	return true;
 }

@@ -155,6 +155,7 @@ measure_A(Spec *spec)
 	{
 		SpecModality *modality = &spec->modality[m];
 
+		reader_poll(&spec->reader);
 		modality->shaped = measure(spec, &spec->modalities, m, "A", items[m],
 								   &modality->tensor);
 
@@ -243,6 +244,7 @@ measure_B(Spec *spec)
 	{
 		SpecFactor *factor = &spec->factor[f];
 
+		reader_poll(&spec->reader);
 		factor->shaped =
 			measure(spec, &spec->factors, f, "B", items[f], &factor->tensor);
 		factor->tensor.rows = &spec->factors.variables[f];
@@ -266,6 +268,7 @@ measure_controls(Spec *spec)
 		const Shape		 *shape = &factor->tensor.shape;
 		int32_t			  first = 1 + factor->parents.count;
 
+		reader_poll(&spec->reader);
 		if (!factor->shaped || factor->parents.bad || controls->bad)
 			continue;
 		for (int32_t k = 0; k < controls->count; k++)
@@ -295,7 +298,8 @@ measure_controls(Spec *spec)
 
 /*
  * What the axes of an array mean, for the detail of problems with it, as one
- * sentence into tensor->axes.  controls is NULL for A.
+ * sentence into tensor->axes; it ends where the room does, however many there
+ * are.  controls is NULL for A.
  */
 static void
 describe_axes(Tensor *tensor, const Spec *spec, const char *first,
@@ -305,11 +309,14 @@ describe_axes(Tensor *tensor, const Spec *spec, const char *first,
 	char   quoted[80];
 
 	text_print(tensor->axes, size, "The axes are %s", first);
-	for (int32_t k = 0; k < parents->count; k++)
+	for (int32_t k = 0; k < parents->count && strlen(tensor->axes) < size - 1;
+		 k++)
 		text_add(tensor->axes, size, ", the states of %s",
 				 text_quote(quoted,
 							spec->factors.variables[parents->items[k]].name));
-	for (int32_t k = 0; controls != NULL && k < controls->count; k++)
+	for (int32_t k = 0; controls != NULL && k < controls->count &&
+						strlen(tensor->axes) < size - 1;
+		 k++)
 		text_add(tensor->axes, size, ", the actions of %s",
 				 text_quote(quoted,
 							spec->controls.variables[controls->items[k]].name));
@@ -443,9 +450,15 @@ spec_shapes(Spec *spec)
 	if (spec->reader.failed)
 		return false;
 	for (int32_t m = 0; m < spec->modalities.count; m++)
+	{
+		reader_poll(&spec->reader);
 		check_A(spec, m);
+	}
 	for (int32_t f = 0; f < spec->factors.count; f++)
+	{
+		reader_poll(&spec->reader);
 		check_B(spec, f);
+	}
 	check_controls(spec);
 	return true;
 }

@@ -498,14 +498,36 @@ flat_action(const KernelModel *model, const KernelFactor *factor,
 /* ---------- the step ---------- */
 
 /*
+ * Begins a call: by whom the workspace polls from now on.
+ */
+static void
+use_host(KernelWorkspace *workspace, const KernelHost *host)
+{
+	workspace->host = host;
+	workspace->work = 0;
+}
+
+/*
+ * Gives the host a chance to interrupt, possibly by a longjmp: what the
+ * workspace holds means nothing to the next call.
+ */
+void
+workspace_poll(KernelWorkspace *workspace)
+{
+	workspace->work = 0;
+	if (workspace->host->poll != NULL)
+		workspace->host->poll(workspace->host->context);
+}
+
+/*
  * Steps some agents [count], at most as many as there are lanes; lanes that
  * are left over repeat the last agent, which costs nothing and changes
  * nothing.  Priors are made one agent after another, because agents do
  * different things.
  */
-static KernelStatus
-step_together(const KernelHost *host, KernelWorkspace *workspace,
-			  const LaneCode *code, KernelAgent *const *some, int32_t count)
+static void
+step_together(KernelWorkspace *workspace, const LaneCode *code,
+			  KernelAgent *const *some, int32_t count)
 {
 	const LaneCode *alone = instructions_in_use()->alone;
 	KernelAgent	   *agents[MOST_LANES];
@@ -524,29 +546,18 @@ step_together(const KernelHost *host, KernelWorkspace *workspace,
 			priors[l] = room;
 		}
 	}
-	code->step(host, workspace, agents, priors);
-	for (int32_t l = 0; l < count; l++)
-	{
-		if (agents[l]->status != KERNEL_OK)
-			return agents[l]->status;
-	}
-	return KERNEL_OK;
+	code->step(workspace, agents, priors);
 }
 
 /*
  * An agent that has learned has tables of its own, and is stepped alone.
  */
-static KernelStatus
-step_learned(const KernelHost *host, KernelWorkspace *workspace,
-			 KernelAgent *agent)
+static void
+step_learned(KernelWorkspace *workspace, KernelAgent *agent)
 {
-	KernelStatus status;
-
 	use_tables(workspace, agent->learned);
-	status =
-		step_together(host, workspace, instructions_in_use()->alone, &agent, 1);
+	step_together(workspace, instructions_in_use()->alone, &agent, 1);
 	use_tables(workspace, NULL);
-	return status;
 }
 
 /*
@@ -570,9 +581,9 @@ code_for(const KernelWorkspace *workspace, int32_t count)
  * for.
  *
  * Agents that can share lanes are taken together as they come, so none of them
- * sees what its neighbours are.  Returns KERNEL_OK, or KERNEL_RANGE where an
- * agent's numbers overflow: its status says so too, and nothing is said of the
- * others.  The host is polled, so agents may be left half done by a longjmp.
+ * sees what its neighbours are.  All of them are done.  Returns KERNEL_OK, or
+ * KERNEL_RANGE where some agent's numbers overflow: its status says so too.
+ * The host is polled, so agents may be left half done by a longjmp.
  */
 KernelStatus
 kernel_step(const KernelHost *host, const KernelModel *model,
@@ -582,32 +593,35 @@ kernel_step(const KernelHost *host, const KernelModel *model,
 	const LaneCode *code;
 	int32_t			waiting = 0;
 	int32_t			sharing = 0; /* agents to come that can share lanes */
-	KernelStatus	status = KERNEL_OK;
 
 	(void) model;
+	use_host(workspace, host);
 	use_tables(workspace, NULL);
 	workspace->spread = 0;
 	for (int32_t i = 0; i < count; i++)
 		sharing += agents[i].learned == NULL;
 	code = code_for(workspace, sharing);
-	for (int32_t i = 0; i < count && status == KERNEL_OK; i++)
+	for (int32_t i = 0; i < count; i++)
 	{
-		if (host->poll != NULL && i % 64 == 63)
-			host->poll(host->context);
 		if (agents[i].learned != NULL)
 		{
-			status = step_learned(host, workspace, &agents[i]);
+			step_learned(workspace, &agents[i]);
 			continue;
 		}
 		together[waiting++] = &agents[i];
 		sharing--;
 		if (waiting < code->lanes && sharing > 0)
 			continue;
-		status = step_together(host, workspace, code, together, waiting);
+		step_together(workspace, code, together, waiting);
 		waiting = 0;
 		code = code_for(workspace, sharing);
 	}
-	return status;
+	for (int32_t i = 0; i < count; i++)
+	{
+		if (agents[i].status != KERNEL_OK)
+			return agents[i].status;
+	}
+	return KERNEL_OK;
 }
 
 /*
@@ -620,8 +634,8 @@ kernel_infer(const KernelHost *host, const KernelModel *model,
 			 KernelWorkspace *workspace, const double *prior,
 			 const int32_t *observation, double *belief, double *vfe)
 {
-	(void) host;
 	(void) model;
+	use_host(workspace, host);
 	use_tables(workspace, NULL);
 	*vfe = instructions_in_use()->alone->infer(workspace, prior, observation,
 											   belief);
@@ -683,12 +697,16 @@ kernel_explain(const KernelHost *host, const KernelModel *model,
 			   const KernelParameters *parameters, const KernelLearned *learned,
 			   KernelExplanation *explanation)
 {
+	use_host(workspace, host);
 	use_tables(workspace, learned);
 	workspace->spread = 0;
-	if (!instructions_in_use()->alone->evaluate(host, workspace, belief,
-												parameters))
+	if (!instructions_in_use()->alone->evaluate(workspace, belief, parameters))
 		return KERNEL_RANGE;
 	for (int32_t p = 0; p < model->policy_count; p++)
+	{
 		explain_policy(workspace, p, explanation);
+		worked(workspace, (int64_t) model->policy_length *
+							  (model->factor_count + model->modality_count));
+	}
 	return KERNEL_OK;
 }

@@ -84,6 +84,8 @@ struct KernelWorkspace
 {
 	const KernelModel *model;
 	int32_t			   lanes; /* for which there is room: MOST_LANES or 1 */
+	const KernelHost  *host;  /* of the call that is being made */
+	int64_t			   work;  /* operations since the host was last polled */
 
 	/* the tables in use: the model's own, or overlaid by what was learned */
 	ModalityTable *modalities; /* [modality_count], not by lane */
@@ -159,14 +161,14 @@ enum
 typedef struct LaneCode
 {
 	int32_t lanes;
-	void (*step)(const KernelHost *host, KernelWorkspace *workspace,
-				 KernelAgent *const *agents, const double *const *priors);
+	void (*step)(KernelWorkspace *workspace, KernelAgent *const *agents,
+				 const double *const *priors);
 	void (*next_prior)(KernelWorkspace *workspace, const double *belief,
 					   const int32_t *did, double *prior);
 	double (*infer)(KernelWorkspace *workspace, const double *prior,
 					const int32_t *observation, double *belief);
-	bool (*evaluate)(const KernelHost *host, KernelWorkspace *workspace,
-					 const double *belief, const KernelParameters *parameters);
+	bool (*evaluate)(KernelWorkspace *workspace, const double *belief,
+					 const KernelParameters *parameters);
 } LaneCode;
 
 /* An instruction set: both compilations for it. */
@@ -195,7 +197,21 @@ extern const LaneCode lanes_alone_plain;
 /* instructions.c */
 extern const Instructions *instructions_in_use(void);
 
+/*
+ * Operations between two calls of the host's poll(): some milliseconds.  An
+ * operation is about what a multiplication with a number of a table takes, for
+ * all lanes at once.
+ */
+#define WORK_BETWEEN_POLLS (1024 * 1024)
+
+/* Operations with one array that are counted by themselves, at least. */
+#define LARGE_PIECE (64 * 1024)
+
+/* Operations of a logarithm or an exponential, of a whole register. */
+#define COST_OF_LOG 16
+
 /* step.c */
+extern void	   workspace_poll(KernelWorkspace *workspace) __attribute__((cold));
 extern int64_t flat_action(const KernelModel *model, const KernelFactor *factor,
 						   const int32_t *action);
 
@@ -203,5 +219,55 @@ extern int64_t flat_action(const KernelModel *model, const KernelFactor *factor,
 extern int64_t learned_tables_size(const KernelModel *model);
 extern void
 workspace_use_learned(KernelWorkspace *workspace, const KernelLearned *learned);
+
+/*
+ * Counts operations that were done.  By work and not by rounds of some loop:
+ * one round may be a multiplication or sixteen million.
+ */
+static inline void
+worked(KernelWorkspace *workspace, int64_t operations)
+{
+	workspace->work += operations;
+	if (workspace->work >= WORK_BETWEEN_POLLS)
+		workspace_poll(workspace);
+}
+
+/*
+ * Counts what was done with one array, where it is large.  Small ones are too
+ * many to be counted one by one: that would take a tenth of a step.  Loops
+ * over them count them together (pending).
+ */
+static inline void
+worked_on(KernelWorkspace *workspace, int64_t operations)
+{
+	if (operations >= LARGE_PIECE)
+		worked(workspace, operations);
+}
+
+/*
+ * The operations that a loop has yet to count, from those that it has done.
+ */
+static inline int64_t
+pending(KernelWorkspace *workspace, int64_t operations)
+{
+	if (operations < WORK_BETWEEN_POLLS)
+		return operations;
+	workspace_poll(workspace);
+	return 0;
+}
+
+/*
+ * How many of the rounds left of a loop may be done before they are counted,
+ * each of so many operations.  The innermost loops are left without a call
+ * that might poll: registers would have to be saved around it.
+ */
+static inline int32_t
+rounds_at_once(int32_t left, int64_t operations)
+{
+	/* mostly all of them, and a division would take as long as a round */
+	if (left * operations <= WORK_BETWEEN_POLLS)
+		return left;
+	return 1 + (int32_t) (WORK_BETWEEN_POLLS / operations);
+}
 
 #endif /* FA_KERNEL_STEP_H */

@@ -452,7 +452,11 @@ tensor_dense(Reader *reader, const Tensor *tensor, double *out)
 	if (!tensor_entries(reader, tensor, tensor->layout.elements, &entries))
 		return false;
 	for (int64_t i = 0; i < tensor->layout.elements; i++)
+	{
+		if ((i & 0xffff) == 0)
+			reader_poll(reader);
 		out[i] = entries.rest + 0.0;
+	}
 	for (int64_t i = 0; i < entries.count; i++)
 		out[entries.items[i].position] = entries.items[i].value + 0.0;
 	return true;

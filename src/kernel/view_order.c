@@ -119,50 +119,38 @@ prefer_contraction(const Spec *spec, int32_t m, const PlanNodes *views)
  * views of a step stay together and the steps in order.  False without memory.
  */
 bool
-views_sort(Spec *spec, int32_t m)
+views_sort(Spec *spec, int32_t m, const ViewRoom *room)
 {
 	Reader			*reader = &spec->reader;
 	const IndexList *parents = &spec->modality[m].parents;
 	PlanNodes		*views = &spec->plan.views[m];
-	int32_t			 most = 0;
+	int32_t			*order = room->order[0];
+	int32_t			*sorted = room->order[1];
 	int32_t			*axes;
-	int32_t			*order[2];
-	int32_t			*tally;
-	int32_t			*sorted;
+	int32_t			*renumbered;
 
-	for (int32_t i = 0; i < parents->count; i++)
-	{
-		int32_t count = spec->plan.moves[parents->items[i]].count;
-
-		most = count > most ? count : most;
-	}
 	axes = reader_allocate(reader, parents->count, sizeof(int32_t), "policies");
-	tally = reader_allocate(reader, (int64_t) most + 1, sizeof(int32_t),
-							"policies");
-	sorted = reader_allocate(reader, (int64_t) views->count * parents->count,
-							 sizeof(int32_t), "policies");
-	for (int i = 0; i < 2; i++)
-		order[i] =
-			reader_allocate(reader, views->count, sizeof(int32_t), "policies");
-	if (axes == NULL || tally == NULL || sorted == NULL || order[0] == NULL ||
-		order[1] == NULL)
+	renumbered =
+		reader_allocate(reader, (int64_t) views->count * parents->count,
+						sizeof(int32_t), "policies");
+	if (axes == NULL || renumbered == NULL)
 		return false;
 	order_axes(spec, parents, axes);
 	views->axes = axes;
 	for (int32_t v = 0; v < views->count; v++)
-		order[0][v] = v;
+		order[v] = v;
 	for (int32_t i = parents->count - 1; i >= 0; i--)
 	{
-		int32_t *swap = order[0];
+		int32_t *swap = order;
 
 		sort_by_parent(views, parents->count, axes[i],
-					   spec->plan.moves[parents->items[axes[i]]].count,
-					   order[0], order[1], tally);
-		order[0] = order[1];
-		order[1] = swap;
+					   spec->plan.moves[parents->items[axes[i]]].count, order,
+					   sorted, room->tally);
+		order = sorted;
+		sorted = swap;
 		reader_poll(reader);
 	}
-	renumber(spec, views, order[0], parents->count, order[1], sorted);
+	renumber(spec, views, order, parents->count, sorted, renumbered);
 	views->contracted = prefer_contraction(spec, m, views);
 	return true;
 }

@@ -2,6 +2,7 @@
  * test_compile.c
  *	  Specs to models: the forms that say the same, the plan, the limits.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -365,6 +366,114 @@ test_merging(void)
 				"'use_param_info_gain': true, 'policy_len': 2}",
 				"moves with a gain") == 2 + 4,
 	   "moves whose action tells about pB are not merged");
+	ok(moves_of("{" A2 ", 'B': [[[[1, 0.999995], [0, 0]], "
+				"[[0, 0], [1, 0.999995]]]], 'policy_len': 2}",
+				"moves that are nearly certain") == 2 + 4,
+	   "what is not exactly certain is not merged");
+}
+
+/* A factor that an action moves on by a state, or leaves where it is. */
+static const KernelModel *
+compile_ring(int states, int length, int64_t limit)
+{
+	size_t			   size = (size_t) states * 40 + 400;
+	char			  *text = malloc(size);
+	size_t			   at;
+	const KernelModel *model;
+
+	at = (size_t) snprintf(
+		text, size,
+		"{'A': [{'shape': [1, %d], 'default': 1}], "
+		"'policy_len': %d, 'use_inductive': true, "
+		"'inductive_depth': 6, 'H': [{'%d': 1}], 'B': [{'next': [",
+		states, length, length);
+	for (int s = 0; s < states; s++)
+		at += (size_t) snprintf(text + at, size - at, "%s[%d, %d]",
+								s > 0 ? ", " : "", s, (s + 1) % states);
+	snprintf(text + at, size - at, "]}]}");
+	host.max_model_size = limit;
+	compile(text, &model);
+	print_problems();
+	host.max_model_size = 256 << 20;
+	free(text);
+	return model;
+}
+
+/* neg_efe of the policies of a ring, from its first state on. */
+static void
+value_ring(const KernelModel *model, double *neg_efe)
+{
+	int32_t		outcome = 0;
+	int32_t		action;
+	double	   *prior = calloc((size_t) model->belief_size, sizeof(double));
+	double	   *belief = calloc((size_t) model->belief_size, sizeof(double));
+	KernelAgent agent = {.prior = prior,
+						 .observation = &outcome,
+						 .belief = belief,
+						 .action = &action,
+						 .neg_efe = neg_efe};
+
+	prior[0] = 1.0;
+	kernel_step(&host, model, kernel_workspace(&host, model), &agent, 1);
+	free(prior);
+	free(belief);
+}
+
+/* Beyond the limit moves are no longer merged, which changes no value. */
+static void
+test_merging_limit(void)
+{
+	const KernelModel *whole = compile_ring(2000, 5, 256 << 20);
+	const KernelModel *part = compile_ring(2000, 5, 400000);
+	double			   values[2][32];
+	bool			   equal = true;
+
+	if (!ok(whole != NULL && part != NULL, "a ring, with room and without"))
+		return;
+	ok(KERNEL_AT(whole, KernelMoves, whole->moves)[0].count ==
+		   2 + 3 + 4 + 5 + 6,
+	   "with room, moves are as many as distances");
+	ok(KERNEL_AT(part, KernelMoves, part->moves)[0].count == 2 + 3 + 4 + 8 + 16,
+	   "without, what is merged stays so");
+	value_ring(whole, values[0]);
+	value_ring(part, values[1]);
+	for (int p = 0; p < 32; p++)
+		equal &= fabs(values[0][p] - values[1][p]) <= 1e-12;
+	ok(equal && values[0][0] < values[0][31] - 1.0, "and the values are equal");
+}
+
+/* Long plans of many large factors are merged as well as small ones. */
+static void
+test_merging_many(void)
+{
+	size_t			   size = 1 << 20;
+	char			  *text = malloc(size);
+	size_t			   at;
+	const KernelModel *model;
+	int				   moves = 0;
+
+	at = (size_t) snprintf(text, size,
+						   "{'A': [{'shape': [1, 250], 'default': 1}], "
+						   "'A_dependencies': [[0]], 'policy_len': 8, "
+						   "'num_controls': [4], 'B_action_dependencies': [");
+	for (int f = 0; f < 20; f++)
+		at += (size_t) snprintf(text + at, size - at, "%s[0]", f ? ", " : "");
+	at += (size_t) snprintf(text + at, size - at, "], 'B': [");
+	for (int f = 0; f < 20; f++)
+	{
+		at += (size_t) snprintf(text + at, size - at, "%s{'next': [",
+								f ? ", " : "");
+		for (int s = 0; s < 250; s++)
+			at += (size_t) snprintf(text + at, size - at, "%s[%d, %d, %d, %d]",
+									s ? ", " : "", s, s, s, s);
+		at += (size_t) snprintf(text + at, size - at, "]}");
+	}
+	snprintf(text + at, size - at, "]}");
+	model = compiles(text, "twenty factors, 65,536 policies of 8 steps");
+	for (int f = 0; model != NULL && f < 20; f++)
+		moves += KERNEL_AT(model, KernelMoves, model->moves)[f].count;
+	ok(moves == 20 * 8, "a move of each factor for each step");
+	free(text);
 }
 
 /* A factor whose parent is driven sees that one's past, not its present. */
@@ -512,7 +621,7 @@ test_inductive(void)
 					 "an inductive model");
 	if (model == NULL)
 		return;
-	kernel_inductive(H, 3, 6, dense, 0.1, 4, scratch, I);
+	kernel_inductive(&host, H, 3, 6, dense, 0.1, 4, scratch, I);
 	ok(memcmp(I, KERNEL_AT(model, double, kernel_factor(model, 0)->I),
 			  sizeof(I)) == 0,
 	   "I as by kernel_inductive()");
@@ -636,6 +745,83 @@ test_limits(void)
 	host = real;
 }
 
+/* Pieces that are small, each by itself, but not together. */
+static void
+test_total_limit(void)
+{
+	char   text[4000];
+	size_t at;
+
+	/* 2 * (2 + 4 + ... + 4096) branches in 41 arrays */
+	at = (size_t) snprintf(text, sizeof(text),
+						   "{'A': [[[1]]], 'A_dependencies': [[0]], "
+						   "'num_controls': [2], 'policy_len': 12, "
+						   "'B_action_dependencies': [[0]");
+	for (int f = 1; f < 40; f++)
+		at += (size_t) snprintf(text + at, sizeof(text) - at, ", []");
+	at +=
+		(size_t) snprintf(text + at, sizeof(text) - at, "], 'B': [[[[1, 1]]]");
+	for (int f = 1; f < 40; f++)
+		at += (size_t) snprintf(text + at, sizeof(text) - at, ", [[1]]");
+	snprintf(text + at, sizeof(text) - at, "]}");
+	host.allocate = counting_allocate;
+	host.max_model_size = 1000000;
+	asked = 0;
+	fails(KERNEL_LIMIT, text,
+		  "It would take 1343160 bytes; fa_agents.max_model_size is 1000000");
+	ok(asked < 1500000, "before it is asked for (%zu bytes)", asked);
+
+	/* twenty arrays of 80,000 bytes, and as much again of each */
+	at = (size_t) snprintf(text, sizeof(text), "{'B': [[[1]]], 'A': [");
+	for (int m = 0; m < 20; m++)
+		at += (size_t) snprintf(text + at, sizeof(text) - at,
+								"%s{'shape': [10000, 1], 'default': 0.0001}",
+								m ? ", " : "");
+	snprintf(text + at, sizeof(text) - at, "]}");
+	host.max_model_size = 100000;
+	asked = 0;
+	fails(KERNEL_LIMIT, text,
+		  "more than 400000 bytes, 4 times fa_agents.max_model_size");
+	ok(asked < 600000, "and not taken (%zu bytes)", asked);
+	host = real;
+	(void) compiles(text, "but under another limit");
+}
+
+/* ---------- interruption ---------- */
+
+static int polls;
+
+static void
+count_poll(void *context)
+{
+	(void) context;
+	polls++;
+}
+
+/* However little there is to read, a spec of many arrays can be left. */
+static void
+test_polls(void)
+{
+	const int		   count = 2000;
+	char			  *text = malloc(100000);
+	size_t			   at = (size_t) sprintf(text, "{'A': [[1]");
+	const KernelModel *model;
+
+	for (int m = 1; m < count; m++)
+		at += (size_t) sprintf(text + at, ", [1]");
+	at += (size_t) sprintf(text + at, "], 'B': [[[[1]]]");
+	for (int f = 1; f < count; f++)
+		at += (size_t) sprintf(text + at, ", [[[1]]]");
+	sprintf(text + at, "]}");
+	host.poll = count_poll;
+	polls = 0;
+	compile(text, &model);
+	host = real;
+	ok(problems.count == count && polls >= 4 * count,
+	   "polled for every array (%d times)", polls);
+	free(text);
+}
+
 /* A block that is not whole, or not ours, is not taken. */
 static void
 test_valid(void)
@@ -687,6 +873,8 @@ main(void)
 	test_configured_controls();
 	test_plan();
 	test_merging();
+	test_merging_limit();
+	test_merging_many();
 	test_coupled_plan();
 	test_given_policies();
 	test_grid();
@@ -694,6 +882,8 @@ main(void)
 	test_learning();
 	test_shape_hash();
 	test_limits();
+	test_total_limit();
+	test_polls();
 	test_valid();
 	free_all();
 	return tap_done();

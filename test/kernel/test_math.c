@@ -63,7 +63,7 @@ check_gain(const JsonValue *c, const char *name)
 
 /* One factor's I from B [next][state][action] and H. */
 static void
-check_inductive(const JsonValue *c, const char *name)
+check_inductive(const KernelHost *host, const JsonValue *c, const char *name)
 {
 	const JsonValue *B = &json_member(c, "B")->as.elements[0];
 	const JsonValue *H = &json_member(c, "H")->as.elements[0];
@@ -84,7 +84,7 @@ check_inductive(const JsonValue *c, const char *name)
 															  .as.elements[u]
 															  .as.number;
 	flatten(H, goal);
-	kernel_inductive(goal, states, (int64_t) states * actions, dense,
+	kernel_inductive(host, goal, states, (int64_t) states * actions, dense,
 					 json_member(c, "threshold")->as.number, depth, scratch, I);
 	ok(difference(I, &json_member(c, "I")->as.elements[0], depth * states) ==
 		   0.0,
@@ -116,7 +116,7 @@ check_analytic(void)
 		else if (strcmp(kind, "wnorm") == 0)
 			check_gain(c, name);
 		else if (strcmp(kind, "inductive") == 0)
-			check_inductive(c, name);
+			check_inductive(&host, c, name);
 		else if (strcmp(kind, "constants") == 0)
 			is_close(kernel_log(0.0), json_member(c, "log_floor")->as.number,
 					 0.0, "the logarithm's floor");
@@ -130,7 +130,7 @@ check_analytic(void)
  * 1000 nats is in all of them.
  */
 static int32_t
-chosen_by_weight(const char *weights, double *q_pi)
+chosen_by_weight(const char *sampling, const char *weights, double *q_pi)
 {
 	static KernelProblems problems;
 	KernelHost			  host;
@@ -147,8 +147,9 @@ chosen_by_weight(const char *weights, double *q_pi)
 
 	snprintf(text, sizeof(text),
 			 "{\"A\": [[[1, 0], [0, 1]]], \"C\": [[1000, 0]], \"E\": %s, "
+			 "\"sampling_mode\": \"%s\", "
 			 "\"B\": [[[[1, 1, 1], [1, 1, 1]], [[0, 0, 0], [0, 0, 0]]]]}",
-			 weights);
+			 weights, sampling);
 	test_host(&host);
 	problems.count = 0;
 	if (json_parse(&host, text, strlen(text), &spec, &problems) != KERNEL_OK ||
@@ -168,12 +169,19 @@ check_choices(void)
 {
 	double q_pi[3];
 
+	/* the marginal of a control's action is q_pi here */
+	ok(chosen_by_weight("marginal", "[0.2, 0.3999999998, 0.4]", q_pi) == 1 &&
+		   q_pi[1] < q_pi[2],
+	   "marginals within 1e-9 of the best: the lowest index wins");
+	ok(chosen_by_weight("marginal", "[0.2, 0.3999999992, 0.4]", q_pi) == 2,
+	   "marginals beyond 1e-9: the best one does");
+
 	/* 5e-10 and 2e-9 below the best */
-	ok(chosen_by_weight("[0.2, 0.3999999998, 0.4]", q_pi) == 1,
+	ok(chosen_by_weight("full", "[0.2, 0.3999999998, 0.4]", q_pi) == 1,
 	   "within 1e-9 of the best the lowest index wins");
-	ok(chosen_by_weight("[0.2, 0.3999999992, 0.4]", q_pi) == 2,
+	ok(chosen_by_weight("full", "[0.2, 0.3999999992, 0.4]", q_pi) == 2,
 	   "beyond 1e-9 the best one does");
-	ok(chosen_by_weight("[1, 1, 2]", q_pi) == 2 &&
+	ok(chosen_by_weight("full", "[1, 1, 2]", q_pi) == 2 &&
 		   fabs(q_pi[0] - 0.25) < 1e-12 && fabs(q_pi[2] - 0.5) < 1e-12,
 	   "large utilities do not overflow");
 }

@@ -138,7 +138,7 @@ SELECT c.* FROM base, fa_model_check(spec || '{"policies": [[[0]], [[1]], [[1]]]
 RESET fa_agents.max_policies;
 SET fa_agents.max_model_size = '1MB';
 SELECT regexp_replace(pg_temp.raises(format('SELECT fa_model_create(''wrong'', %L)',
-	fa_spec_grid(20, 20) || '{"policy_len": 6}')), 'take \d+', 'take N');
+	fa_spec_grid(20, 20) || '{"policy_len": 6}')), 'need \d+', 'need N');
 SELECT regexp_replace(pg_temp.raises(format('SELECT fa_model_create(''wrong'', %L)',
 	fa_spec_grid(20, 20) || '{"policy_len": 4}')), 'need \d+', 'need N');
 SELECT pg_temp.raises('SELECT fa_model_create(''wrong'', ''{"A": [{"shape": [1000, 1000], "default": 0.001, "entries": []}], "B": [{"shape": [1000, 1000, 1], "default": 0.001, "entries": []}]}'')');
