@@ -12,14 +12,20 @@ CREATE TABLE fa_agent (
 		DEFAULT pg_catalog.quote_ident(CURRENT_USER)::pg_catalog.regrole,
 	params jsonb NOT NULL DEFAULT '{}',
 	forked_from bigint,
-	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	phase int NOT NULL GENERATED ALWAYS AS
+		(((agent_id OPERATOR(pg_catalog.>>) 5 OPERATOR(pg_catalog.&) 65535)
+			OPERATOR(pg_catalog.*) 40503
+			OPERATOR(pg_catalog.&) 65535)::pg_catalog.int4) STORED
 );
-CREATE INDEX fa_agent_model ON fa_agent (model_id);
+CREATE INDEX fa_agent_model ON fa_agent (model_id, phase, agent_id);
 CREATE INDEX fa_agent_world ON fa_agent (world_id) WHERE world_id IS NOT NULL;
 COMMENT ON TABLE fa_agent IS 'agents: what rarely changes';
 COMMENT ON COLUMN fa_agent.params IS
 	'the params it was created with: numbers that override the model''s, seed, world, history';
 COMMENT ON COLUMN fa_agent.forked_from IS 'the agent that this one was copied from';
+COMMENT ON COLUMN fa_agent.phase IS
+	'when in each turn of a schedule it is due: 0 to 65535, the same for 32 ids in a row';
 
 -- Constant columns come first: an update's log record leaves out what old and
 -- new row share at the front.  No index on anything that a step changes, and two
@@ -142,7 +148,7 @@ CREATE FUNCTION fa_agent_resume(agent_ids bigint[]) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'fa_agent_resume'
 	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION fa_agent_resume(bigint[]) IS
-	'let paused agents step again; returns how many were paused';
+	'let paused agents step again, and those that workers have suspended; returns how many there were';
 
 CREATE FUNCTION fa_agent_drop(agent_ids bigint[]) RETURNS bigint
 	AS 'MODULE_PATHNAME', 'fa_agent_drop'

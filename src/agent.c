@@ -178,6 +178,7 @@ static Statement drop_statements[] = {
 	 1,
 	 {INT8ARRAYOID}},
 	{"DELETE FROM @.fa_key WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
+	{"DELETE FROM @.fa_retry WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
 };
 
 /* ---------- checks that every function makes ---------- */
@@ -573,6 +574,7 @@ create_agents(const Call *call, const char *model_name, const char *name,
 	if (history)
 		history_prepare(call);
 	statement_run_with(call, &insert_statement, NULL, NULL, desc, store);
+	pool_agents_at_commit();
 	return ids;
 }
 
@@ -717,6 +719,11 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 	call_begin(&call, fcinfo, false);
 	belief_lock(&call, ids, count);
 	changed = statement_run(&call, &pause_statement, arguments, NULL, 0);
+	if (!paused)
+	{
+		changed += retry_forget(&call, ids, count);
+		pool_agents_at_commit();
+	}
 	call_end(&call);
 	PG_RETURN_INT64(changed);
 }
@@ -736,7 +743,7 @@ fa_agent_pause(PG_FUNCTION_ARGS)
 
 /*
  * fa_agent_resume(agent_ids bigint[]) returns bigint, how many were paused
- * before.  Errors are those of fa_agent_pause.
+ * before, or left out by workers because their steps had failed.  Errors are those of fa_agent_pause.
  */
 Datum
 fa_agent_resume(PG_FUNCTION_ARGS)
@@ -914,6 +921,7 @@ fa_agent_set_model(PG_FUNCTION_ARGS)
 	compiled = cache_find(&call, TABLE_MODEL, model.id, model.digest)->model;
 	if (count > 0)
 		belief_lock(&call, ids, count);
+	pool_agents_at_commit();
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -1023,6 +1031,7 @@ fa_agent_fork(PG_FUNCTION_ARGS)
 	belief_lock(&call, &agent_id, 1);
 	agent = belief_read(&call, &agent_id, 1);
 	model_lock(&call, TABLE_MODEL, agent->model_id, AccessShareLock);
+	pool_agents_at_commit();
 	fork_id = nextval_internal(call_relation(&call, "fa_agent_id_seq"), false);
 	copy_agent(&call, agent, added, fork_id);
 	call_end(&call);

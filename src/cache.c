@@ -154,6 +154,13 @@ cache_init(void)
 	RegisterXactCallback(cache_unpin_all, NULL);
 }
 
+/* Bytes of the session's own memory that models take at the moment. */
+Size
+cache_memory(void)
+{
+	return cache_used;
+}
+
 /* ---------- loading ---------- */
 
 /*

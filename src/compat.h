@@ -57,6 +57,21 @@
 #define primary_key_index(table) RelationGetPrimaryKeyIndex(table)
 #endif
 
+/* 16 asks for the owner of any object by one function */
+#if PG16_GE
+#define database_owned(database, user) \
+	object_ownercheck(DatabaseRelationId, database, user)
+#else
+#define database_owned(database, user) pg_database_ownercheck(database, user)
+#endif
+
+/* 17 lets extensions name what they wait for */
+#if PG17_GE
+#define new_wait_event(name) WaitEventExtensionNew(name)
+#else
+#define new_wait_event(name) PG_WAIT_EXTENSION
+#endif
+
 /* 16 gave the setting that tests parallel queries another name */
 #if PG16_GE
 #define parallel_forced() (debug_parallel_query != DEBUG_PARALLEL_OFF)

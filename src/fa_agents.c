@@ -38,6 +38,7 @@ _PG_init(void)
 	guc_define();
 	shared_init();
 	cache_init();
+	worker_init();
 }
 
 /*

@@ -32,6 +32,28 @@ extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
 extern int fa_key_retention;  /* seconds for which keys are remembered */
 
+/* of the workers */
+extern char *fa_databases;		/* where agents may run, empty: everywhere */
+extern int	 fa_min_workers;	/* of a database with something scheduled */
+extern int	 fa_max_workers;	/* of the server */
+extern int	 fa_batch_timeout;	/* milliseconds of one batch */
+extern int	 fa_max_failures;	/* of an agent, until it is suspended */
+extern int	 fa_retry_delay;	/* milliseconds until the first retry */
+extern int	 fa_sweep_interval; /* seconds between readings of the inbox */
+extern int	 fa_worker_memory;	/* kB of a worker, without models */
+extern int	 fa_worker_steps;	/* of a worker, until it is replaced; 0: any */
+extern bool	 fa_notify;			/* tell clients when agents were stepped */
+
+/* from where on fa_health warns: %, lag in milliseconds */
+extern double fa_cpu_warn;
+extern double fa_cpu_critical;
+extern double fa_errors_warn;
+extern double fa_errors_critical;
+extern double fa_memory_warn;
+extern double fa_memory_critical;
+extern double fa_response_warn;
+extern double fa_response_critical;
+
 extern void guc_define(void);
 
 /* ---------- statement.c: our own SQL, run as the extension's owner ---------- */
@@ -69,6 +91,7 @@ typedef struct Call
 } Call;
 
 extern void call_begin(Call *call, FunctionCallInfo fcinfo, bool read_only);
+extern void call_begin_as(Call *call, Oid schema, Oid owner, bool read_only);
 extern void call_end(Call *call);
 extern void call_require_write(const char *function);
 extern Oid	call_relation(const Call *call, const char *name);
@@ -180,6 +203,7 @@ typedef enum ModelTable
 } ModelTable;
 
 extern void cache_init(void);
+extern Size cache_memory(void);
 extern CachedModel *
 cache_find(const Call *call, ModelTable table, int64 id, Datum digest);
 
@@ -404,5 +428,13 @@ until_met(Until *until, const KernelModel *model, const KernelModel *world,
 extern void history_prepare(const Call *call);
 extern void history_write(const Call *call, const AgentRow *const *agents,
 						  const StepRecord *const *records, int count);
+
+/* ---------- workers; pool.h has what they share among themselves ---------- */
+
+extern void worker_init(void);
+extern void pool_want_at_commit(void);
+extern void pool_agents_at_commit(void);
+extern void event_note_at_commit(int64 agent_id);
+extern int	retry_forget(const Call *call, const int64 *ids, int count);
 
 #endif /* FA_AGENTS_H */

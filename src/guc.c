@@ -10,6 +10,7 @@
 #include <limits.h>
 
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include "fa_agents.h"
 
@@ -24,6 +25,29 @@ int fa_key_retention;
 int fa_max_model_size;
 int fa_max_parallel;
 int fa_max_policies;
+
+char *fa_databases;
+int	  fa_batch_timeout;
+int	  fa_max_failures;
+int	  fa_max_workers;
+int	  fa_min_workers;
+bool  fa_notify;
+int	  fa_retry_delay;
+int	  fa_sweep_interval;
+int	  fa_worker_memory;
+int	  fa_worker_steps;
+
+double fa_cpu_warn;
+double fa_cpu_critical;
+double fa_errors_warn;
+double fa_errors_critical;
+double fa_memory_warn;
+double fa_memory_critical;
+double fa_response_warn;
+double fa_response_critical;
+
+static void worker_settings(void);
+static void health_settings(void);
 
 /*
  * Defines every setting; called once, when the library is loaded.
@@ -64,6 +88,127 @@ guc_define(void)
 							"Sets the largest number of policies of one model.",
 							NULL, &fa_max_policies, 65536, 1, 16 * 1024 * 1024,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	worker_settings();
+	health_settings();
 	/* a setting misspelt in postgresql.conf is told, not silently kept */
 	MarkGUCPrefixReserved("fa_agents");
+}
+
+/*
+ * A list of names, as a search_path is one.
+ */
+static bool
+check_databases(char **value, void **extra, GucSource source)
+{
+	char *copy = pstrdup(*value);
+	List *names;
+	bool  valid = SplitIdentifierString(copy, ',', &names);
+
+	if (!valid)
+		GUC_check_errdetail("List syntax is invalid.");
+	return valid;
+}
+
+/*
+ * What is for the server's background processes, which all read it from the
+ * configuration file.
+ */
+static void
+worker_settings(void)
+{
+	DefineCustomIntVariable(
+		"fa_agents.batch_timeout",
+		"Sets how long a worker may take for one batch of steps.",
+		"0 is no limit.", &fa_batch_timeout, 60 * 1000, 0, INT_MAX, PGC_SIGHUP,
+		GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"fa_agents.databases",
+		"Lists the databases in which agents run by themselves.",
+		"Empty is every database that has the extension.", &fa_databases, "",
+		PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.max_failures",
+		"Sets after how many failed steps a worker suspends an agent.", NULL,
+		&fa_max_failures, 5, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.max_workers",
+		"Sets how many workers step agents in the whole server.",
+		"The launcher and a coordinator for each database come to these.",
+		&fa_max_workers, 2, 0, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.min_workers",
+		"Sets how many workers a database keeps that has something scheduled.",
+		NULL, &fa_min_workers, 0, 0, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"fa_agents.notify",
+		"Sends a notification on channel fa_agents when workers have stepped agents.",
+		"One for each commit.", &fa_notify, false, PGC_SIGHUP, 0, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable(
+		"fa_agents.retry_delay",
+		"Sets the time until an agent whose step failed is stepped again.",
+		"It doubles with each failure, up to five minutes.", &fa_retry_delay,
+		1000, 1, 300000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.sweep_interval",
+		"Sets how often the inbox is searched for observations that were not told of.",
+		"Those of fa_observe are told of at once.", &fa_sweep_interval, 60, 1,
+		24 * 60 * 60, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.worker_memory",
+		"Sets the memory beyond which a worker is replaced.",
+		"Compiled models are not counted.", &fa_worker_memory, 128 * 1024, 1024,
+		MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("fa_agents.worker_steps",
+							"Sets after how many steps a worker is replaced.",
+							"0 is never.", &fa_worker_steps, 100000000, 0,
+							INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+}
+
+/*
+ * From which values on fa_health warns.  They change nothing but what is shown,
+ * so everybody may have his own.
+ */
+static void
+health_settings(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *description;
+		double	   *value;
+		double		normal;
+		double		largest;
+	} settings[] = {
+		{"fa_agents.cpu_critical",
+		 "Sets the percentage of workers' time in use that is critical.",
+		 &fa_cpu_critical, 95, 100},
+		{"fa_agents.cpu_warn",
+		 "Sets the percentage of workers' time in use that is warned of.",
+		 &fa_cpu_warn, 80, 100},
+		{"fa_agents.errors_critical",
+		 "Sets the percentage of steps that fail that is critical.",
+		 &fa_errors_critical, 5, 100},
+		{"fa_agents.errors_warn",
+		 "Sets the percentage of steps that fail that is warned of.",
+		 &fa_errors_warn, 1, 100},
+		{"fa_agents.memory_critical",
+		 "Sets the percentage of fa_agents.worker_memory that is critical.",
+		 &fa_memory_critical, 85, 100},
+		{"fa_agents.memory_warn",
+		 "Sets the percentage of fa_agents.worker_memory that is warned of.",
+		 &fa_memory_warn, 70, 100},
+		{"fa_agents.response_critical",
+		 "Sets the lag of steps in milliseconds that is critical.",
+		 &fa_response_critical, 1000, 1e9},
+		{"fa_agents.response_warn",
+		 "Sets the lag of steps in milliseconds that is warned of.",
+		 &fa_response_warn, 500, 1e9},
+	};
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		DefineCustomRealVariable(settings[i].name, settings[i].description,
+								 "View fa_health shows it.", settings[i].value,
+								 settings[i].normal, 0, settings[i].largest,
+								 PGC_USERSET, 0, NULL, NULL, NULL);
 }

@@ -406,6 +406,7 @@ observe(const Call *call, int64 agent_id, const int32 *observation, int count,
 		nextval_internal(call_relation(call, "fa_observation_id_seq"), false));
 	arguments[2] = array_from_int32(observation, count);
 	statement_run(call, &insert_statement, arguments, NULL, 0);
+	event_note_at_commit(agent_id);
 	return true;
 }
 

@@ -115,9 +115,21 @@ note_schema(Oid schema)
 void
 call_begin(Call *call, FunctionCallInfo fcinfo, bool read_only)
 {
-	Oid owner = called_function(fcinfo->flinfo->fn_oid, &call->schema);
+	Oid schema;
+	Oid owner = called_function(fcinfo->flinfo->fn_oid, &schema);
 
-	note_schema(call->schema);
+	call_begin_as(call, schema, owner, read_only);
+}
+
+/*
+ * The same for a process of ours, which no function has called: schema and
+ * owner are the extension's.
+ */
+void
+call_begin_as(Call *call, Oid schema, Oid owner, bool read_only)
+{
+	call->schema = schema;
+	note_schema(schema);
 	call->read_only = read_only;
 	GetUserIdAndSecContext(&call->user, &call->security);
 	if (SPI_connect() != SPI_OK_CONNECT)

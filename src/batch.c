@@ -1,0 +1,303 @@
+/*-------------------------------------------------------------------------
+ *
+ * batch.c
+ *	  Agents that a worker steps in one transaction.
+ *
+ * All at once first; where that fails, one by one, each in a savepoint, so
+ * that the one that fails is found and the others are stepped.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/async.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timeout.h"
+
+#include "pool.h"
+
+#include <math.h>
+
+#define BATCH_US   50000 /* that a batch should take */
+#define FEWEST	   16
+#define FIRST_STEP 25.0 /* microseconds of a step, until it is measured */
+#define FIRST_LAG  16	/* microseconds of the first bucket's upper bound */
+#define PER_DOUBLE 4	/* buckets */
+
+/* of one step, the commit included; a moving average of this worker's */
+static double	   step_us = FIRST_STEP;
+static TimestampTz begun; /* the batch that is being made */
+
+/* How many agents to step at once. */
+int
+batch_size(void)
+{
+	return (int) Min(Max(BATCH_US / step_us, FEWEST), FLIGHT_AGENTS);
+}
+
+/* Steps are counted by the server's statistics alone; nobody reads results. */
+static void
+ignore_result(void *context, const StepOrder *order, const KernelModel *model,
+			  const StepRecord *record)
+{
+}
+
+/* One step of each; within the time limit, else an ERROR (57014). */
+static void
+step(const Call *call, const int64 *ids, int count)
+{
+	StepPlan   plan = {.steps = 1, .trials = 1, .emit = ignore_result};
+	StepOrder *orders = palloc0(sizeof(StepOrder) * Max(count, 1));
+
+	for (int i = 0; i < count; i++)
+	{
+		orders[i].agent_id = ids[i];
+		orders[i].position = i;
+	}
+	if (fa_batch_timeout > 0)
+		enable_timeout_after(STATEMENT_TIMEOUT, fa_batch_timeout);
+	step_orders(call, orders, count, &plan);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	pfree(orders);
+}
+
+/*
+ * Clients that wait for actions are told at the commit, where that is wanted:
+ * notifications make commits wait for each other.  Those of one transaction
+ * are one.
+ */
+static void
+notify(void)
+{
+	if (fa_notify)
+		Async_Notify("fa_agents", "");
+}
+
+/*
+ * One step of each agent [count], all or, with an ERROR, none.
+ */
+void
+batch_step(const Call *call, int64 *ids, int count)
+{
+	begun = GetCurrentTimestamp();
+	pool_set_state(PROCESS_STEPPING, count);
+	flight_note(ids, count);
+	step(call, ids, count);
+	if (count > 0)
+		notify();
+}
+
+/*
+ * One agent in a subtransaction; NULL, or the error, which undid it.  An error
+ * that is not the agent's is raised again, unless it is blamed for any.
+ */
+static ErrorData *
+try_single(const Call *call, const int64 *id, bool blame)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	flight_note(id, 1);
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		step(call, id, 1);
+		SPI_finish();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		error = CopyErrorData();
+		FlushErrorState();
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = owner;
+	if (error != NULL && !blame && !work_blames_agent(error))
+		ReThrowError(error);
+	return error;
+}
+
+/*
+ * One step of each agent [count], each by itself; who fails is noted.  Returns
+ * how many failed.  blame: also with an error that is not the agent's.
+ */
+int
+batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
+				  bool blame)
+{
+	int failed = 0;
+
+	begun = GetCurrentTimestamp();
+	for (int i = 0; i < count; i++)
+	{
+		ErrorData *error;
+
+		CHECK_FOR_INTERRUPTS();
+		pool_set_state(PROCESS_STEPPING, 1);
+		error = try_single(call, &ids[i], blame);
+		if (error == NULL)
+			continue;
+		failed++;
+		retry_note(call, schedule_id, ids[i], error);
+		FreeErrorData(error);
+	}
+	if (failed < count)
+		notify();
+	return failed;
+}
+
+/* ---------- what became of them ---------- */
+
+/* The bucket of a lag in microseconds. */
+static int
+bucket(int64 lag)
+{
+	double doublings = lag <= FIRST_LAG ? 0 : log2((double) lag / FIRST_LAG);
+
+	return Min((int) ceil(doublings * PER_DOUBLE), LAG_BUCKETS - 1);
+}
+
+/*
+ * The lag in microseconds that a share of steps did not exceed, to a quarter
+ * of a doubling; -1: there were none. lag is [LAG_BUCKETS].
+ */
+int64
+batch_quantile(const uint64 *lag, double share)
+{
+	uint64 total = 0;
+	uint64 sum = 0;
+
+	for (int i = 0; i < LAG_BUCKETS; i++)
+		total += lag[i];
+	for (int i = 0; i < LAG_BUCKETS; i++)
+	{
+		sum += lag[i];
+		if (total > 0 && sum >= share * total)
+			return (int64) (FIRST_LAG * exp2((double) i / PER_DOUBLE));
+	}
+	return -1;
+}
+
+/* A batch was committed. */
+void
+batch_done(int steps, int failed)
+{
+	int64 elapsed = GetCurrentTimestamp() - begun;
+
+	flight_clear();
+	if (steps + failed == 0)
+		return;
+	if (steps > 0)
+		work_done();
+	pg_atomic_fetch_add_u64(&pool_self->steps, steps);
+	if (failed == 0)
+		step_us += 0.2 * ((double) elapsed / steps - step_us);
+}
+
+/*
+ * The minute that is counted now; the newest but one is forgotten when another
+ * begins.  The lock is held.
+ */
+static PoolMinute *
+this_minute(PoolDatabase *entry)
+{
+	int64 minute = GetCurrentTimestamp() / USECS_PER_MINUTE;
+
+	if (entry->minutes[0].minute != minute)
+	{
+		entry->minutes[1] = entry->minutes[0];
+		memset(&entry->minutes[0], 0, sizeof(PoolMinute));
+		entry->minutes[0].minute = minute;
+	}
+	return &entry->minutes[0];
+}
+
+/* Counts steps with a lag in microseconds, and errors, of this database. */
+static void
+count_recent(int64 lag, int steps, int errors)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		int to = bucket(lag);
+
+		SpinLockAcquire(&entry->minute_lock);
+		this_minute(entry)->lag[to] += steps;
+		this_minute(entry)->errors += errors;
+		SpinLockRelease(&entry->minute_lock);
+	}
+	LWLockRelease(pool->lock);
+}
+
+/* What became of this database's steps in the last one to two minutes. */
+void
+batch_recent(PoolMinute *recent)
+{
+	PoolMinute	  copies[2] = {0};
+	PoolDatabase *entry;
+	int64		  minute = GetCurrentTimestamp() / USECS_PER_MINUTE;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		SpinLockAcquire(&entry->minute_lock);
+		memcpy(copies, entry->minutes, sizeof(copies));
+		SpinLockRelease(&entry->minute_lock);
+	}
+	LWLockRelease(pool->lock);
+	memset(recent, 0, sizeof(PoolMinute));
+	for (int i = 0; i < 2; i++)
+	{
+		if (copies[i].minute < minute - 1)
+			continue;
+		recent->errors += copies[i].errors;
+		for (int j = 0; j < LAG_BUCKETS; j++)
+			recent->lag[j] += copies[i].lag[j];
+	}
+}
+
+/*
+ * Counts steps that were committed: due is when they were, deadline how much
+ * later (microseconds, -1: none) they were to be made at the latest.
+ */
+void
+batch_count(int64 schedule_id, int steps, TimestampTz due, int64 deadline)
+{
+	int64		  lag = Max(GetCurrentTimestamp() - due, 0);
+	PoolSchedule *schedule = pool_schedule(schedule_id);
+
+	count_recent(lag, steps, 0);
+	if (schedule == NULL)
+		return;
+	pg_atomic_fetch_add_u64(&schedule->steps, steps);
+	pg_atomic_fetch_add_u64(&schedule->lag[bucket(lag)], steps);
+	if (deadline >= 0 && lag > deadline)
+		pg_atomic_fetch_add_u64(&schedule->late, steps);
+}
+
+/* Counts steps that failed, and those of turns that were skipped. */
+void
+batch_count_faults(int64 schedule_id, int failed, int64 missed)
+{
+	PoolSchedule *schedule = pool_schedule(schedule_id);
+
+	count_recent(0, 0, failed);
+	if (schedule == NULL)
+		return;
+	pg_atomic_fetch_add_u64(&schedule->errors, failed);
+	pg_atomic_fetch_add_u64(&schedule->missed, missed);
+}

@@ -1,0 +1,328 @@
+/*-------------------------------------------------------------------------
+ *
+ * coordinator.c
+ *	  The process that keeps as many workers in its database as there is work
+ *	  for.
+ *
+ * It looks at what is due, once a second while workers are busy, and otherwise
+ * when the next agent is due or somebody has changed something.  Where nothing
+ * is due for a while it leaves, and the launcher starts another one in time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+
+#include "pool.h"
+
+#define LOOK_MS		 1000  /* between looks while there is work */
+#define CALM_MS		 100   /* between looks at the least */
+#define LINGER_MS	 60000 /* it stays for what is due within this time */
+#define IDLE_MS		 10000 /* so does its last worker */
+#define GROW_ABOVE	 0.70  /* share of time in which workers were busy */
+#define SHRINK_BELOW 0.20
+#define SHRINK_LOOKS 10 /* looks that all have to say so */
+
+PGDLLEXPORT void coordinator_main(Datum main_arg);
+
+/* The workers of this database, as of the last look. */
+typedef struct Workers
+{
+	int			count; /* running or coming */
+	double		load;  /* share of the time in which they had a batch */
+	TimestampTz at;	   /* when that was measured */
+	uint64	   *busy;  /* [process_count], microseconds until then */
+	int			calm;  /* looks in a row that found little load */
+} Workers;
+
+/* ---------- how busy the workers are ---------- */
+
+/* For whoever looks at fa_health. */
+static void
+publish_load(double load)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+		entry->load = (float) load;
+	LWLockRelease(pool->lock);
+}
+
+/*
+ * Counts workers, and measures the share of the time since the last time in
+ * which they had a batch.
+ */
+static void
+measure(Workers *workers)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	double		elapsed = Max(now - workers->at, 1);
+	double		sum = 0;
+
+	workers->count = 0;
+	LWLockAcquire(pool->lock, LW_SHARED);
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+		uint64		 total;
+
+		if (process->state == PROCESS_FREE || process->role != ROLE_WORKER ||
+			process->database != MyDatabaseId)
+			continue;
+		workers->count++;
+		total = pg_atomic_read_u64(&process->busy);
+		/* one that is in a batch has not counted it yet */
+		if (process->state == PROCESS_STEPPING)
+			total += now - process->since;
+		sum += total > workers->busy[i] ? total - workers->busy[i] : 0;
+		workers->busy[i] = total;
+	}
+	LWLockRelease(pool->lock);
+	workers->at = now;
+	workers->load =
+		workers->count == 0 ? 0 : Min(sum / elapsed / workers->count, 1.0);
+	publish_load(workers->load);
+}
+
+/* Asks the worker that has done least to leave. */
+static void
+dismiss_worker(void)
+{
+	PoolProcess *found = NULL;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		if (process->state > PROCESS_STARTING && !process->leave &&
+			process->role == ROLE_WORKER && process->database == MyDatabaseId &&
+			(found == NULL || pg_atomic_read_u64(&process->steps) <
+								  pg_atomic_read_u64(&found->steps)))
+			found = process;
+	}
+	if (found != NULL)
+	{
+		found->leave = true;
+		SetLatch(found->latch);
+	}
+	LWLockRelease(pool->lock);
+}
+
+/* ---------- how many there should be ---------- */
+
+/*
+ * How many workers there should be.  It grows by one where the load is high
+ * and something waits all the same, and shrinks by one where it was low for
+ * some looks; the last one stays while something is due soon, for to start a
+ * process costs more than a small batch.
+ */
+static int
+wanted_workers(const Look *look, Workers *workers)
+{
+	int	 wanted = workers->count;
+	bool soon = look->events ||
+				look->next < TimestampTzPlusMilliseconds(workers->at, IDLE_MS);
+
+	workers->calm = workers->load < SHRINK_BELOW ? workers->calm + 1 : 0;
+	if (wanted == 0 && (look->due > 0 || look->events))
+		wanted = 1;
+	else if (workers->load > GROW_ABOVE && look->due > 0)
+		wanted++;
+	else if (workers->calm >= SHRINK_LOOKS && (wanted > 1 || !soon))
+	{
+		wanted--;
+		workers->calm = 0;
+	}
+	return Min(Max(wanted, fa_min_workers), fa_max_workers);
+}
+
+/*
+ * Starts or dismisses workers.  A change is one log line, but for the first and
+ * the last worker, which come and go with the work.
+ */
+static void
+resize(const char *database, const Look *look, Workers *workers)
+{
+	int wanted = wanted_workers(look, workers);
+	int before = workers->count;
+
+	for (; workers->count > wanted; workers->count--)
+		dismiss_worker();
+	while (workers->count < wanted && pool_start(ROLE_WORKER, MyDatabaseId))
+		workers->count++;
+	if (workers->count != before)
+		ereport(Min(workers->count, before) > 0 ? LOG : DEBUG1,
+				(errmsg("workers of fa_agents in database \"%s\": %d, were %d",
+						database, workers->count, before),
+				 errdetail("They were busy %.0f %% of the time.",
+						   workers->load * 100)));
+}
+
+/* ---------- its life ---------- */
+
+/*
+ * Looks at what is due.  What changes from now on is seen by the next look.
+ */
+static void
+look_at_work(Look *look, bool first)
+{
+	PoolDatabase *entry;
+	bool		  changed;
+	Call		  call;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	entry = pool_database(MyDatabaseId, false);
+	changed = entry != NULL && entry->wanted;
+	if (entry != NULL)
+		entry->wanted = false;
+	LWLockRelease(pool->lock);
+
+	memset(look, 0, sizeof(Look));
+	look->next = DT_NOEND;
+	work_begin("looks at what is due");
+	if (call_begin_extension(&call))
+	{
+		if (first)
+			retry_after_crash(&call);
+		if (changed)
+			turn_forget_dropped(&call);
+		turn_look(&call, look);
+		call_end(&call);
+	}
+	work_end();
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		entry->failed = false;
+		/* what was observed before stands in the inbox only */
+		if (look->events && !entry->events)
+			entry->ring_lost = true;
+		entry->events = look->events;
+	}
+	LWLockRelease(pool->lock);
+}
+
+/*
+ * Ends the process.  The launcher starts another one when something is due, or
+ * wanted; a database in which nothing is scheduled is forgotten.  Its workers,
+ * if any, are told to look for themselves.
+ */
+static void
+leave(const Look *look)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		entry->wake_at = look->next;
+		entry->waiting = 0;
+		entry->load = 0;
+		if (look->schedules == 0 && look->next == DT_NOEND && !entry->wanted &&
+			!entry->stopped && entry->blocked == 0)
+			entry->database = InvalidOid;
+	}
+	LWLockRelease(pool->lock);
+	pool_wake(MyDatabaseId, ROLE_WORKER);
+	proc_exit(0);
+}
+
+/* Is there no reason to stay? */
+static bool
+is_idle(const Look *look, const Workers *workers)
+{
+	if (!look->installed || (look->schedules == 0 && look->next == DT_NOEND))
+		return true;
+	return workers->count == 0 && look->due == 0 && !look->events &&
+		   fa_min_workers == 0 &&
+		   look->next > TimestampTzPlusMilliseconds(workers->at, LINGER_MS);
+}
+
+/*
+ * Where the server has no slot for a worker, the coordinator steps agents
+ * itself, until its next look.
+ */
+static void
+work_alone(const Workers *workers)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(workers->at, LOOK_MS);
+	TimestampTz next = 0;
+
+	while (next == 0 && GetCurrentTimestamp() < until && !pool_should_leave() &&
+		   work_turn(&next))
+		pool_serve();
+}
+
+/* Sleeps until the next look. */
+static void
+wait_for_look(const Look *look, const Workers *workers)
+{
+	bool		active = workers->count > 0 || look->due > 0;
+	TimestampTz until = look->next;
+	TimestampTz calm = TimestampTzPlusMilliseconds(workers->at, CALM_MS);
+
+	/* with a worker that only waits there is nothing to look after */
+	if (active && (look->due > 0 || workers->calm < SHRINK_LOOKS ||
+				   workers->count > fa_min_workers + 1))
+		until = Min(until, TimestampTzPlusMilliseconds(workers->at, LOOK_MS));
+	pool_wait(until);
+	while (!pool_should_leave() && GetCurrentTimestamp() < calm)
+		pool_wait(calm);
+}
+
+/*
+ * Its errors end it: the launcher starts another one, after a delay.
+ */
+void
+coordinator_main(Datum main_arg)
+{
+	Workers workers = {0};
+	Look	look;
+	char   *database;
+
+	pool_signals();
+	pool_attach(main_arg);
+	BackgroundWorkerInitializeConnectionByOid(pool_self->database, InvalidOid,
+											  0);
+	work_settings();
+	workers.busy = MemoryContextAllocZero(TopMemoryContext,
+										  sizeof(uint64) * pool->process_count);
+	workers.at = GetCurrentTimestamp();
+	work_begin("starts");
+	database =
+		MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
+	work_end();
+	measure(&workers);
+	for (bool first = true;; first = false)
+	{
+		look_at_work(&look, first);
+		measure(&workers);
+		if (pool_should_leave())
+		{
+			if (look.due > 0 || look.events)
+				look.next = GetCurrentTimestamp();
+			leave(&look);
+		}
+		if (look.installed)
+			resize(database, &look, &workers);
+		/* they sleep until what was the next when they looked */
+		pool_wake(MyDatabaseId, ROLE_WORKER);
+		if (is_idle(&look, &workers))
+			leave(&look);
+		if (workers.count == 0 && pool_lacks_slots())
+			work_alone(&workers);
+		wait_for_look(&look, &workers);
+	}
+}

@@ -1,0 +1,411 @@
+/*-------------------------------------------------------------------------
+ *
+ * event.c
+ *	  Agents that step when an observation arrives.
+ *
+ * The session that observes puts the agent's id in its database's ring after
+ * its commit, and wakes a worker.  The ring is a hint: what it has lost stands
+ * in the inbox, which is read through from time to time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "pool.h"
+
+#define SWEEP_AGENTS 1000 /* found by one of them */
+
+/*
+ * The agents' rows are locked before their inbox is looked at: who steps one
+ * meanwhile takes its observation, and then there is nothing to step it for.
+ */
+static Statement lock_statement = {"SELECT 1 FROM @.fa_belief WHERE agent_id" EQ
+								   "ANY ($1)"
+								   " ORDER BY agent_id FOR NO KEY UPDATE",
+								   1,
+								   {INT8ARRAYOID}};
+/*
+ * Of the agents $1, those that have an observation and a schedule by event;
+ * and whether they have another one.
+ */
+static Statement find_statement = {
+	"SELECT a.agent_id, s.schedule_id, s.deadline, o.first, o.more"
+	" FROM pg_catalog.unnest($1) AS i (agent_id), @.fa_agent a, @.fa_model m,"
+	" @.fa_belief b, LATERAL (SELECT s.schedule_id,"
+	" COALESCE(" MICROSECONDS(
+		"s.deadline") ", -1) AS deadline"
+					  " FROM @.fa_schedule s WHERE s.model" EQ
+					  "m.name AND (s.version IS NULL OR s.version" EQ
+					  "m.version)"
+					  " AND s.every IS NULL AND (s.owner" EQ
+					  "a.owner OR pg_catalog.pg_has_role("
+					  "s.owner::pg_catalog.oid, a.owner::pg_catalog.oid, 'USAGE')) AND" SCHEDULE_ACTIVE
+					  " ORDER BY s.priority DESC, s.schedule_id LIMIT 1) AS s,"
+					  " LATERAL (SELECT pg_catalog.min(received_at) AS first, pg_catalog.count(*)" GT
+					  "1 AS more FROM (SELECT received_at FROM @.fa_observation w"
+					  " WHERE w.agent_id" EQ
+					  "a.agent_id ORDER BY w.observation_id LIMIT 2) AS w"
+					  " HAVING pg_catalog.count(*)" GT "0) AS o"
+					  " WHERE a.agent_id" EQ "i.agent_id AND m.model_id" EQ
+					  "a.model_id AND b.agent_id" EQ
+					  "a.agent_id AND NOT b.paused"
+					  " AND NOT EXISTS (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ
+					  "a.agent_id)"
+					  " ORDER BY s.schedule_id, a.agent_id",
+	1,
+	{INT8ARRAYOID}};
+/* Agents after $1 with something in the inbox, each found by one descent. */
+static Statement sweep_statement = {
+	"WITH RECURSIVE w (agent_id) AS ((SELECT agent_id FROM @.fa_observation"
+	" WHERE agent_id" GT "$1 ORDER BY agent_id LIMIT 1) UNION ALL"
+	" SELECT (SELECT o.agent_id FROM @.fa_observation o"
+	" WHERE o.agent_id" GT "w.agent_id ORDER BY o.agent_id LIMIT 1)"
+	" FROM w WHERE w.agent_id IS NOT NULL)"
+	" SELECT agent_id FROM w WHERE agent_id IS NOT NULL LIMIT $2",
+	2,
+	{INT8OID, INT8OID}};
+
+/* Ids that this transaction has observed, in TopTransactionContext. */
+static int64 *observed = NULL;
+static int	  observed_count = 0;
+static int	  observed_room = 0;
+static bool	  observed_lost = false; /* more than the ring could hold */
+
+/* What this worker has taken out of the ring and not yet stepped. */
+static int64 taken[FLIGHT_AGENTS];
+static int	 taken_count = 0;
+static bool	 singly = false; /* the last batch has failed: one by one */
+
+/* What is known of an agent that is to be stepped. */
+typedef struct Event
+{
+	int64		schedule_id;
+	int64		agent_id;
+	int64		deadline; /* microseconds, -1: none */
+	TimestampTz received;
+	bool		more; /* another observation waits */
+} Event;
+
+/* ---------- the ring ---------- */
+
+/* Adds ids [count]; what finds no room has to be looked for in the inbox. */
+static void
+put(PoolDatabase *entry, const int64 *ids, int count)
+{
+	SpinLockAcquire(&entry->ring_lock);
+	for (int i = 0; i < count; i++)
+	{
+		if (entry->ring_count == RING_SIZE)
+		{
+			entry->ring_lost = true;
+			break;
+		}
+		entry->ring[(entry->ring_first + entry->ring_count++) % RING_SIZE] =
+			ids[i];
+	}
+	SpinLockRelease(&entry->ring_lock);
+}
+
+/*
+ * Takes at most room ids out of the ring of this database.  *sweep: the inbox
+ * is to be read through, and this worker is the one to do it.
+ */
+static int
+take(int64 *ids, int room, bool *sweep)
+{
+	TimestampTz	  now = GetCurrentTimestamp();
+	PoolDatabase *entry;
+	int			  count = 0;
+
+	*sweep = false;
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL && entry->events)
+	{
+		SpinLockAcquire(&entry->ring_lock);
+		while (count < room && entry->ring_count > 0)
+		{
+			ids[count++] = entry->ring[entry->ring_first];
+			entry->ring_first = (entry->ring_first + 1) % RING_SIZE;
+			entry->ring_count--;
+		}
+		*sweep = entry->ring_lost ||
+				 TimestampDifferenceExceeds(entry->swept_at, now,
+											fa_sweep_interval * 1000);
+		if (*sweep)
+		{
+			entry->ring_lost = false;
+			entry->swept_at = now;
+		}
+		SpinLockRelease(&entry->ring_lock);
+	}
+	LWLockRelease(pool->lock);
+	return count;
+}
+
+/* Puts ids [count] back; lost: others too, which are not known. */
+static void
+put_back(const int64 *ids, int count, bool lost)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		put(entry, ids, count);
+		if (lost)
+			entry->ring_lost = true;
+	}
+	LWLockRelease(pool->lock);
+}
+
+/* ---------- the session that observes ---------- */
+
+/*
+ * After the commit, so that who is woken sees the observation.  Nothing here
+ * can fail.
+ */
+static void
+tell_observed(XactEvent event, void *arg)
+{
+	PoolDatabase *entry;
+	bool		  told = false;
+
+	if (event == XACT_EVENT_COMMIT && observed_count > 0)
+	{
+		LWLockAcquire(pool->lock, LW_SHARED);
+		entry = pool_database(MyDatabaseId, false);
+		if (entry != NULL && entry->events)
+		{
+			put(entry, observed, observed_count);
+			if (observed_lost)
+				entry->ring_lost = true;
+			told = true;
+		}
+		LWLockRelease(pool->lock);
+		if (told)
+			pool_wake_one(MyDatabaseId);
+	}
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+	{
+		observed = NULL;
+		observed_count = observed_room = 0;
+		observed_lost = false;
+	}
+}
+
+/*
+ * An agent has an observation from this transaction's commit on.
+ */
+void
+event_note_at_commit(int64 agent_id)
+{
+	if (pool == NULL)
+		return;
+	if (observed_count == RING_SIZE)
+	{
+		observed_lost = true;
+		return;
+	}
+	if (observed_count == observed_room)
+	{
+		observed_room = Max(16, observed_room * 2);
+		observed = observed == NULL ?
+					   MemoryContextAlloc(TopTransactionContext,
+										  sizeof(int64) * observed_room) :
+					   repalloc(observed, sizeof(int64) * observed_room);
+	}
+	observed[observed_count++] = agent_id;
+}
+
+void
+event_init(void)
+{
+	RegisterXactCallback(tell_observed, NULL);
+}
+
+/* ---------- the worker ---------- */
+
+/* For qsort. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Sorts ids, each once; returns how many are left. */
+static int
+sort_ids(int64 *ids, int count)
+{
+	int unique = 0;
+
+	qsort(ids, count, sizeof(int64), compare_ids);
+	for (int i = 0; i < count; i++)
+	{
+		if (unique == 0 || ids[i] != ids[unique - 1])
+			ids[unique++] = ids[i];
+	}
+	return unique;
+}
+
+/*
+ * Reads the inbox through, and puts who has something there into the ring.
+ */
+static void
+sweep_inbox(const Call *call)
+{
+	int64 last = PG_INT64_MIN;
+	int	  found = SWEEP_AGENTS;
+
+	while (found == SWEEP_AGENTS)
+	{
+		Datum arguments[2] = {Int64GetDatum(last), Int64GetDatum(SWEEP_AGENTS)};
+		int64 *ids = palloc(sizeof(int64) * SWEEP_AGENTS);
+
+		CHECK_FOR_INTERRUPTS();
+		found = statement_run(call, &sweep_statement, arguments, NULL, 0);
+		for (int i = 0; i < found; i++)
+			ids[i] = last = result_int64(i, 1);
+		put_back(ids, found, false);
+		SPI_freetuptable(SPI_tuptable);
+		pfree(ids);
+	}
+}
+
+/*
+ * Those of ids [count] that are to be stepped now: [*found].
+ */
+static Event *
+find_events(const Call *call, int64 *ids, int count, int *found)
+{
+	Datum  arguments[1] = {array_from_int64(ids, count)};
+	Event *events;
+	bool   isnull;
+
+	statement_run(call, &lock_statement, arguments, NULL, 0);
+	*found = statement_run(call, &find_statement, arguments, NULL, 0);
+	events = MemoryContextAlloc(TopTransactionContext,
+								sizeof(Event) * Max(*found, 1));
+	for (int i = 0; i < *found; i++)
+	{
+		events[i].agent_id = result_int64(i, 1);
+		events[i].schedule_id = result_int64(i, 2);
+		events[i].deadline = result_int64(i, 3);
+		events[i].received = DatumGetTimestampTz(result_datum(i, 4, &isnull));
+		events[i].more = DatumGetBool(result_datum(i, 5, &isnull));
+	}
+	return events;
+}
+
+/* Steps events [count]; returns how many failed, one by one. */
+static int
+step_events(const Call *call, const Event *events, int count)
+{
+	int64 *ids = palloc(sizeof(int64) * Max(count, 1));
+	int	   failed = 0;
+
+	for (int i = 0; i < count; i++)
+		ids[i] = events[i].agent_id;
+	if (!singly)
+		batch_step(call, ids, count);
+	else
+	{
+		/* each under its own schedule, where its failure is noted */
+		for (int i = 0; i < count; i++)
+			failed += batch_step_singly(call, events[i].schedule_id, &ids[i], 1,
+										false);
+	}
+	return failed;
+}
+
+/* Counts events that were stepped, after their commit. */
+static void
+count_events(const Event *events, int count, int failed)
+{
+	batch_done(count - failed, failed);
+	for (int i = 0; i < count; i++)
+	{
+		batch_count(events[i].schedule_id, 1, events[i].received,
+					events[i].deadline);
+		if (events[i].more)
+			put_back(&events[i].agent_id, 1, false);
+	}
+}
+
+/*
+ * One transaction: all that was taken, or, one by one, some of it.
+ */
+static void
+make(void *argument)
+{
+	bool   sweep = *(bool *) argument;
+	int	   count = singly ? Min(taken_count, SINGLE_AGENTS) : taken_count;
+	int	   found = 0;
+	int	   failed = 0;
+	Event *events = NULL;
+	Event *copy;
+	Call   call;
+
+	work_begin("steps agents that were observed");
+	if (!call_begin_extension(&call))
+	{
+		taken_count = 0;
+		work_end();
+		return;
+	}
+	if (sweep)
+		sweep_inbox(&call);
+	if (count > 0)
+		events = find_events(&call, taken + taken_count - count, count, &found);
+	if (found > 0)
+		failed = step_events(&call, events, found);
+	call_end(&call);
+	/* the transaction's memory goes with it */
+	copy = MemoryContextAlloc(TopMemoryContext, sizeof(Event) * Max(found, 1));
+	if (found > 0)
+		memcpy(copy, events, sizeof(Event) * found);
+	work_end();
+	taken_count -= count;
+	count_events(copy, found, failed);
+	pfree(copy);
+}
+
+/*
+ * One batch of agents that were observed; false: there are none.  Where it
+ * fails through its agents they are stepped one by one by the next calls.
+ */
+bool
+event_make(void)
+{
+	bool	   sweep = false;
+	ErrorData *error;
+
+	if (taken_count == 0)
+	{
+		singly = false;
+		taken_count = sort_ids(taken, take(taken, batch_size(), &sweep));
+	}
+	if (taken_count == 0 && !sweep)
+		return false;
+	error = work_attempt(make, &sweep);
+	if (error == NULL)
+		return true;
+	if (singly || !work_blames_agent(error))
+	{
+		put_back(taken, taken_count, sweep);
+		taken_count = 0;
+		ReThrowError(error);
+	}
+	singly = true;
+	return true;
+}

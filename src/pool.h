@@ -1,0 +1,234 @@
+/*
+ * pool.h
+ *		What the background processes share: who runs where, which database
+ *		wants what, and how it goes.  doc/workers.md has the design.
+ */
+#ifndef FA_POOL_H
+#define FA_POOL_H
+
+#include "port/atomics.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/spin.h"
+#include "utils/timestamp.h"
+
+#include "fa_agents.h"
+
+#define POOL_DATABASES 64
+#define POOL_SCHEDULES 256	/* schedules with statistics */
+#define RING_SIZE	   4096 /* observed agents that a database remembers */
+#define LAG_BUCKETS	   96	/* 4 a doubling, from 16 us to 4.5 minutes */
+#define SLICES		   64	/* of a schedule */
+#define PHASES		   65536
+#define SLICE_PHASES   (PHASES / SLICES)
+
+typedef enum ProcessRole
+{
+	ROLE_LAUNCHER,
+	ROLE_COORDINATOR,
+	ROLE_WORKER
+} ProcessRole;
+
+/* What a process sleeps for; the first are the roles. */
+typedef enum PoolWait
+{
+	WAIT_LAUNCHER,
+	WAIT_COORDINATOR,
+	WAIT_WORKER,
+	WAIT_LEAVE
+} PoolWait;
+
+typedef enum ProcessState
+{
+	PROCESS_FREE,
+	PROCESS_STARTING,
+	PROCESS_IDLE,
+	PROCESS_STEPPING
+} ProcessState;
+
+/* A launcher, coordinator or worker. */
+typedef struct PoolProcess
+{
+	ProcessState	 state;
+	ProcessRole		 role;
+	uint32			 generation; /* counts the processes that had this slot */
+	Oid				 database;
+	int				 pid;
+	Latch			*latch;
+	bool			 leave; /* asked to exit when it can */
+	int				 batch; /* agents that are being stepped */
+	TimestampTz		 started_at;
+	TimestampTz		 since;	 /* in this state */
+	pg_atomic_uint64 steps;	 /* committed */
+	pg_atomic_uint64 busy;	 /* microseconds in turns that are over */
+	Size			 memory; /* bytes, without models */
+} PoolProcess;
+
+/* What became of a database's steps in one minute. */
+typedef struct PoolMinute
+{
+	int64  minute; /* which */
+	uint64 errors;
+	uint64 lag[LAG_BUCKETS]; /* steps by their lag */
+} PoolMinute;
+
+/* A database that has something scheduled, or may have. */
+typedef struct PoolDatabase
+{
+	Oid			database; /* InvalidOid: the entry is free */
+	bool		wanted;	  /* something changed: look at it */
+	bool		failed;	  /* its last coordinator died */
+	bool		stopped;  /* fa_worker_stop */
+	int			blocked;  /* commands that want it empty */
+	TimestampTz wake_at;  /* when a coordinator is to look at it */
+	TimestampTz waiting;  /* since when it wants a slot, 0: it does not */
+	bool		events;	  /* it has schedules by event */
+	slock_t		ring_lock;
+	bool		ring_lost; /* the ring was full: the inbox must be read */
+	TimestampTz swept_at;  /* when it was last read through */
+	int			ring_first;
+	int			ring_count;
+	int64		ring[RING_SIZE]; /* ids of observed agents */
+	float		load;			 /* of the workers' time, when last looked at */
+	slock_t		minute_lock;
+	PoolMinute	minutes[2]; /* the newest, and the one before, or older */
+} PoolDatabase;
+
+/* What became of a schedule's steps. */
+typedef struct PoolSchedule
+{
+	Oid				 database; /* InvalidOid: free */
+	int64			 schedule_id;
+	pg_atomic_uint64 steps;
+	pg_atomic_uint64 late;	 /* past the deadline */
+	pg_atomic_uint64 missed; /* skipped */
+	pg_atomic_uint64 errors;
+	pg_atomic_uint64 lag[LAG_BUCKETS]; /* steps by their lag */
+} PoolSchedule;
+
+typedef struct Pool
+{
+	LWLock		*lock;
+	Latch		*launcher;	   /* NULL: there is none */
+	bool		 sweep;		   /* look at all databases */
+	bool		 out_of_slots; /* it was told */
+	TimestampTz	 out_at;	   /* when there was no slot, for the last time */
+	int			 process_count;
+	PoolDatabase databases[POOL_DATABASES];
+	PoolSchedule schedules[POOL_SCHEDULES];
+	PoolProcess	 processes[FLEXIBLE_ARRAY_MEMBER];
+} Pool;
+
+/* NULL where the library was not preloaded. */
+extern Pool *pool;
+
+/* The process that this one is; NULL in sessions. */
+extern PoolProcess *pool_self;
+
+extern void			 pool_init(void);
+extern void			 pool_require(void);
+extern PoolDatabase *pool_database(Oid database, bool create);
+extern void			 pool_want(Oid database, bool inbox);
+extern void			 pool_wake_held(Oid database, ProcessRole role);
+extern void			 pool_wake(Oid database, ProcessRole role);
+extern void			 pool_wake_one(Oid database);
+extern PoolSchedule *pool_schedule(int64 schedule_id);
+extern void pool_keep_schedules(Oid database, const int64 *ids, int count);
+
+/* ---------- process.c: the processes and their slots ---------- */
+
+extern bool	  pool_start(ProcessRole role, Oid database);
+extern bool	  pool_lacks_slots(void);
+extern void	  pool_attach(Datum main_arg);
+extern void	  pool_give_up_lost(void);
+extern void	  pool_signals(void);
+extern void	  pool_set_state(ProcessState state, int batch);
+extern void	  pool_end_turn(TimestampTz begun);
+extern bool	  pool_should_leave(void);
+extern void	  pool_serve(void);
+extern void	  pool_wait(TimestampTz until);
+extern uint32 pool_wait_event(PoolWait what);
+
+/* ---------- flight.c: what a crash found being stepped ---------- */
+
+#define FLIGHT_AGENTS 2048 /* of one batch */
+
+extern void	  flight_note(const int64 *ids, int count);
+extern void	  flight_clear(void);
+extern void	  flight_crash_exit(SIGNAL_ARGS);
+extern void	  flight_collect(void);
+extern int64 *flight_take(int *count);
+
+/* ---------- command.c: commands that want a database empty ---------- */
+
+extern void command_init(void);
+extern void command_empty(Oid database, int polite_ms);
+
+/* ---------- turn.c: what is due ---------- */
+
+/*
+ * A schedule s that is to run: of an owner who could log in and do it himself.
+ */
+#define SCHEDULE_ACTIVE                            \
+	" NOT s.paused AND s.error IS NULL AND EXISTS" \
+	" (SELECT FROM pg_catalog.pg_roles r"          \
+	" WHERE r.oid" EQ "s.owner AND r.rolcanlogin)"
+#define MICROSECONDS(interval)                      \
+	" (pg_catalog.date_part('epoch', " interval ")" \
+	" OPERATOR(pg_catalog.*) 1000000.0)::pg_catalog.int8"
+
+typedef struct Look
+{
+	int64		schedules; /* that are active */
+	bool		events;	   /* some of them by event */
+	int64		due;	   /* slices and retries that are due now */
+	TimestampTz next;	   /* when the next is due; DT_NOEND: never */
+	bool		installed; /* the extension is there, of our version */
+} Look;
+
+extern bool call_begin_extension(Call *call);
+extern void turn_forget_dropped(const Call *call);
+extern void turn_look(const Call *call, Look *look);
+extern bool turn_make(void);
+
+/* ---------- batch.c: agents that are stepped in one transaction ---------- */
+
+/* Agents of a batch that is done one by one; savepoints cost everybody. */
+#define SINGLE_AGENTS 32
+
+extern int	batch_size(void);
+extern void batch_step(const Call *call, int64 *ids, int count);
+extern int	batch_step_singly(const Call *call, int64 schedule_id, int64 *ids,
+							  int count, bool blame);
+extern void batch_done(int steps, int failed);
+extern void
+batch_count(int64 schedule_id, int steps, TimestampTz due, int64 deadline);
+extern void	 batch_count_faults(int64 schedule_id, int failed, int64 missed);
+extern int64 batch_quantile(const uint64 *lag, double share);
+extern void	 batch_recent(PoolMinute *recent);
+
+/* ---------- event.c: agents that were observed ---------- */
+
+extern void event_init(void);
+extern bool event_make(void);
+
+/* ---------- retry.c: agents whose step failed ---------- */
+
+extern void retry_note(const Call *call, int64 schedule_id, int64 agent_id,
+					   const ErrorData *error);
+extern bool retry_make(void);
+extern void retry_after_crash(const Call *call);
+
+/* ---------- launcher.c, worker.c ---------- */
+
+extern void		  launcher_register(void);
+extern void		  work_settings(void);
+extern bool		  work_turn(TimestampTz *next);
+extern void		  work_begin(const char *what);
+extern void		  work_end(void);
+extern ErrorData *work_attempt(void (*work)(void *), void *argument);
+extern bool		  work_excuses(const ErrorData *error);
+extern bool		  work_blames_agent(const ErrorData *error);
+extern void		  work_done(void);
+
+#endif /* FA_POOL_H */

@@ -1,0 +1,556 @@
+/*-------------------------------------------------------------------------
+ *
+ * process.c
+ *	  The background processes: starting them, their slots, who makes room for
+ *	  whom, and how they sleep.
+ *
+ * A slot is reserved by whoever registers the process.  The process attaches
+ * to it before it connects and gives it back in its exit callback, so a slot
+ * is free when, and only when, nobody uses it or is about to.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "storage/procsignal.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/wait_event.h"
+
+#include "pool.h"
+
+#define STARTING_SECONDS 10 /* until a process that does not come is given up */
+#define TURN_SECONDS	 1	/* that a process may keep a slot others wait for */
+#define YOUNG_SECONDS	 5	/* a coordinator that died earlier is ailing */
+#define RESTART_MS		 1000
+#define AILING_MS		 30000
+#define CALM_MS			 60000 /* without want of slots, until it is over */
+
+PoolProcess *pool_self = NULL;
+
+/* ---------- counting ---------- */
+
+/* How many processes of a role are there or coming; the lock is held. */
+static int
+count(ProcessRole role, Oid database)
+{
+	int result = 0;
+
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		if (process->state != PROCESS_FREE && process->role == role &&
+			(process->database == database || !OidIsValid(database)))
+			result++;
+	}
+	return result;
+}
+
+/* Is a worker wanted in vain, because the server has no slot for one? */
+bool
+pool_lacks_slots(void)
+{
+	bool result;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	result =
+		pool->out_of_slots && count(ROLE_WORKER, InvalidOid) < fa_max_workers;
+	LWLockRelease(pool->lock);
+	return result;
+}
+
+/*
+ * The database that has waited longest for a process, other than this one;
+ * NULL: none waits.  idle: only of those that have no coordinator, so nobody
+ * who could step their agents.  The lock is held.
+ */
+static PoolDatabase *
+longest_waiting(Oid database, bool idle)
+{
+	PoolDatabase *longest = NULL;
+
+	for (int i = 0; i < POOL_DATABASES; i++)
+	{
+		PoolDatabase *entry = &pool->databases[i];
+
+		if (OidIsValid(entry->database) && entry->database != database &&
+			entry->waiting != 0 &&
+			!(idle && count(ROLE_COORDINATOR, entry->database) > 0) &&
+			(longest == NULL || entry->waiting < longest->waiting))
+			longest = entry;
+	}
+	return longest;
+}
+
+/*
+ * How many workers each database may have where there are not enough: those
+ * that have some, or wait, get the same.  The lock is held.
+ */
+static int
+fair_share(void)
+{
+	int served = 0;
+
+	for (int i = 0; i < POOL_DATABASES; i++)
+	{
+		PoolDatabase *entry = &pool->databases[i];
+
+		if (OidIsValid(entry->database) &&
+			(entry->waiting != 0 || count(ROLE_WORKER, entry->database) > 0))
+			served++;
+	}
+	return Max(fa_max_workers / Max(served, 1), 1);
+}
+
+/* ---------- starting ---------- */
+
+/*
+ * May a worker be started in a database?  Not where the limit is reached, and
+ * not before others who wait and have less than their share.  The lock is held.
+ */
+static bool
+may_have_worker(PoolDatabase *entry)
+{
+	PoolDatabase *other = longest_waiting(entry->database, false);
+	int			  own = count(ROLE_WORKER, entry->database);
+
+	if (count(ROLE_WORKER, InvalidOid) >= fa_max_workers)
+		return false;
+	if (other == NULL)
+		return true;
+	return own == 0 ? entry->waiting != 0 && entry->waiting <= other->waiting :
+					  own < fair_share();
+}
+
+/*
+ * Reserves a slot for a process; -1 where none may be started now.  The lock
+ * is held.
+ */
+static int
+reserve(ProcessRole role, PoolDatabase *entry)
+{
+	if (role == ROLE_WORKER && !may_have_worker(entry))
+		return -1;
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		if (process->state != PROCESS_FREE)
+			continue;
+		process->state = PROCESS_STARTING;
+		process->role = role;
+		process->generation++;
+		process->database = entry->database;
+		process->pid = 0;
+		process->leave = false;
+		process->batch = 0;
+		process->memory = 0;
+		process->started_at = process->since = GetCurrentTimestamp();
+		pg_atomic_write_u64(&process->steps, 0);
+		pg_atomic_write_u64(&process->busy, 0);
+		return i;
+	}
+	return -1;
+}
+
+/*
+ * Tells it once when the server has no slot left, and once when there were
+ * enough for a while: not each time that databases take turns.
+ */
+static void
+tell_slots(bool out)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		tell;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	tell = pool->out_of_slots != out &&
+		   (out || TimestampDifferenceExceeds(pool->out_at, now, CALM_MS));
+	if (out)
+		pool->out_at = now;
+	if (tell)
+		pool->out_of_slots = out;
+	LWLockRelease(pool->lock);
+	if (tell && out)
+		ereport(
+			LOG,
+			(errmsg("no slot is free for a background process of fa_agents"),
+			 errdetail("Databases take turns until there are enough."),
+			 errhint("You may need to increase max_worker_processes.")));
+	else if (tell)
+		ereport(LOG, (errmsg("slots are free for background processes again")));
+}
+
+/*
+ * A database has got a process, or waits for one: then others are woken, to
+ * see whether they are to make room.  Who only wants more than its share does
+ * not wait.  The lock is held.
+ */
+static void
+note_waiting(PoolDatabase *entry, ProcessRole role, bool started)
+{
+	bool waits =
+		!started && (role == ROLE_COORDINATOR ||
+					 count(ROLE_WORKER, entry->database) < fair_share());
+
+	if (waits && entry->waiting == 0)
+		entry->waiting = GetCurrentTimestamp();
+	else if (!waits)
+		entry->waiting = 0;
+	for (int i = 0; waits && i < pool->process_count; i++)
+	{
+		if (pool->processes[i].state > PROCESS_STARTING)
+			SetLatch(pool->processes[i].latch);
+	}
+}
+
+/* Has the server a slot for the process that this one of ours is for? */
+static bool
+register_process(ProcessRole role, int slot)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = Int32GetDatum(slot);
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "fa_agents", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name,
+			role == ROLE_WORKER ? "worker_main" : "coordinator_main",
+			BGW_MAXLEN);
+	strlcpy(worker.bgw_type,
+			role == ROLE_WORKER ? "fa_agents worker" : "fa_agents coordinator",
+			BGW_MAXLEN);
+	strlcpy(worker.bgw_name, worker.bgw_type, BGW_MAXLEN);
+	memcpy(worker.bgw_extra, &pool->processes[slot].generation, sizeof(uint32));
+	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
+/*
+ * Starts a process in a database; false where that may not be, or no slot is
+ * free.  Who started it is told of its start and end.
+ */
+bool
+pool_start(ProcessRole role, Oid database)
+{
+	PoolDatabase *entry;
+	int			  slot = -1;
+	bool		  allowed;
+	bool		  started;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	entry = pool_database(database, false);
+	allowed = entry != NULL && entry->blocked == 0 && !entry->stopped;
+	if (allowed)
+		slot = reserve(role, entry);
+	LWLockRelease(pool->lock);
+
+	started = slot >= 0 && register_process(role, slot);
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	if (slot >= 0 && !started)
+		pool->processes[slot].state = PROCESS_FREE;
+	entry = pool_database(database, false);
+	if (entry != NULL)
+		note_waiting(entry, role, started || !allowed);
+	LWLockRelease(pool->lock);
+	if (slot >= 0)
+		tell_slots(!started);
+	return started;
+}
+
+/* ---------- ending ---------- */
+
+/*
+ * A coordinator ends; one that failed is not started again at once, and one
+ * that fails again and again not often.  The lock is held.
+ */
+static void
+coordinator_ended(const PoolProcess *process, bool failed)
+{
+	PoolDatabase *entry = pool_database(process->database, false);
+	TimestampTz	  now = GetCurrentTimestamp();
+	bool		  young = !TimestampDifferenceExceeds(process->started_at, now,
+													  YOUNG_SECONDS * 1000);
+
+	if (entry == NULL)
+		return;
+	entry->waiting = 0;
+	if (!failed)
+		return;
+	entry->wanted = false;
+	entry->wake_at = TimestampTzPlusMilliseconds(
+		now, young && entry->failed ? AILING_MS : RESTART_MS);
+	entry->failed = young;
+}
+
+/*
+ * A worker ends; what it had taken out of the ring may be lost.  The lock is
+ * held.
+ */
+static void
+worker_ended(Oid database, bool failed)
+{
+	PoolDatabase *entry = pool_database(database, false);
+
+	if (failed && entry != NULL)
+	{
+		SpinLockAcquire(&entry->ring_lock);
+		entry->ring_lost = true;
+		SpinLockRelease(&entry->ring_lock);
+	}
+	pool_wake_held(database, ROLE_COORDINATOR);
+	/* one who waited for its place need not wait for its next look */
+	entry = longest_waiting(database, false);
+	if (entry != NULL)
+		pool_wake_held(entry->database, ROLE_COORDINATOR);
+}
+
+/* Gives a slot back; the lock is held. */
+static void
+give_back(PoolProcess *process, bool failed)
+{
+	if (process->role == ROLE_COORDINATOR)
+		coordinator_ended(process, failed);
+	process->state = PROCESS_FREE;
+	process->pid = 0;
+	if (process->role == ROLE_WORKER)
+		worker_ended(process->database, failed);
+	if (pool->launcher != NULL)
+		SetLatch(pool->launcher);
+}
+
+/*
+ * Slots of processes that were registered and never came, because the server
+ * could not fork, or they died before they had their slot.
+ */
+void
+pool_give_up_lost(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		if (process->state == PROCESS_STARTING &&
+			TimestampDifferenceExceeds(process->started_at, now,
+									   STARTING_SECONDS * 1000))
+			give_back(process, true);
+	}
+	LWLockRelease(pool->lock);
+}
+
+/*
+ * On exit, whatever its cause.  PGPROC is still ours here, so the lock can be
+ * taken.
+ */
+static void
+detach(int code, Datum arg)
+{
+	flight_clear();
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	give_back(pool_self, code != 0);
+	LWLockRelease(pool->lock);
+	pool_self = NULL;
+}
+
+/*
+ * A dynamic process takes the slot that was reserved for it, before it
+ * connects; one that comes too late exits.
+ */
+void
+pool_attach(Datum main_arg)
+{
+	int			 slot = DatumGetInt32(main_arg);
+	PoolProcess *process = &pool->processes[slot];
+	uint32		 generation;
+	bool		 mine;
+
+	memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof(generation));
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	mine =
+		process->state == PROCESS_STARTING && process->generation == generation;
+	if (mine)
+	{
+		process->state = PROCESS_IDLE;
+		process->pid = MyProcPid;
+		process->latch = MyLatch;
+		process->since = GetCurrentTimestamp();
+	}
+	LWLockRelease(pool->lock);
+	if (!mine)
+		proc_exit(0);
+	pool_self = process;
+	on_shmem_exit(detach, (Datum) 0);
+}
+
+/* For whoever looks; a batch is a number of agents. */
+void
+pool_set_state(ProcessState state, int batch)
+{
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	pool_self->state = state;
+	pool_self->batch = batch;
+	pool_self->since = GetCurrentTimestamp();
+	LWLockRelease(pool->lock);
+}
+
+/*
+ * A turn of a worker is over.  Its time counts whole: where batches are small,
+ * most of it is spent on finding them.
+ */
+void
+pool_end_turn(TimestampTz begun)
+{
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	pool_self->state = PROCESS_IDLE;
+	pool_self->batch = 0;
+	pool_self->since = GetCurrentTimestamp();
+	pg_atomic_fetch_add_u64(&pool_self->busy, pool_self->since - begun);
+	LWLockRelease(pool->lock);
+}
+
+/*
+ * Is this one of the processes that make room for others, and the one of them
+ * that has run longest?  Workers of the databases that have most of them do;
+ * where there are none, coordinators.  The lock is held.
+ */
+static bool
+is_next_to_leave(void)
+{
+	bool workers = count(ROLE_WORKER, InvalidOid) > 0;
+	int	 own = count(ROLE_WORKER, pool_self->database);
+
+	if (workers != (pool_self->role == ROLE_WORKER))
+		return false;
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+		int			 its;
+
+		if (process->state == PROCESS_FREE || process->role != pool_self->role)
+			continue;
+		its = count(ROLE_WORKER, process->database);
+		if (its > own ||
+			(its == own && process->started_at < pool_self->started_at))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Is this process to make room for a database that waits for one?  It does so
+ * where that has none, or this one has more than its share.  The lock is held.
+ */
+static bool
+makes_room(void)
+{
+	PoolDatabase *other = longest_waiting(pool_self->database,
+										  pool_self->role == ROLE_COORDINATOR);
+
+	if (other == NULL ||
+		!TimestampDifferenceExceeds(pool_self->started_at,
+									GetCurrentTimestamp(), TURN_SECONDS * 1000))
+		return false;
+	return (count(ROLE_COORDINATOR, other->database) == 0 ||
+			count(ROLE_WORKER, other->database) == 0 ||
+			count(ROLE_WORKER, pool_self->database) > fair_share()) &&
+		   is_next_to_leave();
+}
+
+/*
+ * Has this process been asked to leave, or does a database wait for its slot?
+ */
+bool
+pool_should_leave(void)
+{
+	PoolDatabase *entry;
+	bool		  result;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(pool_self->database, false);
+	result = pool_self->leave || entry == NULL || entry->blocked > 0 ||
+			 entry->stopped || makes_room();
+	LWLockRelease(pool->lock);
+	return result;
+}
+
+/* ---------- sleeping ---------- */
+
+/* Between two batches, which follow each other without sleep. */
+void
+pool_serve(void)
+{
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		/* agents may be to run in other databases: the launcher looks */
+		if (pool_self == NULL)
+			pool->sweep = true;
+	}
+}
+
+/*
+ * What pg_stat_activity shows while a process sleeps; it can be named from 17
+ * on.
+ */
+uint32
+pool_wait_event(PoolWait what)
+{
+	static const char *const names[] = {"FaAgentsLauncher",
+										"FaAgentsCoordinator", "FaAgentsWorker",
+										"FaAgentsLeave"};
+	static uint32			 events[lengthof(names)];
+
+	if (events[what] == 0)
+		events[what] = new_wait_event(names[what]);
+	return events[what];
+}
+
+/*
+ * Sleeps until a time (DT_NOEND: for ever), or until somebody sets the latch.
+ */
+void
+pool_wait(TimestampTz until)
+{
+	long timeout = -1;
+
+	if (until != DT_NOEND)
+		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+	/* rounded up: else it wakes a little early, and again */
+	(void) WaitLatch(MyLatch,
+					 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
+						 (timeout < 0 ? 0 : WL_TIMEOUT),
+					 timeout < 0 ? -1 : timeout + 1,
+					 pool_wait_event(pool_self ? (PoolWait) pool_self->role :
+												 WAIT_LAUNCHER));
+	pool_serve();
+}
+
+/*
+ * Signals of all our processes.  SIGTERM is noticed where interrupts are, so
+ * nothing is left half done; SIGUSR1 stays the server's, which tells databases
+ * being dropped by it.
+ */
+void
+pool_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGINT, StatementCancelHandler);
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGQUIT, flight_crash_exit);
+	BackgroundWorkerUnblockSignals();
+}

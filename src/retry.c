@@ -1,0 +1,227 @@
+/*-------------------------------------------------------------------------
+ *
+ * retry.c
+ *	  Agents whose step by a worker failed: tried again after a delay, then
+ *	  suspended.
+ *
+ * An agent with a row in fa_retry is left out by its schedule and stepped from
+ * here, alone in a transaction.  A step that succeeds removes the row.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/pg_prng.h"
+#include "utils/builtins.h"
+
+#include "pool.h"
+
+#include <math.h>
+
+#define LONGEST_DELAY_MS 300000.0
+#define JITTER			 0.25 /* of the delay, to both sides */
+
+/*
+ * A failure more; $6: milliseconds until the next try, by attempts from 1 on:
+ * delay * 2^(attempts - 1).  Of a dropped or paused agent nothing is noted.
+ */
+static Statement note_statement = {
+	"INSERT INTO @.fa_retry AS r (agent_id, schedule_id, attempts, next_try, error, sqlstate)"
+	" SELECT agent_id, $2, 1, $5, $3, $4 FROM @.fa_belief"
+	" WHERE agent_id" EQ "$1 AND NOT paused"
+	" ON CONFLICT (agent_id) DO UPDATE SET attempts = $6, next_try = $5,"
+	" error = $3, sqlstate = $4, failed_at = pg_catalog.clock_timestamp()",
+	6,
+	{INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID}};
+static Statement attempts_statement = {
+	"SELECT attempts FROM @.fa_retry WHERE agent_id" EQ "$1", 1, {INT8OID}};
+
+/* $2: this one; else the one that has waited longest. */
+static Statement claim_statement = {
+	"SELECT t.agent_id, t.schedule_id, COALESCE((SELECT b.paused FROM @.fa_belief b"
+	" WHERE b.agent_id" EQ "t.agent_id), true)"
+	" FROM @.fa_retry t, @.fa_schedule s WHERE t.next_try"
+	" OPERATOR(pg_catalog.<=) $1 AND s.schedule_id" EQ
+	"t.schedule_id AND" SCHEDULE_ACTIVE
+	" ORDER BY t.next_try LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
+	1,
+	{TIMESTAMPTZOID}};
+static Statement forget_all_statement = {
+	"DELETE FROM @.fa_retry WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}};
+static Statement forget_statement = {
+	"DELETE FROM @.fa_retry WHERE agent_id" EQ "$1", 1, {INT8OID}};
+
+/* The agents that were in flight when the server crashed. */
+static Statement crash_statement = {
+	"INSERT INTO @.fa_retry AS r (agent_id, schedule_id, attempts, next_try, error, sqlstate)"
+	" SELECT a.agent_id, s.schedule_id, 1, CASE WHEN $2 THEN 'infinity'::pg_catalog.timestamptz"
+	" ELSE pg_catalog.now() END, $3, 'XX000'"
+	" FROM @.fa_agent a, @.fa_model m, LATERAL (SELECT schedule_id FROM @.fa_schedule s"
+	" WHERE s.model" EQ "m.name AND (s.version IS NULL OR s.version" EQ
+	"m.version) ORDER BY schedule_id LIMIT 1) AS s"
+	" WHERE a.agent_id" EQ "ANY ($1) AND m.model_id" EQ "a.model_id"
+	" ON CONFLICT (agent_id) DO UPDATE SET attempts = r.attempts OPERATOR(pg_catalog.+) 1,"
+	" next_try = excluded.next_try, error = excluded.error,"
+	" sqlstate = excluded.sqlstate, failed_at = pg_catalog.clock_timestamp()",
+	3,
+	{INT8ARRAYOID, BOOLOID, TEXTOID}};
+
+/* How often an agent has failed. */
+static int
+attempts_of(const Call *call, int64 agent_id)
+{
+	Datum arguments[1] = {Int64GetDatum(agent_id)};
+	bool  isnull;
+
+	if (statement_run(call, &attempts_statement, arguments, NULL, 1) == 0)
+		return 0;
+	return DatumGetInt32(result_datum(0, 1, &isnull));
+}
+
+/*
+ * When an agent that has failed so often is tried again.  The delay doubles,
+ * and is a little different for each, so that agents that failed together do
+ * not come back together.
+ */
+static TimestampTz
+next_try(int attempts)
+{
+	double delay = fa_retry_delay * exp2(Min(attempts - 1, 30));
+
+	delay = Min(delay, LONGEST_DELAY_MS);
+	delay *= 1 - JITTER + 2 * JITTER * pg_prng_double(&pg_global_prng_state);
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) delay);
+}
+
+/*
+ * Notes that an agent's step has failed, in the current transaction, which
+ * must not be the one that failed.  Where somebody else holds the agent's row
+ * for long, or the server lacks something, it is no fault of the agent's, and
+ * it is not suspended for it.
+ */
+void
+retry_note(const Call *call, int64 schedule_id, int64 agent_id,
+		   const ErrorData *error)
+{
+	int	 attempts = attempts_of(call, agent_id) + 1;
+	bool suspend = attempts >= fa_max_failures && !work_excuses(error) &&
+				   error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
+	Datum arguments[6] = {
+		Int64GetDatum(agent_id),
+		Int64GetDatum(schedule_id),
+		CStringGetTextDatum(error->message ? error->message : ""),
+		CStringGetTextDatum(unpack_sql_state(error->sqlerrcode)),
+		TimestampTzGetDatum(suspend ? DT_NOEND : next_try(attempts)),
+		Int32GetDatum(attempts)};
+
+	statement_run(call, &note_statement, arguments, NULL, 0);
+	if (attempts == 1 || suspend)
+		ereport(
+			LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg(suspend ? "agent " INT64_FORMAT " is suspended: %s" :
+							  "step of agent " INT64_FORMAT " failed: %s",
+					agent_id, error->message),
+			 errhint(
+				 "fa_retry has the error; fa_agent_resume lets it go on.")));
+}
+
+/* The argument is a bool *: whether there was something to do. */
+static void
+make(void *argument)
+{
+	bool *done = argument;
+	Datum arguments[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
+	int64 agent_id = 0;
+	int64 schedule_id = 0;
+	int	  failed = 0;
+	bool  paused = false;
+	bool  isnull;
+	Call  call;
+
+	*done = false;
+	work_begin("steps agents that failed before");
+	if (!call_begin_extension(&call))
+	{
+		work_end();
+		return;
+	}
+	if (statement_run(&call, &claim_statement, arguments, NULL, 1) > 0)
+	{
+		*done = true;
+		agent_id = result_int64(0, 1);
+		schedule_id = result_int64(0, 2);
+		paused = DatumGetBool(result_datum(0, 3, &isnull));
+		if (!paused)
+			failed = batch_step_singly(&call, schedule_id, &agent_id, 1, true);
+		/* one that is paused or gone will not be asked for */
+		arguments[0] = Int64GetDatum(agent_id);
+		if (failed == 0)
+			statement_run(&call, &forget_statement, arguments, NULL, 0);
+	}
+	call_end(&call);
+	work_end();
+	if (!*done || paused)
+		return;
+	batch_done(1 - failed, failed);
+	batch_count_faults(schedule_id, failed, 0);
+}
+
+/* One agent whose time to be tried again has come; false: there is none. */
+bool
+retry_make(void)
+{
+	bool	   done;
+	ErrorData *error = work_attempt(make, &done);
+
+	if (error != NULL)
+		ReThrowError(error);
+	return done;
+}
+
+/*
+ * Forgets the failures of agents [count], which are then stepped as others
+ * are; how many had any.  What waits in an inbox is looked at after the commit.
+ */
+int
+retry_forget(const Call *call, const int64 *ids, int count)
+{
+	Datum arguments[1] = {array_from_int64(ids, count)};
+
+	for (int i = 0; i < count; i++)
+		event_note_at_commit(ids[i]);
+	return statement_run(call, &forget_all_statement, arguments, NULL, 0);
+}
+
+/*
+ * Agents that were being stepped by a process that crashed: several are tried
+ * one by one; one that was alone is suspended, for it would do it again.
+ */
+void
+retry_after_crash(const Call *call)
+{
+	int64 *ids;
+	int	   count;
+
+	while ((ids = flight_take(&count)) != NULL)
+	{
+		Datum arguments[3] = {
+			array_from_int64(ids, count), BoolGetDatum(count == 1),
+			CStringGetTextDatum("the server crashed during its step")};
+		int noted = statement_run(call, &crash_statement, arguments, NULL, 0);
+
+		if (noted > 0 && count == 1)
+			ereport(LOG,
+					(errmsg("agent " INT64_FORMAT
+							" is suspended: the server crashed during its step",
+							ids[0]),
+					 errhint("fa_agent_resume lets it go on.")));
+		else if (noted > 0)
+			ereport(
+				LOG,
+				(errmsg("%d agents were being stepped when the server crashed",
+						count),
+				 errdetail("They are stepped one by one.")));
+	}
+}

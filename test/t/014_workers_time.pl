@@ -1,0 +1,102 @@
+# When agents are due: spread over each turn, late steps are counted, missed turns
+# are left out or made up, and what is urgent comes first but never for ever.
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Workers;
+
+my $node = start_node('main', q{
+fa_agents.max_workers = 1
+});
+sub sql { return $node->safe_psql('postgres', shift); }
+
+# Each step is noted in the order in which they are made.
+sql(q{CREATE EXTENSION fa_agents;
+	SELECT fa_model_create(n, fa_spec_grid(3, 3)) FROM unnest('{a, b}'::text[]) AS n;
+	CREATE TABLE made (place serial, agent_id bigint);
+	CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF new.step > old.step THEN INSERT INTO public.made (agent_id) VALUES (new.agent_id); END IF;
+		RETURN new;
+	END $$;
+	CREATE TRIGGER note BEFORE UPDATE ON fa_belief FOR EACH ROW EXECUTE FUNCTION note();
+	SELECT fa_worker_stop()});
+sql("SELECT count(*) FROM fa_agent_create_many('a', 2048)");
+
+# a million agents do not wake at once: 32 at a time do
+is(sql('SELECT count(DISTINCT phase), count(DISTINCT phase / 1024) > 50 FROM fa_agent'), '65|t', 'agents have many phases, in most slices');
+is(sql('SELECT max(n) FROM (SELECT count(*) AS n FROM fa_agent GROUP BY phase) p'), 32, '32 agents in a row have the same');
+sql("SELECT fa_schedule_create('hourly', 'a', '1 hour', deadline => '10 min')");
+is(sql(q{SELECT count(DISTINCT due), max(due) - min(due) FROM fa_schedule_slice}), '64|00:59:03.75', 'slices are due one after another in the hour');
+is(sql(q{SELECT count(*) FROM fa_schedule_slice WHERE due <= now() + interval '1 min'}), 2, 'few of them soon');
+
+# Sets all of a schedule's hands back to one time in the past; agents are older.
+sub set_back
+{
+	my ($name, $time) = @_;
+	sql("UPDATE fa_agent SET created_at = now() - interval '30 days'; TRUNCATE made;
+		UPDATE fa_schedule_slice SET due = now() - interval '$time', phase = slice * 1024, agent_id = 0, skipped = 0
+		WHERE schedule_id = (SELECT schedule_id FROM fa_schedule WHERE name = '$name')");
+}
+
+# Lets workers run until nothing is due.
+sub work
+{
+	my ($name) = @_;
+	sql('SELECT fa_worker_start()');
+	comes_true($node, q{NOT EXISTS (SELECT FROM fa_schedule_status WHERE due <= now())}, $name);
+	sql('SELECT fa_worker_drain()');
+}
+
+# turns that were missed are left out ...
+set_back('hourly', '10 hours 30 min');
+work('skip: nothing is due any more');
+is(sql('SELECT count(*), count(DISTINCT agent_id) FROM made'), '2048|2048', 'skip: each agent is stepped once');
+is(sql('SELECT steps, missed, late, errors FROM fa_schedule_status'), '2048|20480|2048|0', 'skip: ten turns of each are counted as missed, and the steps as late');
+is(sql(q{SELECT count(*) FROM fa_schedule_slice WHERE due BETWEEN now() AND now() + interval '30 min'}), sql('SELECT count(DISTINCT phase / 1024) FROM fa_agent'), 'skip: hands keep their place in the turn');
+is(sql('SELECT p50 <= p95, p95 <= p99, p50 > 200000 FROM fa_schedule_status'), 't|t|t', 'their lag is seen');
+
+# ... or made up
+sql("SELECT fa_schedule_drop('hourly'); SELECT fa_schedule_create('all', 'a', '1 hour', deadline => '1 day', catch_up => 'all')");
+set_back('all', '3 hours 30 min');
+work('all: nothing is due any more');
+is(sql('SELECT count(*), count(DISTINCT agent_id) FROM made'), '8192|2048', 'all: each agent is stepped four times');
+is(sql("SELECT steps, missed, late FROM fa_schedule_status"), '8192|0|0', 'all: none is missed, and none is late where the deadline is a day');
+
+# an agent that was made after its turn is not owed it
+sql("SELECT fa_agent_create('a', 'new')");
+sql(q{UPDATE fa_schedule_slice SET due = now() - interval '30 min', phase = slice * 1024, agent_id = 0});
+sql('TRUNCATE made');
+work('new: nothing is due any more');
+is(sql('SELECT count(*) FROM made'), 2048, 'a new agent is not owed the turns before it');
+is(sql("SELECT step FROM fa_belief JOIN fa_agent USING (agent_id) WHERE name = 'new'"), 0, 'and was not stepped');
+
+# who is paused has no turn, and none is made up
+sql("SELECT fa_agent_pause('{1, 2, 3}')");
+set_back('all', '30 min');
+work('paused: nothing is due any more');
+is(sql('SELECT count(*) FROM made WHERE agent_id < 4'), 0, 'paused agents are left out');
+sql("SELECT fa_schedule_drop('all')");
+
+# what matters more comes first, though it was due a little later
+sql(q{SELECT fa_agent_drop(array_agg(agent_id)) FROM fa_agent WHERE agent_id > 64;
+	SELECT count(*) FROM fa_agent_create_many('b', 64);
+	SELECT fa_schedule_create('low', 'a', '1 day');
+	SELECT fa_schedule_create('high', 'b', '1 day', priority => 100)});
+my $order = q{SELECT string_agg(name, ' ' ORDER BY first) FROM (SELECT m.name, min(place) AS first, max(place) AS last
+	FROM made JOIN fa_agent USING (agent_id) JOIN fa_model m USING (model_id) GROUP BY m.name) AS o};
+set_back('low', '60 s');
+set_back('high', '1 s');
+work('priorities: nothing is due any more');
+is(sql($order), 'b a', 'high priority comes first');
+# ... but one that has waited longer than that is not starved
+set_back('low', '150 s');
+set_back('high', '1 s');
+work('ageing: nothing is due any more');
+is(sql($order), 'a b', 'who has waited long enough comes first');
+$node->stop('fast');
+
+done_testing();

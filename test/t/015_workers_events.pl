@@ -1,0 +1,102 @@
+# Agents that step when an observation arrives, on whatever way it came.
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+use Workers;
+
+my $node = start_node('main', q{
+max_prepared_transactions = 5
+restart_after_crash = on
+fa_agents.max_workers = 2
+fa_agents.sweep_interval = 1h
+});
+sub sql { return $node->safe_psql('postgres', shift); }
+sub set { $node->append_conf('postgresql.conf', shift); $node->reload; }
+
+sql(q{CREATE EXTENSION fa_agents;
+	SELECT fa_model_create('window', '{"A": [[[0.9, 0.1], [0.1, 0.9]]], "B": [[[[1, 0], [0, 1]], [[0, 1], [1, 0]]]]}');
+	SELECT count(*) FROM fa_agent_create_many('window', 6000);
+	SELECT fa_schedule_create('seen', 'window', deadline => '1 day')});
+sub all_seen { my $name = shift; comes_true($node, 'count(*) = 0 FROM fa_observation', $name); }
+my $made = 'SELECT sum(step) FROM fa_belief';
+
+sql("SELECT fa_observe(1, '{0}')");
+all_seen('an observation is seen');
+is(sql('SELECT step FROM fa_belief WHERE agent_id = 1'), 1, 'by one step');
+is(sql($made), 1, 'of that agent alone');
+sql("SELECT fa_observe(2, '{0}'); SELECT fa_observe(2, '{1}'); SELECT fa_observe(2, '{0}')");
+all_seen('observations that come one after another');
+is(sql('SELECT step FROM fa_belief WHERE agent_id = 2'), 3, 'make a step each');
+sql("BEGIN; SELECT fa_observe(3, '{0}'); SELECT fa_observe(3, '{1}'); COMMIT; BEGIN; SELECT fa_observe(4, '{0}'); ROLLBACK");
+all_seen('two in a transaction');
+is(sql($made), 6, 'also make a step each, and a rolled back one none');
+sql("SELECT count(fa_observe(agent_id, '{1}')) FROM fa_agent");
+all_seen('more than the ring can hold');
+is(sql($made), 6006, 'each makes a step');
+is(sql("SELECT steps, late, errors, p50 IS NOT NULL, state FROM fa_schedule_status"), '6006|0|0|t|running', 'steps are counted');
+
+# who is paused is not stepped, and not forgotten
+sql("SELECT fa_agent_pause('{5}'); SELECT fa_observe(5, '{0}')");
+sql("SELECT fa_observe(6, '{0}')");
+comes_true($node, 'count(*) = 1 FROM fa_observation', 'another is stepped');
+sleep 0.3;
+is(sql('SELECT agent_id FROM fa_observation'), 5, 'a paused agent is not');
+sql("SELECT fa_agent_resume('{5}')");
+all_seen('a resumed agent is');
+is(sql('SELECT count(*) FROM fa_retry'), 0, 'without fault');
+
+# an observation that came on another way
+sql(q{BEGIN; SELECT fa_observe(7, '{0}'); PREPARE TRANSACTION 'later'});
+sleep 0.3;
+is(sql('SELECT step FROM fa_belief WHERE agent_id = 7'), 1, 'not yet');
+sql(q{COMMIT PREPARED 'later'});
+all_seen('COMMIT PREPARED');
+is(sql('SELECT step FROM fa_belief WHERE agent_id = 7'), 2, 'COMMIT PREPARED makes a step');
+my $row = sql("BEGIN; SELECT fa_observe(8, '{0}'); COPY fa_observation TO STDOUT; ROLLBACK");
+$row = (split /\n/, $row)[-1];
+append_to_file($node->basedir . '/copy', "$row\n");
+sql("COPY fa_observation FROM '" . $node->basedir . "/copy'");
+all_seen('COPY');
+is(sql('SELECT step FROM fa_belief WHERE agent_id = 8'), 2, 'COPY makes a step');
+# nothing tells of rows that somebody inserts by hand: a search finds them
+set('fa_agents.sweep_interval = 1s');
+sql("SELECT fa_observe(9, '{0}')");
+all_seen('the interval has been read');
+sql(q{CREATE TEMP TABLE t (LIKE fa_observation); COPY t FROM '} . $node->basedir . q{/copy';
+	INSERT INTO fa_observation SELECT * FROM t});
+all_seen('INSERT by hand');
+
+# what was under way in a crash is found after it
+set('fa_agents.sweep_interval = 1h');
+sql("SELECT fa_worker_stop(); SELECT count(fa_observe(agent_id, '{1}')) FROM fa_agent");
+my $before = sql($made);
+my $pid = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'fa_agents launcher'");
+kill 'KILL', $pid;
+$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid");
+all_seen('after a crash');
+is(sql($made), $before + 6000, 'each is stepped once');
+
+# an observation that an agent cannot have
+sql(q{CREATE TEMP TABLE t (LIKE fa_observation); COPY t FROM '} . $node->basedir . q{/copy'; UPDATE t SET observation = '{7}';
+	INSERT INTO fa_observation SELECT * FROM t});
+sql("SELECT fa_observe(10, '{0}'), fa_observe(8, '{0}')");
+comes_true($node, 'count(*) = 1 FROM fa_retry', 'who cannot be stepped is found');
+is(sql('SELECT agent_id, error FROM fa_retry'), '8|outcome 7 of modality "modality_0" is out of range for agent 8', 'and the reason kept');
+comes_true($node, 'count(*) = 0 FROM fa_observation WHERE agent_id = 10', 'the other is stepped');
+sql("DELETE FROM fa_observation WHERE agent_id = 8; SELECT fa_agent_resume('{8}')");
+
+# who listens is told once a commit, where that is wanted
+my $listen = q{LISTEN fa_agents; BEGIN; SELECT fa_observe(11, '{0}'), fa_observe(12, '{0}'); COMMIT; SELECT pg_sleep(1); SELECT 1};
+unlike(sql($listen), qr/notification/, 'nobody is told');
+set('fa_agents.notify = on');
+sleep 0.5;
+my @told = sql($listen) =~ /Asynchronous notification "fa_agents"/g;
+is(scalar @told, 1, 'one is told, once for two agents');
+all_seen('all is seen');
+$node->stop('fast');
+
+done_testing();

@@ -1,0 +1,67 @@
+# Where the server has too few slots for background processes, or was not told to
+# load the library.
+
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time sleep);
+use Workers;
+
+# ten databases share what the server has by default, eight slots of which one
+# is the launcher's and one is taken by the server itself
+my $node = start_node('main', '');
+is($node->safe_psql('postgres', 'SHOW max_worker_processes'), 8, 'eight slots by default');
+my @databases = map { "db$_" } 1 .. 10;
+$node->safe_psql('postgres', "CREATE DATABASE $_") for @databases;
+$node->safe_psql($_, q{CREATE EXTENSION fa_agents;
+	SELECT fa_model_create('grid', fa_spec_grid(3, 3));
+	SELECT count(*) FROM fa_agent_create_many('grid', 100);
+	SELECT fa_schedule_create('often', 'grid', '50 ms')}) for @databases;
+goes_on($node, $_, "$_ of ten") for @databases;
+goes_on($node, $_, "$_ again") for @databases;
+is(logged($node, 'no slot is free for a background process'), 1, 'want of slots is told once');
+my $start = time;
+$node->safe_psql('postgres', "DROP DATABASE $_") for @databases[0 .. 4];
+cmp_ok(time - $start, '<', 25, 'five are dropped, within 5 s each');
+goes_on($node, $_, "$_ of five") for @databases[5 .. 9];
+
+# one slot: the coordinator steps agents itself
+$node->append_conf('postgresql.conf', 'max_worker_processes = 3');
+$node->restart;
+goes_on($node, $_, "$_ with one slot") for @databases[5, 6, 5];
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^fa_agents (worker|coordinator)'") <= 1, 1, 'one process at a time');
+
+# no slot at all: it is told once and tried again; the server is none the worse
+$node->append_conf('postgresql.conf', 'max_worker_processes = 2');
+my $offset = -s $node->logfile;
+$node->restart;
+sleep 3;
+my @told = slurp_file($node->logfile, $offset) =~ /no slot is free for a background process/g;
+is(scalar @told, 1, 'no slot: told once');
+stands_still($node, 'db6', 'no slot');
+$start = time;
+$node->stop('fast');
+cmp_ok(time - $start, '<', 5, 'no slot: fast stop within 5 s');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 8');
+$node->start;
+goes_on($node, 'db6', 'slots again');
+$node->safe_psql('postgres', "DROP DATABASE $_") for @databases[5 .. 9];
+
+# no preload: a clear hint, and all else works
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$node->restart;
+$node->safe_psql('postgres', "CREATE EXTENSION fa_agents; SELECT fa_model_create('grid', fa_spec_grid(3, 3)); SELECT fa_agent_create('grid')");
+for my $call ("fa_schedule_create('s', 'grid', '1 s')", 'fa_worker_start()', 'fa_worker_stop()', 'fa_worker_drain()')
+{
+	my $error = ($node->psql('postgres', "\\set VERBOSITY verbose\nSELECT $call"))[2];
+	like($error, qr/55000: agents cannot run by themselves in this server/, "$call: refused");
+	like($error, qr/HINT:  Add fa_agents to shared_preload_libraries and restart the server; all other functions work without it/, "$call: with a hint");
+}
+is($node->safe_psql('postgres', 'SELECT count(*) FROM fa_worker UNION ALL SELECT count(*) FROM fa_schedule_status'), "0\n0", 'views are empty');
+is($node->safe_psql('postgres', 'SELECT step FROM fa_step(1)'), 1, 'agents are stepped by hand');
+$node->safe_psql('postgres', 'SELECT fa_agent_pause($${1}$$); SELECT fa_agent_resume($${1}$$)');
+$node->stop('fast');
+
+done_testing();

@@ -1,0 +1,81 @@
+# What the tests of the background processes share.
+
+package Workers;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+our @EXPORT = qw(start_node $busy $steps goes_on stands_still comes_true within logged);
+
+# the busiest that there is: every agent is always due
+our $busy = q{CREATE EXTENSION fa_agents;
+	SELECT fa_model_create('grid', fa_spec_grid(4, 4));
+	SELECT count(*) FROM fa_agent_create_many('grid', 2000);
+	SELECT fa_schedule_create('busy', 'grid', '1 ms')};
+our $steps = 'SELECT sum(step) FROM fa_belief';
+
+# A server with the library in shared_preload_libraries.
+sub start_node
+{
+	my ($name, $conf, %init) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(%init);
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'fa_agents'\nlog_statement = none\n$conf");
+	$node->start;
+	return $node;
+}
+
+# Waits until agents of a database have made more steps than they had.
+sub goes_on
+{
+	my ($node, $database, $name) = @_;
+	my $before = $node->safe_psql($database, $steps);
+
+	ok($node->poll_query_until($database, "SELECT sum(step) > $before FROM fa_belief"), "$name: agents step");
+}
+
+# Nobody steps for a while.
+sub stands_still
+{
+	my ($node, $database, $name) = @_;
+	my $before = $node->safe_psql($database, $steps);
+
+	sleep 0.5;
+	is($node->safe_psql($database, $steps), $before, "$name: nothing is stepped");
+}
+
+sub comes_true
+{
+	my ($node, $query, $name) = @_;
+
+	ok($node->poll_query_until('postgres', "SELECT $query"), $name);
+}
+
+# A command, which must succeed within the five seconds that it is given.
+sub within
+{
+	my ($node, $name, $command) = @_;
+	my $start = time;
+	my ($status, $out, $error) = $node->psql('postgres', $command);
+
+	is($error, '', "$name: succeeds");
+	cmp_ok(time - $start, '<', 5, "$name: within 5 s");
+	note(sprintf '%s: %.2f s', $name, time - $start);
+}
+
+# How often a line of the server's log matches.
+sub logged
+{
+	my ($node, $pattern) = @_;
+	my @found = slurp_file($node->logfile) =~ /$pattern/g;
+
+	return scalar @found;
+}
+
+1;
