@@ -16,7 +16,8 @@
  * callback of the transaction's end, so an error leaves none; one that a
  * rolled back subtransaction left lasts until then, which only keeps memory a
  * little longer.  The session's own memory over fa_agents.cache_size is given
- * back when the next model is loaded, the least recently used first.
+ * back when a model is loaded and when a transaction ends, the least recently
+ * used first.
  *
  * An entry is in the table only when it is whole.  What it owns lies in a
  * context of its own under CacheMemoryContext; the table itself lies under
@@ -27,6 +28,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
@@ -38,6 +40,9 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/timestamp.h"
 
 #include "fa_agents.h"
 
@@ -76,6 +81,34 @@ cache_remove(CachedModel *entry)
 }
 
 /*
+ * Gives back memory until size more fits, or all that is left is in use: what a
+ * transaction uses it may have, whatever the limit.  The scan of all entries
+ * for the oldest is made only where one goes, whose loading took much longer.
+ * Cannot fail.
+ */
+static void
+cache_make_room(Size size)
+{
+	while (cache_used + size > (Size) fa_cache_size * 1024)
+	{
+		HASH_SEQ_STATUS scan;
+		CachedModel	   *entry;
+		CachedModel	   *oldest = NULL;
+
+		hash_seq_init(&scan, cache);
+		while ((entry = hash_seq_search(&scan)) != NULL)
+		{
+			if (!entry->pinned &&
+				(oldest == NULL || entry->used < oldest->used))
+				oldest = entry;
+		}
+		if (oldest == NULL)
+			return;
+		cache_remove(oldest);
+	}
+}
+
+/*
  * At a transaction's end nobody uses a model any more.  The events before a
  * commit come too early: deferred triggers and the like may still step agents.
  * Nothing here can fail, as it must not in an abort.
@@ -98,10 +131,11 @@ cache_unpin_all(XactEvent event, void *arg)
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
 		entry->pinned = false;
-		if (entry->passing)
+		if (entry->place.chunk < 0 && entry->share_after == 0)
 			cache_remove(entry);
 	}
 	cache_pinned = false;
+	cache_make_room(0);
 }
 
 /*
@@ -125,34 +159,6 @@ Size
 cache_memory(void)
 {
 	return cache_used;
-}
-
-/*
- * Gives back memory until size more fits, or all that is left is in use.  The
- * scan of all entries for the oldest is short: it is made only when a model is
- * loaded, which takes much longer.  An entry that is larger than the limit
- * goes at the next load after its transaction.
- */
-static void
-cache_make_room(Size size)
-{
-	while (cache_used + size > (Size) fa_cache_size * 1024)
-	{
-		HASH_SEQ_STATUS scan;
-		CachedModel	   *entry;
-		CachedModel	   *oldest = NULL;
-
-		hash_seq_init(&scan, cache);
-		while ((entry = hash_seq_search(&scan)) != NULL)
-		{
-			if (!entry->pinned &&
-				(oldest == NULL || entry->used < oldest->used))
-				oldest = entry;
-		}
-		if (oldest == NULL)
-			return;
-		cache_remove(oldest);
-	}
 }
 
 /* ---------- loading ---------- */
@@ -281,12 +287,14 @@ load_and_share(const Call *call, ModelTable table, int64 id,
 	stored = load_block(call, &host, table, id, loaded->digest);
 	loaded->model = stored.model;
 	/* others' rows are visible when they are committed, ours before that */
-	if (stored.own)
-		loaded->passing = shared_available();
+	loaded->share_after = -1;
+	if (stored.own && shared_available())
+		loaded->share_after = 0;
 	else if (stored.shareable)
 		shared =
 			shared_publish(loaded->digest, stored.model, stored.model->size,
-						   &loaded->place, &loaded->passing);
+						   &loaded->place, &loaded->share_after);
+	loaded->loaded_at = GetCurrentTimestamp();
 	if (shared != NULL)
 	{
 		loaded->model = shared;
@@ -311,23 +319,39 @@ loading_lock(LOCKTAG *tag, const uint8 *digest)
 	(void) LockAcquire(tag, ExclusiveLock, false, false);
 }
 
+/* Locks all that reading a row of a table may lock: indexes, and what lies out
+ * of line. */
+static void
+lock_to_read(Oid id)
+{
+	Relation  table = table_open(id, AccessShareLock);
+	List	 *indexes = RelationGetIndexList(table);
+	ListCell *cell;
+
+	foreach(cell, indexes)
+		LockRelationOid(lfirst_oid(cell), AccessShareLock);
+	list_free(indexes);
+	if (OidIsValid(table->rd_rel->reltoastrelid))
+		lock_to_read(table->rd_rel->reltoastrelid);
+	table_close(table, NoLock);
+}
+
 /*
  * The block of a model that was not shared a moment ago.  One session loads
  * it while others wait: a hundred that begin at once would each need the
  * memory that sharing is to save.
  *
  * It is a lock of the lock manager, so that waiting can be cancelled, and an
- * error lets it go.  Who has it must not wait for anybody: so the one on the
- * table comes first.
+ * error lets it go.  Who has it must not wait for anybody: so those on the
+ * table and what belongs to it come first.
  */
 static void
 find_or_load(const Call *call, ModelTable table, int64 id, CachedModel *loaded)
 {
 	LOCKTAG tag;
 
-	LockRelationOid(
-		call_relation(call, table == TABLE_MODEL ? "fa_model" : "fa_world"),
-		AccessShareLock);
+	lock_to_read(
+		call_relation(call, table == TABLE_MODEL ? "fa_model" : "fa_world"));
 	loading_lock(&tag, loaded->digest);
 	loaded->model = shared_find(loaded->digest, &loaded->place);
 	if (loaded->model == NULL)
@@ -362,11 +386,19 @@ cache_load(const Call *call, ModelTable table, int64 id, CachedModel *loaded)
 
 /* ---------- finding ---------- */
 
-/* Is the block still where it was found?  Takes no lock. */
+/*
+ * Is the block still where it was found, and is that where it is to stay?  A
+ * private one is loaded again when it may be shared.  Takes no lock.
+ */
 static bool
 still_there(const CachedModel *entry)
 {
-	return entry->place.chunk < 0 || chunk_pin(&entry->place);
+	if (entry->place.chunk >= 0)
+		return chunk_pin(&entry->place);
+	return entry->pinned || entry->share_after <= 0 ||
+		   !TimestampDifferenceExceeds(entry->loaded_at,
+									   GetCurrentStatementStartTimestamp(),
+									   entry->share_after);
 }
 
 /*

@@ -187,7 +187,8 @@ evict_chunk(int i, Evicted *evicted)
 		!pg_atomic_compare_exchange_u64(&chunk->state, &state, next) || again)
 		return;
 	index_forget(i);
-	evicted->handles[evicted->count++] = chunk->handle;
+	if (chunk->handle != DSM_HANDLE_INVALID)
+		evicted->handles[evicted->count++] = chunk->handle;
 	shared_control->used -= chunk->size;
 	chunk->size = 0;
 	if (shared_control->open == i)
@@ -303,18 +304,18 @@ claim(Size size, SharedPlace *place, Size *offset, Evicted *evicted)
 /*
  * Room for a model [size, a multiple of 64]: the result is where, in this
  * session's addresses, *place and *offset are the same for all.  It is pinned
- * until the transaction's end.  NULL where there is none; *later says whether
- * there may be in another transaction.  Raises nothing.
+ * until the transaction's end.  NULL where there is none; *share_after is when
+ * there may be some, as in CachedModel.  Raises nothing.
  */
 char *
-chunk_reserve(Size size, SharedPlace *place, Size *offset, bool *later)
+chunk_reserve(Size size, SharedPlace *place, Size *offset, int *share_after)
 {
 	Evicted evicted = {0};
 	Size	new_size;
 	char   *start = NULL;
 
 	/* a model of more than the whole cache will never have room */
-	*later = false;
+	*share_after = -1;
 	if (size > cache_limit())
 		return NULL;
 	/* a cancel in the middle would leave a chunk that is never finished */
@@ -322,7 +323,8 @@ chunk_reserve(Size size, SharedPlace *place, Size *offset, bool *later)
 	LWLockAcquire(&shared_control->lock, LW_EXCLUSIVE);
 	new_size = claim(size, place, offset, &evicted);
 	LWLockRelease(&shared_control->lock);
-	*later = place->chunk < 0;
+	/* what others use they may let go soon; a server that is full stays so */
+	*share_after = place->chunk < 0 ? 0 : RETRY_MS;
 	unmap_evicted();
 	for (int i = 0; i < evicted.count; i++)
 		segment_discard(evicted.handles[i]);

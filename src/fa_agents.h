@@ -169,7 +169,7 @@ extern bool				  shared_available(void);
 extern const KernelModel *shared_find(const uint8 *digest, SharedPlace *place);
 extern const KernelModel *
 shared_publish(const uint8 *digest, const KernelModel *block, Size size,
-			   SharedPlace *place, bool *later);
+			   SharedPlace *place, int *share_after);
 extern SharedState shared_state(void);
 
 /* ---------- chunk.c: the segments that they lie in ---------- */
@@ -188,8 +188,10 @@ typedef struct CachedModel
 	SharedPlace		   place; /* of the block; nowhere: it is private */
 	Size			   size;  /* bytes in context */
 	uint64			   used;  /* when it was last looked up */
-	bool pinned;			  /* used in this transaction, so not to be freed */
-	bool passing; /* goes with this transaction: the next may share it */
+	bool		pinned;		  /* used in this transaction, so not to be freed */
+	TimestampTz loaded_at;
+	int share_after; /* milliseconds until a private block may be shared, 0: in
+					  * the next transaction; -1: never */
 } CachedModel;
 
 #define NAME_LIMIT 255 /* bytes of a name of a model, a world or an agent */
@@ -259,6 +261,7 @@ typedef struct HotRow
 	bool			found;
 	ItemPointerData ctid;
 	TransactionId	xmin;
+	CommandId		command; /* of this transaction, that read it */
 	Datum			values[HOT_COLUMNS];
 	bool			nulls[HOT_COLUMNS];
 } HotRow;

@@ -13,8 +13,9 @@
  *
  * What lies above it is the executor's, and where any of it is wanted the same
  * is done by statements: triggers, rules, check constraints, row security that
- * holds for the owner too, a table that is partitioned, foreign or distributed
- * over other servers (then this one is an empty shell).
+ * holds for the owner too, rights that he lacks, a null where none may be, a
+ * table that is partitioned, foreign or distributed over other servers (then
+ * this one is an empty shell).
  *
  * A row is written only if it is still the version that was read.  Nobody can
  * put another row in its place meanwhile: the statement that called us holds a
@@ -40,6 +41,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/planner.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -110,9 +112,21 @@ may_be_distributed(void)
 }
 
 /*
+ * Would the executor let us read and write?  An owner may have lost his rights,
+ * and a module may have rules of its own, or want to hear of it.
+ */
+static bool
+has_rights(Oid table)
+{
+	const AclMode wanted = ACL_SELECT | ACL_UPDATE;
+
+	return ExecutorCheckPerms_hook == NULL &&
+		   pg_class_aclmask(table, GetUserId(), wanted, ACLMASK_ALL) == wanted;
+}
+
+/*
  * May the rows of this table be touched without the executor?  See the head of
- * this file.  The owner is asked for because he needs no rights and no row
- * security applies to him; any other is left to the executor's checks.
+ * this file.  The owner is asked for because no row security applies to him.
  */
 static bool
 is_plain(Relation table)
@@ -126,7 +140,7 @@ is_plain(Relation table)
 		   !form->relhassubclass && table->trigdesc == NULL &&
 		   (constraints == NULL || (constraints->num_check == 0 &&
 									!constraints->has_generated_stored)) &&
-		   !may_be_distributed();
+		   has_rights(RelationGetRelid(table)) && !may_be_distributed();
 }
 
 /*
@@ -194,22 +208,32 @@ static void
 take_tuple(HeapTuple tuple, TupleDesc desc, HotRow *row)
 {
 	row->found = true;
+	row->command = GetCurrentCommandId(false);
 	row->ctid = tuple->t_self;
 	row->xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	heap_deform_tuple(tuple, desc, row->values, row->nulls);
 }
 
 /*
- * Finds rows by ids [count] in their index.  One scan is begun for all of
- * them: to begin one costs as much as to find a row.
+ * The row that a scan has found.  A copy, for the slot's tuple lies in a page
+ * that is pinned.
  */
 static void
-find_rows(Relation table, Relation key, Snapshot snapshot, const int64 *ids,
-		  int count, HotRow *rows)
+take_slot(TupleTableSlot *slot, HotRow *row)
 {
-	TupleTableSlot *slot = table_slot_create(table, NULL);
-	IndexScanDesc	scan = begin_index_scan(table, key, snapshot, 1);
-	ScanKeyData		wanted;
+	take_tuple(ExecCopySlotHeapTuple(slot), slot->tts_tupleDescriptor, row);
+}
+
+/*
+ * Finds ids [count] one by one.  One scan is begun for all of them: to begin
+ * one costs as much as to find a row.
+ */
+static void
+find_each(Relation table, Relation key, Snapshot snapshot, TupleTableSlot *slot,
+		  const int64 *ids, int count, HotRow *rows)
+{
+	IndexScanDesc scan = begin_index_scan(table, key, snapshot, 1);
+	ScanKeyData	  wanted;
 
 	ScanKeyInit(&wanted, 1, BTEqualStrategyNumber, F_INT8EQ, (Datum) 0);
 	for (int i = 0; i < count; i++)
@@ -217,12 +241,61 @@ find_rows(Relation table, Relation key, Snapshot snapshot, const int64 *ids,
 		CHECK_FOR_INTERRUPTS();
 		wanted.sk_argument = Int64GetDatum(ids[i]);
 		index_rescan(scan, &wanted, 1, NULL, 0);
-		/* a copy, for the slot's tuple lies in a page that is pinned */
 		if (index_getnext_slot(scan, ForwardScanDirection, slot))
-			take_tuple(ExecCopySlotHeapTuple(slot), RelationGetDescr(table),
-					   &rows[i]);
+			take_slot(slot, &rows[i]);
 	}
 	index_endscan(scan);
+}
+
+/*
+ * Finds ids [count], ascending, by reading through the part of the index that
+ * they lie in, instead of descending to each of them.
+ */
+static void
+find_range(Relation table, Relation key, Snapshot snapshot,
+		   TupleTableSlot *slot, const int64 *ids, int count, HotRow *rows)
+{
+	IndexScanDesc scan = begin_index_scan(table, key, snapshot, 2);
+	ScanKeyData	  range[2];
+	int			  i = 0;
+
+	ScanKeyInit(&range[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
+				Int64GetDatum(ids[0]));
+	ScanKeyInit(&range[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
+				Int64GetDatum(ids[count - 1]));
+	/* the id stands in the index: rows of others are not looked at */
+	scan->xs_want_itup = true;
+	index_rescan(scan, range, 2, NULL, 0);
+	while (index_getnext_tid(scan, ForwardScanDirection) != NULL)
+	{
+		bool  isnull;
+		int64 id = DatumGetInt64(
+			index_getattr(scan->xs_itup, 1, scan->xs_itupdesc, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		while (ids[i] < id)
+			i++;
+		/* an id may stand there several times: dead versions are passed by */
+		if (ids[i] == id && !rows[i].found && index_fetch_heap(scan, slot))
+			take_slot(slot, &rows[i]);
+	}
+	index_endscan(scan);
+}
+
+/* Of the ids in a range at least one in so many is wanted: it is read through. */
+#define DENSE 4
+
+/* Finds rows by ids [count], ascending, in their index. */
+static void
+find_rows(Relation table, Relation key, Snapshot snapshot, const int64 *ids,
+		  int count, HotRow *rows)
+{
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	bool dense = count > 1 && (uint64) ids[count - 1] - (uint64) ids[0] <
+								  (uint64) count * DENSE;
+
+	(dense ? find_range : find_each)(table, key, snapshot, slot, ids, count,
+									 rows);
 	ExecDropSingleTupleTableSlot(slot);
 }
 
@@ -383,7 +456,23 @@ row_was_lost(TM_Result result)
 	return false;
 }
 
-/* By the table's access method; see hot_write. */
+/* Is there a null in a column that may have none? */
+static bool
+has_wrong_null(TupleDesc desc, const HotRow *row)
+{
+	for (int i = 0; i < HOT_COLUMNS; i++)
+	{
+		if (row->nulls[i] && TupleDescAttr(desc, i)->attnotnull)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * By the table's access method; see hot_write.  The command is the one that
+ * read the row: what a later one of ours has made of it, code of users that ran
+ * meanwhile, is a change like another's.
+ */
 static bool
 write_in_place(HotWriter *writer, HotRow *row)
 {
@@ -394,9 +483,11 @@ write_in_place(HotWriter *writer, HotRow *row)
 	UpdatedIndexes updated;
 	TM_Result	   result;
 
+	/* what follows in this transaction is to see the new version */
+	(void) GetCurrentCommandId(true);
 	ExecForceStoreHeapTuple(tuple, writer->slot, false);
 	result = table_tuple_update(
-		writer->table, &row->ctid, writer->slot, GetCurrentCommandId(true),
+		writer->table, &row->ctid, writer->slot, row->command,
 		GetActiveSnapshot(), InvalidSnapshot, true, &failure, &mode, &updated);
 	if (result == TM_Ok && updated != UPDATED_NO_INDEX)
 		insert_index_entries(writer, updated);
@@ -459,8 +550,10 @@ bool
 hot_write(HotWriter *writer, HotRow *row)
 {
 	CHECK_FOR_INTERRUPTS();
-	return writer->table ? write_in_place(writer, row) :
-						   write_by_statement(writer, row);
+	if (writer->table != NULL &&
+		!has_wrong_null(RelationGetDescr(writer->table), row))
+		return write_in_place(writer, row);
+	return write_by_statement(writer, row);
 }
 
 /*

@@ -42,9 +42,11 @@
 PGDLLEXPORT void fa_parallel_main(dsm_segment *segment, shm_toc *toc);
 
 #define LIBRARY		 "fa_agents"
-#define PORTION		 64			   /* agents taken at once, at most */
-#define QUEUE_SIZE	 (1024 * 1024) /* bytes of a worker's queue */
-#define MESSAGE_SIZE (16 * 1024)   /* rows are sent in messages of so many */
+#define PORTION		 64			  /* agents taken at once, at most */
+#define QUEUE_SIZE	 (256 * 1024) /* bytes of a worker's queue */
+#define MESSAGE_SIZE (16 * 1024)  /* rows are sent in messages of so many */
+#define SERVER_SIZE	 (256 * 1024) /* what the server adds, */
+#define WORKER_SIZE	 (32 * 1024)  /* and for each worker */
 #define MOST_WORKERS 64
 
 /* What lies where in the shared memory. */
@@ -676,10 +678,25 @@ fill_models(const ModelList *models, char *block)
 }
 
 /*
- * Makes the shared memory and fills it.  Where there is none to be had the
- * server gives memory of our own and no workers.
+ * Is there shared memory of this size?  The server raises an ERROR where there
+ * is none, so it is asked for before.  Who comes in between makes us fail, as a
+ * query that the server runs in parallel would.
  */
-static void
+static bool
+has_memory(Size size)
+{
+	dsm_segment *segment = segment_create(size);
+
+	if (segment != NULL)
+		segment_discard(dsm_segment_handle(segment));
+	return segment != NULL;
+}
+
+/*
+ * Makes the shared memory and fills it; false where there is none.  Where no
+ * slot for it is left the server gives memory of our own and no workers.
+ */
+static bool
 share(Leader *leader, int workers)
 {
 	StepBlock		*block = leader->block;
@@ -693,6 +710,10 @@ share(Leader *leader, int workers)
 
 	for (int i = 0; i < models.count; i++)
 		models_size = add_size(models_size, model_room(models.models[i]));
+	if (!has_memory(add_size(add_size(models_size, all_lanes),
+							 (Size) workers * (QUEUE_SIZE + WORKER_SIZE) +
+								 SERVER_SIZE + (until ? VARSIZE(until) : 0))))
+		return false;
 	parallel = CreateParallelContext(LIBRARY, "fa_parallel_main", workers);
 	estimate(parallel, sizeof(SharedRun));
 	estimate(parallel, until ? VARSIZE(until) : 1);
@@ -722,6 +743,7 @@ share(Leader *leader, int workers)
 		at += fill_lane(&block->lanes[i], &models,
 						shared_lane(leader->lane_offsets, i));
 	}
+	return true;
 }
 
 /*
@@ -849,20 +871,25 @@ wait_for_workers(Leader *leader)
 
 /*
  * Makes all steps that are left of a block's lanes, with the help of other
- * processes if there are any.  parallel_possible() must hold.  go_on is told
- * of steps as they become known; what it returns is ignored.
+ * processes if there are any; false where there is no memory to share, and then
+ * nothing was done.  parallel_possible() must hold.  go_on is told of steps as
+ * they become known; what it returns is ignored.
  *
  * In parallel mode nothing can be written and no command begun: emit must not
  * do either.
  */
-void
+bool
 parallel_run(StepBlock *block, bool (*go_on)(void *context, int stepped),
 			 void	   *context)
 {
 	Leader leader = {.block = block, .go_on = go_on, .context = context};
 
 	EnterParallelMode();
-	share(&leader, Min(workers_allowed(), block->count - 1));
+	if (!share(&leader, Min(workers_allowed(), block->count - 1)))
+	{
+		ExitParallelMode();
+		return false;
+	}
 	start_workers(&leader);
 	run_own_portions(&leader);
 	wait_for_workers(&leader);
@@ -878,4 +905,5 @@ parallel_run(StepBlock *block, bool (*go_on)(void *context, int stepped),
 	}
 	DestroyParallelContext(leader.parallel);
 	ExitParallelMode();
+	return true;
 }

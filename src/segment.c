@@ -20,6 +20,7 @@
 
 #ifndef WIN32
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 #include "miscadmin.h"
@@ -57,9 +58,21 @@ forget_error(MemoryContext context, uint32 holds)
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
 	FlushErrorState();
-	ereport(DEBUG1,
-			(errmsg_internal("model is not shared: %s", error->message)));
+	ereport(DEBUG1, (errmsg_internal("no shared memory: %s", error->message)));
 	FreeErrorData(error);
+}
+
+/*
+ * Lets go an owner that has no parent, and what it holds: nothing unless the
+ * attempt failed half-way.
+ */
+static void
+release(ResourceOwner owner)
+{
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, true);
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_LOCKS, false, true);
+	ResourceOwnerRelease(owner, RESOURCE_RELEASE_AFTER_LOCKS, false, true);
+	ResourceOwnerDelete(owner);
 }
 
 /*
@@ -71,16 +84,17 @@ attempt(void (*function)(Attempt *), Attempt *what)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner outer = CurrentResourceOwner;
-	ResourceOwner owner = ResourceOwnerCreate(NULL, "fa_agents segment");
-	uint32		  holds;
+	ResourceOwner volatile owner = NULL;
+	uint32 holds;
 
 	/* even a warning would let a cancel through */
 	HOLD_INTERRUPTS();
 	holds = InterruptHoldoffCount;
 	what->result = NULL;
-	CurrentResourceOwner = owner;
 	PG_TRY();
 	{
+		owner = ResourceOwnerCreate(NULL, "fa_agents segment");
+		CurrentResourceOwner = owner;
 		function(what);
 	}
 	PG_CATCH();
@@ -90,11 +104,8 @@ attempt(void (*function)(Attempt *), Attempt *what)
 	}
 	PG_END_TRY();
 	CurrentResourceOwner = outer;
-	/* empty unless the attempt failed half-way */
-	ResourceOwnerRelease(owner, RESOURCE_RELEASE_BEFORE_LOCKS, false, false);
-	ResourceOwnerRelease(owner, RESOURCE_RELEASE_LOCKS, false, false);
-	ResourceOwnerRelease(owner, RESOURCE_RELEASE_AFTER_LOCKS, false, false);
-	ResourceOwnerDelete(owner);
+	if (owner != NULL)
+		release(owner);
 	RESUME_INTERRUPTS();
 }
 
@@ -149,10 +160,32 @@ segment_attach(dsm_handle handle)
 }
 
 /*
+ * Takes the pages out from under a segment, where the system can do that.  The
+ * server's pages may be smaller than the system's: one that lies only partly in
+ * the segment stays.
+ */
+static void
+take_pages(dsm_segment *segment)
+{
+#ifdef MADV_REMOVE
+	uintptr_t start = (uintptr_t) dsm_segment_address(segment);
+	uintptr_t end = start + dsm_segment_map_length(segment);
+	long	  page = sysconf(_SC_PAGESIZE);
+
+	if (page <= 0)
+		return;
+	start = TYPEALIGN(page, start);
+	end = TYPEALIGN_DOWN(page, end);
+	if (start < end)
+		(void) madvise((void *) start, end - start, MADV_REMOVE);
+#endif
+}
+
+/*
  * Gives a segment's memory back.  Sessions that have it mapped may sleep for
  * hours, and until they let go the segment is there: so its pages are taken
- * out from under it, where the system can do that.  Nobody may read it any
- * more; where somebody did, he would find zeros.
+ * out from under it.  Nobody may read it any more; where somebody did, he would
+ * find zeros.
  *
  * It is mapped here before the call, if it can be, and not after it.
  */
@@ -163,11 +196,8 @@ segment_discard(dsm_handle handle)
 
 	if (segment == NULL)
 		segment = segment_attach(handle);
-#ifdef MADV_REMOVE
 	if (segment != NULL)
-		(void) madvise(dsm_segment_address(segment),
-					   dsm_segment_map_length(segment), MADV_REMOVE);
-#endif
+		take_pages(segment);
 	dsm_unpin_segment(handle);
 	if (segment != NULL)
 		dsm_detach(segment);

@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
 
 #include "shared.h"
 
@@ -24,7 +25,7 @@
 Control *shared_control = NULL;
 
 static ModelIndex *models = NULL;
-static bool		   looked = false; /* for both */
+static TimestampTz looked = 0; /* for both, last */
 
 static shmem_request_hook_type previous_request = NULL;
 static shmem_startup_hook_type previous_startup = NULL;
@@ -131,15 +132,20 @@ shared_init(void)
 }
 
 /*
- * Can models be shared?  Looked for once in a session: what is missing then
- * does not come back by itself, and each attempt costs an error.
+ * Can models be shared?  Where memory is lacking it is not asked for at once
+ * again: each attempt costs an error.
  */
 bool
 shared_available(void)
 {
-	if (!looked)
+	TimestampTz now;
+
+	if (models != NULL)
+		return true;
+	now = GetCurrentTimestamp();
+	if (looked == 0 || TimestampDifferenceExceeds(looked, now, RETRY_MS))
 	{
-		looked = true;
+		looked = now;
 		if (shared_control == NULL)
 			shared_control = segment_find_named(CONTROL_NAME, sizeof(Control),
 												control_initialize);
@@ -266,21 +272,21 @@ shared_find(const uint8 *digest, SharedPlace *place)
  * database find it under its digest, which the caller has computed.  The
  * result is the copy, pinned until the transaction's end, and its place.
  *
- * NULL where it cannot be shared; *later says whether it may be worth another
- * attempt.  Somebody else's copy of it is no mistake, but wasted: callers see
+ * NULL where it cannot be shared; *share_after is when it may be worth another
+ * attempt, as in CachedModel.  Somebody else's copy of it is no mistake, but wasted: callers see
  * that only one loads.  Raises nothing.
  */
 const KernelModel *
 shared_publish(const uint8 *digest, const KernelModel *block, Size size,
-			   SharedPlace *place, bool *later)
+			   SharedPlace *place, int *share_after)
 {
 	Size  offset;
 	char *start;
 
-	*later = false;
+	*share_after = RETRY_MS;
 	if (!shared_available())
 		return NULL;
-	start = chunk_reserve(TYPEALIGN(64, size), place, &offset, later);
+	start = chunk_reserve(TYPEALIGN(64, size), place, &offset, share_after);
 	if (start == NULL)
 		return NULL;
 	memcpy(start, block, size);

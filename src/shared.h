@@ -24,6 +24,8 @@
 #define SHARES 64	/* parts of the cache that a chunk is one of */
 #define MODELS 8192 /* in all chunks */
 
+#define RETRY_MS 60000 /* until memory that was lacking is asked for again */
+
 /* The parts of a chunk's state. */
 #define PIN					 UINT64CONST(1)
 #define PINS				 (USED - 1) /* more than sessions can be */
@@ -84,6 +86,6 @@ extern void index_forget(int chunk);
 extern uint64 chunk_pin_now(int chunk);
 extern char	 *chunk_address(int chunk);
 extern char *
-chunk_reserve(Size size, SharedPlace *place, Size *offset, bool *later);
+chunk_reserve(Size size, SharedPlace *place, Size *offset, int *share_after);
 
 #endif /* FA_SHARED_H */

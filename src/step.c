@@ -305,8 +305,12 @@ run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	run.may_share = parallel_possible(&block);
 	run.begun = GetCurrentTimestamp();
 	block_run(&block, made_steps, &run);
-	if (run.may_share && block_unfinished(&block))
-		parallel_run(&block, made_steps, &run);
+	if (run.may_share && block_unfinished(&block) &&
+		!parallel_run(&block, made_steps, &run))
+	{
+		run.may_share = false;
+		block_run(&block, made_steps, &run);
+	}
 	if (!block_write(&block))
 		belief_changed(orders[0].agent_id);
 	*memory = MemoryContextMemAllocated(CurrentMemoryContext, true);

@@ -68,7 +68,7 @@ extern bool block_unfinished(const StepBlock *block);
 
 /* parallel.c */
 extern bool parallel_possible(const StepBlock *block);
-extern void
+extern bool
 parallel_run(StepBlock *block, bool (*go_on)(void *context, int stepped),
 			 void	   *context);
 

@@ -20,8 +20,9 @@
 
 #include "kernel.h"
 
-#define TAPE   64 /* steps of a tape, then it starts anew with a new trial */
-#define SLICES 31 /* parts of the time; the median of them is told */
+#define TAPE		  64 /* steps of a tape, then it starts anew with a new trial */
+#define STEPS_AT_ONCE 16 /* between looks at the clock, at least */
+#define SLICES		  31 /* parts of the time; the median of them is told */
 
 typedef struct Population
 {
@@ -213,6 +214,25 @@ compare_numbers(const void *a, const void *b)
 }
 
 /*
+ * At least so many steps, that to look at the clock, a system call, does not
+ * count beside them.  *first is the next agent, before and after.
+ */
+static void
+step_some(const KernelHost *host, Population *population, int32_t *first)
+{
+	for (int32_t made = 0; made < STEPS_AT_ONCE; made += population->block)
+	{
+		step_block(host, population, *first);
+		*first += population->block;
+		if (*first >= population->count)
+		{
+			*first = 0;
+			population->position = (population->position + 1) % TAPE;
+		}
+	}
+}
+
+/*
  * Seconds of one step: the median of slices, so that what else the machine
  * does now and then is left out.  A slice is cut at any block, as one round of
  * large agents may take longer than all the time there is.
@@ -232,13 +252,7 @@ time_steps(const KernelHost *host, Population *population, double seconds)
 
 		do
 		{
-			step_block(host, population, first);
-			first += population->block;
-			if (first >= population->count)
-			{
-				first = 0;
-				population->position = (population->position + 1) % TAPE;
-			}
+			step_some(host, population, &first);
 			spent = now() - start;
 		} while (spent < seconds / SLICES);
 		if (slice >= 0)

@@ -288,6 +288,7 @@ typedef struct Options
 
 extern const char *const option_keys[];
 extern const JsonValue *option_member(const JsonValue *object, const char *key);
+extern const char	   *option_former(const char *key);
 extern bool				option_number(Reader *reader, const JsonValue *object,
 									  const char *key, double *out);
 extern void

@@ -50,7 +50,9 @@
 /*
  * Wide: WIDTH doubles, the unit of the functions of arrays (lanes_math.h).
  * wide_above(a, b, x, y): x where a > b, y elsewhere (also for NaN).
- * wide_any_above: is a > b anywhere?  wide_multiply_add(a, b, c): a * b + c,
+ * wide_any_above: is a > b anywhere?  wide_load_some, wide_store_some: the
+ * first n of them, 1 to WIDTH; the rest of memory is not touched.
+ * wide_multiply_add(a, b, c): a * b + c,
  * rounded once where the instruction set can; written so, and not left to the
  * compiler, it is the same in all compilations for the set.
  */
@@ -67,10 +69,14 @@ extern Wide		_ZGVeN8v_exp(Wide x);
 #define wide_above(a, b, x, y) \
 	_mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), y, x)
 #define wide_any_above(a, b) (_mm512_cmp_pd_mask(a, b, _CMP_GT_OQ) != 0)
+#define wide_load_some(from, n) \
+	_mm512_maskz_loadu_pd((__mmask8) ((1u << (n)) - 1), from)
+#define wide_store_some(to, x, n) \
+	_mm512_mask_storeu_pd(to, (__mmask8) ((1u << (n)) - 1), x)
 #elif WIDTH == 4
-typedef __m256d Wide;
-extern Wide		_ZGVdN4v_log(Wide x);
-extern Wide		_ZGVdN4v_exp(Wide x);
+typedef __m256d		 Wide;
+extern Wide			 _ZGVdN4v_log(Wide x);
+extern Wide			 _ZGVdN4v_exp(Wide x);
 #define wide_log				   _ZGVdN4v_log
 #define wide_exp				   _ZGVdN4v_exp
 #define wide_load				   _mm256_loadu_pd
@@ -81,6 +87,10 @@ extern Wide		_ZGVdN4v_exp(Wide x);
 	_mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_GT_OQ))
 #define wide_any_above(a, b) \
 	(_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_GT_OQ)) != 0)
+#define wide_mask(n)			  _mm256_loadu_si256((const __m256i *) (mask_of + 4 - (n)))
+#define wide_load_some(from, n)	  _mm256_maskload_pd(from, wide_mask(n))
+#define wide_store_some(to, x, n) _mm256_maskstore_pd(to, wide_mask(n), x)
+static const int64_t mask_of[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
 #elif WIDTH == 2
 typedef __m128d Wide;
 extern Wide		_ZGVbN2v_log(Wide x);
@@ -95,6 +105,10 @@ extern Wide		_ZGVbN2v_exp(Wide x);
 	_mm_or_pd(_mm_and_pd(_mm_cmpgt_pd(a, b), x), \
 			  _mm_andnot_pd(_mm_cmpgt_pd(a, b), y))
 #define wide_any_above(a, b) (_mm_movemask_pd(_mm_cmpgt_pd(a, b)) != 0)
+#define wide_load_some(from, n) \
+	((n) == 2 ? _mm_loadu_pd(from) : _mm_load_sd(from))
+#define wide_store_some(to, x, n) \
+	((n) == 2 ? _mm_storeu_pd(to, x) : _mm_store_sd(to, x))
 #else
 typedef double Wide;
 #define wide_log(x)				   log(x)
@@ -105,6 +119,8 @@ typedef double Wide;
 #define wide_multiply_add(a, b, c) ((a) * (b) + (c))
 #define wide_above(a, b, x, y)	   ((a) > (b) ? (x) : (y))
 #define wide_any_above(a, b)	   ((a) > (b))
+#define wide_load_some(from, n)	   ((void) (n), *(from))
+#define wide_store_some(to, x, n)  (*(to) = (x))
 #endif
 
 /*
@@ -121,7 +137,7 @@ typedef double Vector;
 #define multiply_add(a, b, c) ((a) * (b) + (c))
 #endif
 #else
-typedef Wide	Vector;
+typedef Wide		 Vector;
 #define splat(x)			  wide_splat(x)
 #define above(a, b, x, y)	  wide_above(a, b, x, y)
 #define any_above(a, b)		  wide_any_above(a, b)

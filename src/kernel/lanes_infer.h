@@ -132,6 +132,27 @@ collect_evidence(KernelWorkspace *workspace, KernelAgent *const *agents)
 }
 
 /*
+ * out [count] = in [count][states], weighted by q [states]; count is a
+ * constant.
+ */
+ALWAYS_INLINE void
+contract_rows(const Vector *restrict in, const Vector *q, int32_t states,
+			  Vector *restrict out, const int32_t count)
+{
+	Vector sum[4];
+
+	for (int32_t i = 0; i < count; i++)
+		sum[i] = splat(0.0);
+	for (int32_t s = 0; s < states; s++)
+	{
+		for (int32_t i = 0; i < count; i++)
+			sum[i] = multiply_add(in[i * states + s], q[s], sum[i]);
+	}
+	for (int32_t i = 0; i < count; i++)
+		out[i] = sum[i];
+}
+
+/*
  * Sums the last axis away: out [size / states] from in [size], weighted by q
  * [states].  Taking one axis after the other, no product of several beliefs is
  * ever needed, and each sum makes what is left for the next one smaller.
@@ -140,14 +161,14 @@ static void
 contract_last(const Vector *restrict in, int64_t size, const Vector *q,
 			  int32_t states, Vector *restrict out)
 {
-	for (int64_t i = 0; i < size / states; i++)
-	{
-		Vector sum = splat(0.0);
+	int64_t count = size / states;
+	int64_t i = 0;
 
-		for (int32_t s = 0; s < states; s++)
-			sum = multiply_add(in[i * states + s], q[s], sum);
-		out[i] = sum;
-	}
+	/* four at once, that one addition need not wait for the one before it */
+	for (; i + 4 <= count; i += 4)
+		contract_rows(in + i * states, q, states, out + i, 4);
+	for (; i < count; i++)
+		contract_rows(in + i * states, q, states, out + i, 1);
 }
 
 /*

@@ -90,9 +90,34 @@ exp_array(double *x, int64_t count)
 /*
  * What dot(), dot_shared() and total() have in common: the sum of term(i), i <
  * count, in four running sums.  The last terms are written out, so that the
- * sums can stay in registers.
+ * sums can stay in registers.  Of one lane the four are one vector, and quad(i)
+ * adds to all of them.
  */
-#define SUM_OF_TERMS(term, count)                \
+#define SUM_OF_LAST_TERMS(term, count) \
+	if (i < (count))                   \
+		a = term(i, a);                \
+	if (i + 1 < (count))               \
+		b = term(i + 1, b);            \
+	if (i + 2 < (count))               \
+		c = term(i + 2, c);            \
+	return (a + b) + (c + d)
+
+#if LANES == 1 && WIDTH >= 4
+#define SUM_OF_TERMS(term, quad, count) \
+	__m256d sums = _mm256_setzero_pd(); \
+	double	four[4];                    \
+	double	a, b, c, d;                 \
+	int64_t i = 0;                      \
+	for (; i + 4 <= (count); i += 4)    \
+		sums = quad(i, sums);           \
+	_mm256_storeu_pd(four, sums);       \
+	a = four[0];                        \
+	b = four[1];                        \
+	c = four[2];                        \
+	d = four[3];                        \
+	SUM_OF_LAST_TERMS(term, count)
+#else
+#define SUM_OF_TERMS(term, quad, count)          \
 	Vector	a = splat(0.0), b = a, c = a, d = a; \
 	int64_t i = 0;                               \
 	for (; i + 4 <= (count); i += 4)             \
@@ -102,13 +127,8 @@ exp_array(double *x, int64_t count)
 		c = term(i + 2, c);                      \
 		d = term(i + 3, d);                      \
 	}                                            \
-	if (i < (count))                             \
-		a = term(i, a);                          \
-	if (i + 1 < (count))                         \
-		b = term(i + 1, b);                      \
-	if (i + 2 < (count))                         \
-		c = term(i + 2, c);                      \
-	return (a + b) + (c + d)
+	SUM_OF_LAST_TERMS(term, count)
+#endif
 
 /*
  * The sum of x [count].
@@ -117,8 +137,10 @@ ALWAYS_INLINE Vector
 total(const Vector *x, int64_t count)
 {
 #define TERM(i, sum) ((sum) + x[i])
-	SUM_OF_TERMS(TERM, count);
+#define QUAD(i, sum) _mm256_add_pd(sum, _mm256_loadu_pd(x + (i)))
+	SUM_OF_TERMS(TERM, QUAD, count);
 #undef TERM
+#undef QUAD
 }
 
 /*
@@ -128,20 +150,27 @@ ALWAYS_INLINE Vector
 dot(const Vector *x, const Vector *y, int64_t count)
 {
 #define TERM(i, sum) multiply_add(x[i], y[i], sum)
-	SUM_OF_TERMS(TERM, count);
+#define QUAD(i, sum) \
+	_mm256_fmadd_pd(_mm256_loadu_pd(x + (i)), _mm256_loadu_pd(y + (i)), sum)
+	SUM_OF_TERMS(TERM, QUAD, count);
 #undef TERM
+#undef QUAD
 }
 
 /*
  * The same with y of the model, equal for all lanes.
  */
+#if LANES == 1
+#define dot_shared dot
+#else
 ALWAYS_INLINE Vector
 dot_shared(const Vector *x, const double *y, int64_t count)
 {
 #define TERM(i, sum) multiply_add(x[i], splat(y[i]), sum)
-	SUM_OF_TERMS(TERM, count);
+	SUM_OF_TERMS(TERM, , count);
 #undef TERM
 }
+#endif
 
 /*
  * The largest of x [count], count at least 1.  It has no order to keep: no
@@ -204,35 +233,42 @@ softmax(Vector *x, int64_t count)
 
 /*
  * The tables of combine(): what is read of them at once, a Unit, is one row of
- * all lanes, or several rows of one lane.
+ * all lanes, or several rows of one lane, the last n of a table too.
  */
 #if LANES == 1
-#define UNIT			  WIDTH
-#define unit_splat(x)	  wide_splat(x)
-#define unit_of(table, i) wide_load((table) + (i))
-#define unit_add(x, u, s) wide_multiply_add(wide_splat(x), u, s)
-#define unit_store		  wide_store
+#define UNIT					  WIDTH
+#define unit_splat(x)			  wide_splat(x)
+#define unit_of(table, i)		  wide_load((table) + (i))
+#define unit_of_last(table, i, n) wide_load_some((table) + (i), n)
+#define unit_add(x, u, s)		  wide_multiply_add(wide_splat(x), u, s)
+#define unit_store				  wide_store
+#define unit_store_last(to, x, n) wide_store_some(to, x, n)
 typedef Wide Unit;
 #else
-#define UNIT			  1
-#define unit_splat(x)	  splat(x)
-#define unit_of(table, i) splat((table)[i])
-#define unit_add(x, u, s) multiply_add(x, u, s)
-#define unit_store(to, x) (*(to) = (x))
+#define UNIT					  1
+#define unit_splat(x)			  splat(x)
+#define unit_of(table, i)		  splat((table)[i])
+#define unit_of_last(table, i, n) ((void) (n), splat((table)[i]))
+#define unit_add(x, u, s)		  multiply_add(x, u, s)
+#define unit_store(to, x)		  (*(to) = (x))
+#define unit_store_last(to, x, n) (*(to) = (x))
 typedef Vector Unit;
 #endif
 
+/* Units whose sums are made at once: they fit the registers of every set. */
+#define UNITS_AT_ONCE 8
+
 /*
- * out[r] = sum over c of x[c] * table[c * stride + r], for some rows r < count
- * * UNIT that fit the registers; count is a constant wherever it is called.
- * The sum of a row is in the order of c, whatever the number of rows taken at
- * once.
+ * out[r] = sum over c of x[c] * table[c * stride + r], for the rows of some
+ * units, of which the last has last rows; count is a constant wherever it is
+ * called.  The sum of a row is in the order of c, whatever the number of rows
+ * taken at once.
  */
 ALWAYS_INLINE void
 combine_units(const double *table, int64_t stride, int64_t columns,
-			  const Vector *x, Vector *out, const int32_t count)
+			  const Vector *x, Vector *out, int32_t last, const int32_t count)
 {
-	Unit sum[8];
+	Unit sum[UNITS_AT_ONCE];
 
 	for (int32_t i = 0; i < count; i++)
 		sum[i] = unit_splat(0.0);
@@ -240,22 +276,90 @@ combine_units(const double *table, int64_t stride, int64_t columns,
 	{
 		const double *column = table + c * stride;
 
-		for (int32_t i = 0; i < count; i++)
+		for (int32_t i = 0; i < count - 1; i++)
 			sum[i] = unit_add(x[c], unit_of(column, i * UNIT), sum[i]);
+		sum[count - 1] =
+			unit_add(x[c], unit_of_last(column, (count - 1) * UNIT, last),
+					 sum[count - 1]);
 	}
-	for (int32_t i = 0; i < count; i++)
+	for (int32_t i = 0; i < count - 1; i++)
 		unit_store(out + i * UNIT, sum[i]);
+	unit_store_last(out + (count - 1) * UNIT, sum[count - 1], last);
 }
 
 /*
- * The same for count < UNIT rows that are left over, and with a table of each
- * lane.
+ * How many units to take at once: no more than UNITS_AT_ONCE, and as many each
+ * time, for to take one alone is to wait for each of its additions.
+ */
+ALWAYS_INLINE int64_t
+units_at_once(int64_t units)
+{
+	int64_t times = (units + UNITS_AT_ONCE - 1) / UNITS_AT_ONCE;
+
+	return times == 0 ? 1 : (units + times - 1) / times;
+}
+
+/* Calls function with a count, 1 to UNITS_AT_ONCE, as a constant. */
+#define WITH_CONSTANT(count, function, ...) \
+	switch (count)                          \
+	{                                       \
+		case 1:                             \
+			function(__VA_ARGS__, 1);       \
+			break;                          \
+		case 2:                             \
+			function(__VA_ARGS__, 2);       \
+			break;                          \
+		case 3:                             \
+			function(__VA_ARGS__, 3);       \
+			break;                          \
+		case 4:                             \
+			function(__VA_ARGS__, 4);       \
+			break;                          \
+		case 5:                             \
+			function(__VA_ARGS__, 5);       \
+			break;                          \
+		case 6:                             \
+			function(__VA_ARGS__, 6);       \
+			break;                          \
+		case 7:                             \
+			function(__VA_ARGS__, 7);       \
+			break;                          \
+		default:                            \
+			function(__VA_ARGS__, 8);       \
+	}
+
+/*
+ * out [rows] = sum over c < columns of x[c] * table[c * stride + r], with a
+ * table of the model, equal for all lanes.
+ */
+static void
+combine(const double *table, int64_t stride, int64_t columns, int64_t rows,
+		const Vector *x, Vector *out)
+{
+	int64_t step = units_at_once((rows + UNIT - 1) / UNIT) * UNIT;
+
+	for (int64_t r = 0; r < rows; r += step)
+	{
+		int64_t left = rows - r < step ? rows - r : step;
+		int32_t count = (int32_t) ((left + UNIT - 1) / UNIT);
+		int32_t last = (int32_t) (left - (count - 1) * UNIT);
+
+		WITH_CONSTANT(count, combine_units, table + r, stride, columns, x,
+					  out + r, last);
+	}
+}
+
+#if LANES == 1
+#define combine_own combine
+#else
+/*
+ * The same for some rows of a table of each lane.
  */
 ALWAYS_INLINE void
 combine_rows(const Vector *table, int64_t stride, int64_t columns,
 			 const Vector *x, Vector *out, const int32_t count)
 {
-	Vector sum[8];
+	Vector sum[UNITS_AT_ONCE];
 
 	for (int32_t r = 0; r < count; r++)
 		sum[r] = splat(0.0);
@@ -270,64 +374,23 @@ combine_rows(const Vector *table, int64_t stride, int64_t columns,
 		out[r] = sum[r];
 }
 
-#if LANES > 1
 /*
- * out [rows] = sum over c < columns of x[c] * table[c * stride + r], with a
- * table of each lane.
+ * The same as combine() with a table of each lane.
  */
 static void
 combine_own(const Vector *table, int64_t stride, int64_t columns, int64_t rows,
 			const Vector *x, Vector *out)
 {
-	int64_t r = 0;
+	int64_t step = units_at_once(rows);
 
-	for (; r + 8 <= rows; r += 8)
-		combine_rows(table + r, stride, columns, x, out + r, 8);
-	for (; r + 4 <= rows; r += 4)
-		combine_rows(table + r, stride, columns, x, out + r, 4);
-	if (r + 2 <= rows)
+	for (int64_t r = 0; r < rows; r += step)
 	{
-		combine_rows(table + r, stride, columns, x, out + r, 2);
-		r += 2;
+		int32_t count = (int32_t) (rows - r < step ? rows - r : step);
+
+		WITH_CONSTANT(count, combine_rows, table + r, stride, columns, x,
+					  out + r);
 	}
-	if (r < rows)
-		combine_rows(table + r, stride, columns, x, out + r, 1);
 }
-#endif
-
-/*
- * The same with a table of the model, equal for all lanes.
- */
-static void
-combine(const double *table, int64_t stride, int64_t columns, int64_t rows,
-		const Vector *x, Vector *out)
-{
-	int64_t r = 0;
-
-	for (; r + 8 * UNIT <= rows; r += 8 * UNIT)
-		combine_units(table + r, stride, columns, x, out + r, 8);
-	for (; r + 4 * UNIT <= rows; r += 4 * UNIT)
-		combine_units(table + r, stride, columns, x, out + r, 4);
-	if (r + 2 * UNIT <= rows)
-	{
-		combine_units(table + r, stride, columns, x, out + r, 2);
-		r += 2 * UNIT;
-	}
-	if (r + UNIT <= rows)
-	{
-		combine_units(table + r, stride, columns, x, out + r, 1);
-		r += UNIT;
-	}
-#if LANES == 1
-	for (; r + 4 <= rows; r += 4)
-		combine_rows(table + r, stride, columns, x, out + r, 4);
-	for (; r < rows; r++)
-		combine_rows(table + r, stride, columns, x, out + r, 1);
-#endif
-}
-
-#if LANES == 1
-#define combine_own combine
 #endif
 
 /*

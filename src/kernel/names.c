@@ -251,11 +251,13 @@ names_check_keys(Reader *reader, const char *path, const JsonValue *object,
 			continue;
 		if (!is_known(known, name))
 		{
+			const char *former = *path == '\0' ? option_former(name) : NULL;
+
 			names_hint(hint, sizeof(hint), known, count, name);
-			kernel_problem(reader->problems, KERNEL_INVALID,
-						   *path != '\0' ? path : name, NULL, hint,
-						   "unknown key %s%s%s", text_quote(quoted, name),
-						   *path != '\0' ? " in " : "", path);
+			kernel_problem(
+				reader->problems, KERNEL_INVALID, *path != '\0' ? path : name,
+				NULL, former ? former : hint, "unknown key %s%s%s",
+				text_quote(quoted, name), *path != '\0' ? " in " : "", path);
 		}
 		else if (&object->as.members[i].value != json_member(object, name))
 			kernel_problem(reader->problems, KERNEL_INVALID, name, NULL, NULL,

@@ -6,6 +6,7 @@
  * down as a spec without a look at the manual.  An option is never corrected
  * silently: outside its range it is a problem.
  */
+#include <ctype.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -31,6 +32,47 @@ const char *const option_keys[] = {
 	"num_iter", "learning_mode", "learn_A", "learn_B", "learn_C", "learn_D",
 	"learn_E", "lr_pA", "lr_pB", "lr_pC", "lr_pD", "lr_pE", "search",
 	"window_prior", "batch_size", "preprocess_fn", NULL};
+
+/*
+ * What earlier releases of pymdp call things, and people's scripts: what to do
+ * with them here.
+ */
+static const struct
+{
+	const char *key;
+	const char *hint;
+} former[] = {
+	{"T", "Leave it out: fa_run is told how many steps to make."},
+	{"num_obs", "Leave it out: sizes follow from A; or list the modalities."},
+	{"num_modalities", "Leave it out: A has one array for each modality."},
+	{"num_states",
+	 "Leave it out: sizes follow from A and B; or list the factors."},
+	{"num_factors", "Leave it out: B has one array for each factor."},
+	{"A_factor_list", "It is now called \"A_dependencies\"."},
+	{"B_factor_list", "It is now called \"B_dependencies\"."},
+	{"pD", "Leave it out: D is not learned."},
+	{"pE", "Leave it out: E is not learned."},
+	{"modalities_to_learn",
+	 "Give pA, null for the modalities that do not learn."},
+	{"factors_to_learn", "Give pB, null for the factors that do not learn."},
+	{"inference_params", "Use \"num_iter\"."},
+	{"use_BMA", "Leave it out: only marginal message passing has it."},
+	{"policy_sep_prior", "Leave it out: only marginal message passing has it."},
+	{"save_belief_hist",
+	 "Leave it out: give the agents the param \"history\"."},
+};
+
+/* What to do with a key of earlier releases; NULL: it is none of these. */
+const char *
+option_former(const char *key)
+{
+	for (int32_t i = 0; i < lengthof(former); i++)
+	{
+		if (strcmp(former[i].key, key) == 0)
+			return former[i].hint;
+	}
+	return NULL;
+}
 
 /*
  * The member, or NULL where it is absent or null, which says the same: pymdp's
@@ -212,6 +254,23 @@ unsupported(Reader *reader, const char *key, const char *hint, const char *what)
 				   "%s is not supported", what);
 }
 
+/* Is it this word, in small letters or capitals?  pymdp takes both. */
+static bool
+is_word(const JsonValue *value, const char *word)
+{
+	const char *said;
+
+	if (value->kind != JSON_STRING)
+		return false;
+	said = value->as.string;
+	while (*said != '\0' && tolower((unsigned char) *said) == *word)
+	{
+		said++;
+		word++;
+	}
+	return *said == *word;
+}
+
 /*
  * Which inference and which learning.  Names of pymdp's other algorithms are
  * known, so that they are not called a misspelling.
@@ -219,26 +278,26 @@ unsupported(Reader *reader, const char *key, const char *hint, const char *what)
 static void
 check_algorithm(Reader *reader, const JsonValue *spec)
 {
-	static const char *const algorithms[] = {"fpi", "vmp", "mmp", "ovf",
-											 "exact"};
+	static const char *const others[] = {"vmp",	  "mmp",	 "ovf",
+										 "exact", "vanilla", "bp"};
 	static const char *const modes[] = {"online", "offline"};
+	static const char *const hint = "Use \"fpi\", fixed-point iteration.";
 	const JsonValue			*said = option_member(spec, "inference_algo");
-	int32_t					 algorithm = 0;
+	bool					 known = said == NULL || is_word(said, "fpi");
 	int32_t					 mode = 0;
 	char					 what[80];
 
-	if (said != NULL && said->kind == JSON_STRING &&
-		strcmp(said->as.string, "FPI") == 0)
-		return; /* pymdp takes capitals too */
-	option_word(reader, spec, "inference_algo", algorithms,
-				lengthof(algorithms), &algorithm);
-	if (algorithm != 0)
+	for (int32_t i = 0; !known && i < lengthof(others); i++)
 	{
-		text_print(what, sizeof(what), "inference_algo \"%s\"",
-				   algorithms[algorithm]);
-		unsupported(reader, "inference_algo",
-					"Use \"fpi\", fixed-point iteration.", what);
+		known = is_word(said, others[i]);
+		text_print(what, sizeof(what), "inference_algo \"%s\"", others[i]);
+		if (known)
+			unsupported(reader, "inference_algo", hint, what);
 	}
+	if (!known)
+		kernel_problem(reader->problems, KERNEL_INVALID, "inference_algo", NULL,
+					   hint, "inference_algo cannot be %s",
+					   text_value(what, said));
 	option_word(reader, spec, "learning_mode", modes, lengthof(modes), &mode);
 	if (mode != 0)
 		unsupported(reader, "learning_mode",

@@ -19,6 +19,12 @@ static const Mistake mistakes[] = {
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'gama': 1}", "Did you mean \"gamma\"?"},
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'Policy_len': 1}", "\"policy_len\""},
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'xyzzy': 1}", "unknown key \"xyzzy\""},
+	/* names of earlier releases of pymdp */
+	{KERNEL_INVALID, "{" A2 ", " B2 ", 'T': 5}", "fa_run is told how many"},
+	{KERNEL_INVALID, "{" A2 ", " B2 ", 'A_factor_list': [[0]]}",
+	 "It is now called \"A_dependencies\"."},
+	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'inference_algo': 'VANILLA'}",
+	 "inference_algo \"vanilla\" is not supported"},
 
 	/* numbers in A and B */
 	{KERNEL_INVALID, "{'A': [[[0.9, 0.1], [0.1, 0.8]]], " B2 "}",
@@ -270,7 +276,7 @@ static const Mistake mistakes[] = {
 	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'inference_algo': 'mmp'}",
 	 "inference_algo \"mmp\" is not supported"},
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'inference_algo': 'magic'}",
-	 "inference_algo cannot be"},
+	 "Use \"fpi\", fixed-point iteration."},
 	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'learning_mode': 'offline'}",
 	 "learning_mode \"offline\" is not supported"},
 	{KERNEL_UNSUPPORTED, "{" A2 ", " B2 ", 'learn_C': true}",

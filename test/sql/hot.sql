@@ -77,6 +77,52 @@ SELECT * FROM pg_temp.agree();
 SELECT left(pg_temp.raises(format('SELECT fa_run(%s, 20)', agent_id)), 5) AS state FROM pair WHERE model = 'hot m' AND member = 1;
 ROLLBACK;
 
+-- so does NOT NULL
+BEGIN;
+UPDATE fa_belief SET action = '{0}' WHERE action IS NULL;
+ALTER TABLE fa_belief ALTER action SET NOT NULL;
+SELECT split_part(pg_temp.raises(format('SELECT fa_agent_reset(array[%s])', agent_id)), E'\n', 1) AS raises FROM pair WHERE model = 'hot m' AND member = 1;
+ROLLBACK;
+
+-- and an owner's rights
+BEGIN;
+CREATE ROLE regress_fa_hot;
+DO $$
+DECLARE
+	command text;
+BEGIN
+	FOR command IN SELECT format('ALTER %s OWNER TO regress_fa_hot', CASE classid WHEN 'pg_proc'::regclass
+			THEN 'ROUTINE ' || objid::regprocedure ELSE 'TABLE ' || objid::regclass END)
+		FROM pg_depend LEFT JOIN pg_class ON classid = 'pg_class'::regclass AND pg_class.oid = objid
+		WHERE refclassid = 'pg_extension'::regclass AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'fa_agents')
+			AND deptype = 'e' AND (classid = 'pg_proc'::regclass OR relkind IN ('r', 'p', 'S'))
+	LOOP
+		EXECUTE command;
+	END LOOP;
+END $$;
+SELECT fa_step(agent_id) IS NULL FROM pair WHERE model = 'hot m' AND member = 1;
+REVOKE UPDATE ON fa_belief FROM regress_fa_hot;
+SELECT pg_temp.raises(format('SELECT fa_step(%s)', agent_id)) FROM pair WHERE model = 'hot m' AND member = 1;
+ROLLBACK;
+
+-- A trigger that steps the agent which is being stepped: its version is the newest
+-- one, and ours is refused.
+BEGIN;
+SELECT fa_agent_create('hot m', params => '{"history": true}') AS kept \gset
+CREATE FUNCTION pg_temp.step_again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF new.step < 3 THEN
+		PERFORM fa_step(new.agent_id);
+	END IF;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER again AFTER INSERT ON fa_history FOR EACH ROW EXECUTE FUNCTION pg_temp.step_again();
+SELECT replace(pg_temp.raises(format('SELECT fa_run(%s, 1)', :kept)), :'kept', 'KEPT') AS in_place;
+CREATE TRIGGER see AFTER UPDATE ON fa_belief FOR EACH ROW EXECUTE FUNCTION pg_temp.see();
+SELECT replace(pg_temp.raises(format('SELECT fa_run(%s, 1)', :kept)), :'kept', 'KEPT') AS by_statement;
+SELECT step FROM fa_belief WHERE agent_id = :kept;
+ROLLBACK;
+
 -- so do rules, and tables that inherit
 BEGIN;
 CREATE RULE nothing AS ON UPDATE TO fa_belief WHERE new.step > 15 DO INSTEAD NOTHING;

@@ -86,6 +86,15 @@ sub load_many
 	is("@got", join(' ', map { decimal(0.5 + $_ / 100) } 1 .. 12), $_[0]);
 }
 
+# Changes the setting, and waits until a session knows.
+sub set_size
+{
+	my ($session, $size) = @_;
+	$node->append_conf('postgresql.conf', "fa_agents.cache_size = $size");
+	$node->reload;
+	sleep 0.05 until $session->query_safe('SHOW fa_agents.cache_size') eq $size;
+}
+
 for my $preload ('', 'fa_agents')
 {
 	my $how = $preload ? 'preloaded' : 'not preloaded';
@@ -134,6 +143,12 @@ for my $preload ('', 'fa_agents')
 	cmp_ok(cache($node, 'bytes'), '<=', 2 * 1024 * 1024, "$how: the cache is not larger than its setting");
 	$user->query_safe('COMMIT');
 	is(cache($user, 'own_copies'), 0, "$how: they go with the transaction");
+	# what a session keeps of its own is not more than the setting
+	cmp_ok(cache($user, 'own_bytes'), '>', 0, "$how: the session keeps something");
+	set_size($user, '0');
+	is($user->query_safe(infer('one')), decimal(0.9), "$how: in a transaction it has what it needs");
+	is(cache($user, 'own_bytes'), 0, "$how: and keeps nothing");
+	set_size($user, '2MB');
 	# nothing is evicted for a model that will not have room all the same
 	$user->query_safe('BEGIN; ' . infer('many1', '{0,-1}') . infer('many2', '{0,-1}'));
 	$node->safe_psql('postgres', infer('many3', '{0,-1}'));
