@@ -7,6 +7,7 @@
 #	make bench-compare			hold the last benchmarks against the committed
 #						ones (or A=OLD.json B=NEW.json)
 #	make flame				flame graphs of the hot paths
+#	make soak HOURS=n			agents at work for hours: what grows?
 #	make format, make format-check, make lint
 #	make deps				install the packages that a build needs
 #
@@ -25,7 +26,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" fa_agents.co
 # PGXS (which also has a target named check).  They install what is missing
 # and call make again.
 STAGES = $(addprefix check-,build kernel fuzz regress isolation tap python)
-OWN_GOALS = check check-versions demo bench bench-compare flame deps format \
+OWN_GOALS = check check-versions demo bench bench-compare flame soak deps format \
 	format-check lint $(STAGES)
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
@@ -61,6 +62,9 @@ bench-compare:
 
 flame:
 	@bench/flame/run
+
+soak:
+	@bench/soak/run
 
 format format-check lint:
 	@scripts/install-deps lint

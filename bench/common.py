@@ -156,8 +156,9 @@ class Bench:
         return taken
 
     def pgbench(self, scripts: str | Sequence[str], clients: int = 1, seconds: float | None = None,
-                transactions: int | None = None, settings: dict[str, str] | None = None) -> tuple[float, list[float]]:
-        """Transactions a second; and the milliseconds of each one, where their number was asked for."""
+                transactions: int | None = None, settings: dict[str, str] | None = None,
+                rate: float | None = None) -> tuple[float, list[float]]:
+        """Transactions a second, as many as can be or rate; and the milliseconds of each one, where their number was asked for."""
         scripts = [scripts] if isinstance(scripts, str) else scripts
         with tempfile.TemporaryDirectory() as folder:
             command = ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", str(min(clients, os.cpu_count() or 1))]
@@ -166,6 +167,8 @@ class Bench:
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(script)
                 command += ["-f", path]
+            if rate is not None:
+                command += ["-R", str(rate)]
             if transactions is None:
                 command += ["-T", str(seconds)]
             else:

@@ -13,6 +13,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -66,6 +67,33 @@ def warm_wal(conn: psycopg.Connection, megabytes: int) -> None:
     conn.execute("CHECKPOINT")
 
 
+def run_in_own_server(name: str, settings: list[str], results: list[Result]) -> bool:
+    """For a scenario whose server has settings of its own, by this program again; its results come back in a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "results.json")
+        options = [word for setting in settings for word in ("-c", setting)]
+        # made of the installation as it is now, and not of this server's copy of it
+        work = os.environ["FA_WORK"]
+        env = {**os.environ, "BENCH_OWN_SERVER": str(path), "ONLY": name,
+               "PATH": ":".join(folder for folder in os.environ["PATH"].split(":") if not folder.startswith(work))}
+        del env["PG_CONFIG"]
+        done = subprocess.run([HERE.parent / "scripts" / "private-cluster", "--conf", HERE / "postgresql.conf", *options, "--",
+                               sys.executable, "-B", __file__], env=env)
+        if path.exists():
+            results += [Result(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        return done.returncode == 0
+
+
+def run_here(name: str, quick: bool, path: str) -> int:
+    """One scenario, in the server that was started for it."""
+    results: list[Result] = []
+    with psycopg.connect(autocommit=True) as conn:
+        warm_wal(conn, 64 if quick else 1024)
+        done = run_scenario(conn, name, "       in a server of its own:", quick, results)
+    pathlib.Path(path).write_text(json.dumps([dataclasses.asdict(result) for result in results]), encoding="utf-8")
+    return 0 if done else 1
+
+
 def run_scenario(conn: psycopg.Connection, name: str, where: str, quick: bool, results: list[Result]) -> bool:
     """where says how far the bench has come. False if it failed; what it had measured until then counts."""
     module = importlib.import_module(f"scenarios.{name}")
@@ -73,6 +101,9 @@ def run_scenario(conn: psycopg.Connection, name: str, where: str, quick: bool, r
     packages = getattr(module, "PACKAGES", [])
     if packages:
         subprocess.run([HERE.parent / "scripts" / "install-deps", *packages], check=True)
+    settings = getattr(module, "SETTINGS", [])
+    if settings and "BENCH_OWN_SERVER" not in os.environ:
+        return run_in_own_server(name, settings, results)
     if getattr(module, "COMPARATORS", False):
         subprocess.run([HERE / "comparators" / "install"], check=True)
     dbname = f"bench_{name}"
@@ -105,6 +136,8 @@ def print_table(results: list[Result]) -> None:
 def main() -> int:
     quick = os.environ.get("BENCH_QUICK", "") not in ("", "0")
     names = scenario_names()
+    if "BENCH_OWN_SERVER" in os.environ:
+        return run_here(names[0], quick, os.environ["BENCH_OWN_SERVER"])
     path = HERE / "results" / ("quick.json" if quick else "latest.json")
     results: list[Result] = []
     failed = []
