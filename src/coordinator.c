@@ -176,12 +176,10 @@ static void
 look_at_work(Look *look, bool first)
 {
 	PoolDatabase *entry;
-	bool		  changed;
 	Call		  call;
 
 	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
 	entry = pool_database(MyDatabaseId, false);
-	changed = entry != NULL && entry->wanted;
 	if (entry != NULL)
 		entry->wanted = false;
 	LWLockRelease(pool->lock);
@@ -193,8 +191,8 @@ look_at_work(Look *look, bool first)
 	{
 		if (first)
 			retry_after_crash(&call);
-		if (changed)
-			turn_forget_dropped(&call);
+		/* each time: a batch that was under way may count afterwards */
+		turn_forget_dropped(&call);
 		turn_look(&call, look);
 		call_end(&call);
 	}
