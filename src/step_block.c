@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "step_block.h"
 
 /* ---------- gather ---------- */
@@ -612,6 +614,8 @@ block_run(StepBlock *block, bool (*go_on)(void *context, int stepped),
 
 	while ((stepped = block_step(block)) > 0)
 	{
+		/* the kernel asks only where a step takes long */
+		CHECK_FOR_INTERRUPTS();
 		/* before a trial's end puts D in the place of the belief */
 		block_write_history(block, true);
 		after_step(block);
