@@ -1,4 +1,5 @@
--- Long runs are shared with other processes.  force_parallel_mode does what else only
+-- Long runs are shared with other processes.  A setting of the server, whose name
+-- depends on its version, does what else only
 -- a run of more than some milliseconds brings about; results are the same bits.
 
 \getenv testdir PG_ABS_SRCDIR
@@ -55,7 +56,7 @@ BEGIN
 	END;
 	BEGIN
 		SET LOCAL fa_agents.max_parallel = 2;
-		SET LOCAL force_parallel_mode = on;
+		PERFORM set_config(name, 'on', true) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 		shared := pg_temp.run('shared', ids, steps, trials, until);
 		RAISE EXCEPTION USING errcode = 'ZZ000';
 	EXCEPTION WHEN SQLSTATE 'ZZ000' THEN
@@ -71,7 +72,8 @@ SELECT pg_temp.both((SELECT array_agg(agent_id) FROM member JOIN fa_agent USING 
 SELECT pg_temp.both((SELECT array_agg(agent_id) FROM member WHERE n = 1), 50, 1, NULL);
 
 -- that processes were asked to help, and that it is kept
-SET force_parallel_mode = on;
+SELECT name AS force FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query') \gset
+SET :force = on;
 SET client_min_messages = debug1;
 SELECT count(*) FROM fa_run_many(:'ids', 5);
 RESET client_min_messages;
@@ -94,7 +96,7 @@ SET client_min_messages = debug1;
 SELECT count(*) FROM fa_run_many(:'ids', 2);
 RESET client_min_messages;
 SET fa_agents.max_parallel = 65;
-RESET force_parallel_mode;
+RESET :force;
 
 SELECT fa_agent_drop(:'ids');
 SELECT fa_model_drop('parallel m'), fa_model_drop('parallel tmaze'), fa_model_drop('parallel learner'), fa_world_drop('parallel world');
