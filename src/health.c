@@ -123,7 +123,10 @@ fa_schedule_counters(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; pool != NULL && i < POOL_SCHEDULES; i++)
 	{
-		/* an entry is never given to another, so no lock is needed */
+		/*
+		 * Without the lock: a schedule that is dropped at this moment may be
+		 * shown once more, or with another's counters.
+		 */
 		if (pool->schedules[i].database == MyDatabaseId)
 			put_schedule((ReturnSetInfo *) fcinfo->resultinfo,
 						 &pool->schedules[i]);

@@ -284,29 +284,48 @@ begin_schedule(PoolSchedule *schedule, int64 schedule_id)
 }
 
 /*
- * Statistics of a schedule of this database; NULL where there is no room.
+ * The statistics of a schedule of this database, else a free place (without a
+ * database), else NULL.  The lock is held.
  */
-PoolSchedule *
-pool_schedule(int64 schedule_id)
+static PoolSchedule *
+find_schedule(int64 schedule_id)
 {
-	PoolSchedule *found = NULL;
+	PoolSchedule *unused = NULL;
 
-	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < POOL_SCHEDULES; i++)
 	{
 		PoolSchedule *schedule = &pool->schedules[i];
 
 		if (schedule->database == MyDatabaseId &&
 			schedule->schedule_id == schedule_id)
-		{
-			found = schedule;
-			break;
-		}
-		if (!OidIsValid(schedule->database) && found == NULL)
-			found = schedule;
+			return schedule;
+		if (!OidIsValid(schedule->database) && unused == NULL)
+			unused = schedule;
 	}
+	return unused;
+}
+
+/*
+ * Statistics of a schedule of this database; NULL where there is no room.  They
+ * are asked for with each batch or event, and begun once: only that needs the
+ * lock exclusively.
+ */
+PoolSchedule *
+pool_schedule(int64 schedule_id)
+{
+	PoolSchedule *found;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	found = find_schedule(schedule_id);
 	if (found != NULL && !OidIsValid(found->database))
-		begin_schedule(found, schedule_id);
+	{
+		/* another may have begun them, or taken the place, meanwhile */
+		LWLockRelease(pool->lock);
+		LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+		found = find_schedule(schedule_id);
+		if (found != NULL && !OidIsValid(found->database))
+			begin_schedule(found, schedule_id);
+	}
 	LWLockRelease(pool->lock);
 	return found;
 }
