@@ -38,19 +38,32 @@ batch_size(void)
 	return (int) Min(Max(BATCH_US / step_us, FEWEST), FLIGHT_AGENTS);
 }
 
-/* Steps are counted by the server's statistics alone; nobody reads results. */
+/*
+ * Nobody reads results; but one who is paused is left out, and then is not
+ * counted. context is bool [count].
+ */
 static void
-ignore_result(void *context, const StepOrder *order, const KernelModel *model,
-			  const StepRecord *record)
+note_stepped(void *context, const StepOrder *order, const KernelModel *model,
+			 const StepRecord *record)
 {
+	((bool *) context)[order->position] = true;
 }
 
-/* One step of each; within the time limit, else an ERROR (57014). */
+/*
+ * One step of each that is not paused, noted in stepped [count]; within the
+ * time limit, else an ERROR (57014).
+ */
 static void
-step(const Call *call, const int64 *ids, int count)
+step(const Call *call, const int64 *ids, int count, bool *stepped)
 {
-	StepPlan   plan = {.steps = 1, .trials = 1, .emit = ignore_result};
+	StepPlan   plan = {.steps = 1,
+					   .trials = 1,
+					   .skip_paused = true,
+					   .emit = note_stepped,
+					   .emit_context = stepped};
 	StepOrder *orders = palloc0(sizeof(StepOrder) * Max(count, 1));
+
+	memset(stepped, 0, sizeof(bool) * count);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -77,15 +90,16 @@ notify(void)
 }
 
 /*
- * One step of each agent [count], all or, with an ERROR, none.
+ * One step of each agent [count], all or, with an ERROR, none; stepped [count]
+ * are those that were not paused.
  */
 void
-batch_step(const Call *call, int64 *ids, int count)
+batch_step(const Call *call, int64 *ids, int count, bool *stepped)
 {
 	begun = GetCurrentTimestamp();
 	pool_set_state(PROCESS_STEPPING, count);
 	flight_note(ids, count);
-	step(call, ids, count);
+	step(call, ids, count, stepped);
 	if (count > 0)
 		notify();
 }
@@ -93,9 +107,10 @@ batch_step(const Call *call, int64 *ids, int count)
 /*
  * One agent in a subtransaction; NULL, or the error, which undid it.  An error
  * that is not the agent's is raised again, unless it is blamed for any.
+ * *stepped: false also where it is paused.
  */
 static ErrorData *
-try_single(const Call *call, const int64 *id, bool blame)
+try_single(const Call *call, const int64 *id, bool blame, bool *stepped)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -107,7 +122,7 @@ try_single(const Call *call, const int64 *id, bool blame)
 	{
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
-		step(call, id, 1);
+		step(call, id, 1, stepped);
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
@@ -122,6 +137,7 @@ try_single(const Call *call, const int64 *id, bool blame)
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 	CurrentResourceOwner = owner;
+	*stepped &= error == NULL;
 	if (error != NULL && !blame && !work_blames_agent(error))
 		ReThrowError(error);
 	return error;
@@ -129,11 +145,12 @@ try_single(const Call *call, const int64 *id, bool blame)
 
 /*
  * One step of each agent [count], each by itself; who fails is noted.  Returns
- * how many failed.  blame: also with an error that is not the agent's.
+ * how many failed; stepped [count] are those who neither failed nor are paused.
+ * blame: also with an error that is not the agent's.
  */
 int
 batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
-				  bool blame)
+				  bool blame, bool *stepped)
 {
 	int failed = 0;
 
@@ -144,7 +161,7 @@ batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
 
 		CHECK_FOR_INTERRUPTS();
 		pool_set_state(PROCESS_STEPPING, 1);
-		error = try_single(call, &ids[i], blame);
+		error = try_single(call, &ids[i], blame, &stepped[i]);
 		if (error == NULL)
 			continue;
 		failed++;

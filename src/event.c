@@ -88,7 +88,8 @@ typedef struct Event
 	int64		agent_id;
 	int64		deadline; /* microseconds, -1: none */
 	TimestampTz received;
-	bool		more; /* another observation waits */
+	bool		more;	 /* another observation waits */
+	bool		stepped; /* else its step failed */
 } Event;
 
 /* ---------- the ring ---------- */
@@ -307,39 +308,50 @@ find_events(const Call *call, int64 *ids, int count, int *found)
 	return events;
 }
 
-/* Steps events [count]; returns how many failed, one by one. */
-static int
-step_events(const Call *call, const Event *events, int count)
+/*
+ * Steps events [count]; who fails can only be found one by one.  None is
+ * paused, for their rows are locked.
+ */
+static void
+step_events(const Call *call, Event *events, int count)
 {
-	int64 *ids = palloc(sizeof(int64) * Max(count, 1));
-	int	   failed = 0;
+	int64 *ids = palloc(sizeof(int64) * count);
+	bool  *stepped = palloc(sizeof(bool) * count);
 
 	for (int i = 0; i < count; i++)
 		ids[i] = events[i].agent_id;
 	if (!singly)
-		batch_step(call, ids, count);
+		batch_step(call, ids, count, stepped);
 	else
 	{
 		/* each under its own schedule, where its failure is noted */
 		for (int i = 0; i < count; i++)
-			failed += batch_step_singly(call, events[i].schedule_id, &ids[i], 1,
-										false);
+			batch_step_singly(call, events[i].schedule_id, &ids[i], 1, false,
+							  &stepped[i]);
 	}
-	return failed;
+	for (int i = 0; i < count; i++)
+		events[i].stepped = stepped[i];
 }
 
-/* Counts events that were stepped, after their commit. */
+/* Counts what became of events, after their commit. */
 static void
-count_events(const Event *events, int count, int failed)
+count_events(const Event *events, int count)
 {
-	batch_done(count - failed, failed);
+	int made = 0;
+
 	for (int i = 0; i < count; i++)
 	{
-		batch_count(events[i].schedule_id, 1, events[i].received,
-					events[i].deadline);
-		if (events[i].more)
+		made += events[i].stepped;
+		if (events[i].stepped)
+			batch_count(events[i].schedule_id, 1, events[i].received,
+						events[i].deadline);
+		else
+			batch_count_faults(events[i].schedule_id, 1, 0);
+		/* of one that failed the retry takes care */
+		if (events[i].more && events[i].stepped)
 			put_back(&events[i].agent_id, 1, false);
 	}
+	batch_done(made, count - made);
 }
 
 /*
@@ -351,7 +363,6 @@ make(void *argument)
 	bool   sweep = *(bool *) argument;
 	int	   count = singly ? Min(taken_count, SINGLE_AGENTS) : taken_count;
 	int	   found = 0;
-	int	   failed = 0;
 	Event *events = NULL;
 	Event *copy;
 	Call   call;
@@ -368,7 +379,7 @@ make(void *argument)
 	if (count > 0)
 		events = find_events(&call, taken + taken_count - count, count, &found);
 	if (found > 0)
-		failed = step_events(&call, events, found);
+		step_events(&call, events, found);
 	call_end(&call);
 	/* the transaction's memory goes with it */
 	copy = MemoryContextAlloc(TopMemoryContext, sizeof(Event) * Max(found, 1));
@@ -376,7 +387,7 @@ make(void *argument)
 		memcpy(copy, events, sizeof(Event) * found);
 	work_end();
 	taken_count -= count;
-	count_events(copy, found, failed);
+	count_events(copy, found);
 	pfree(copy);
 }
 

@@ -405,6 +405,7 @@ typedef struct StepPlan
 	int32  steps; /* at most, in one trial */
 	int32  trials;
 	bool   closed_loop; /* an agent without a world has its model for one */
+	bool   skip_paused; /* else one that is paused is an error */
 	Until *until;		/* a trial's end, or NULL */
 	const char *key;	/* of a single step, or NULL */
 	void (*emit)(void *context, const StepOrder *order,

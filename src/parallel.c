@@ -447,7 +447,8 @@ run_portion(Worker *worker, int first, int count)
 		orders[i].agent_id = block->rows[i].agent_id;
 		orders[i].position = first + i;
 	}
-	block_open_lanes(block, orders);
+	block->orders = orders;
+	block_open_lanes(block);
 	for (int i = 0; i < count; i++)
 	{
 		SharedLane *shared = shared_lane(worker->lane_offsets, first + i);

@@ -197,9 +197,9 @@ extern bool turn_make(void);
 #define SINGLE_AGENTS 32
 
 extern int	batch_size(void);
-extern void batch_step(const Call *call, int64 *ids, int count);
+extern void batch_step(const Call *call, int64 *ids, int count, bool *stepped);
 extern int	batch_step_singly(const Call *call, int64 schedule_id, int64 *ids,
-							  int count, bool blame);
+							  int count, bool blame, bool *stepped);
 extern void batch_done(int steps, int failed);
 extern void
 batch_count(int64 schedule_id, int steps, TimestampTz due, int64 deadline);

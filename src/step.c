@@ -134,14 +134,14 @@ try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	block_gather(&block, call, plan, orders, count);
 	if (repeat_step(&block, orders))
 		return true;
-	block_open(&block, orders);
+	block_open(&block);
 	block_step(&block);
 	if (!block_write(&block))
 		return false;
 	block_write_history(&block, false);
 	if (plan->key != NULL)
 		store_key(&block);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < block.count; i++)
 		block_emit(&block, &block.lanes[i]);
 	return true;
 }
@@ -301,7 +301,7 @@ run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		elog(ERROR, "SPI_connect failed");
 	lock_orders(call, orders, count);
 	block_gather(&block, call, plan, orders, count);
-	block_open(&block, orders);
+	block_open(&block);
 	run.may_share = parallel_possible(&block);
 	run.begun = GetCurrentTimestamp();
 	block_run(&block, made_steps, &run);
