@@ -116,7 +116,8 @@ check_agents(const Call *call, const Message *message, const int64 *recipients,
 	int	   unique = 0;
 	int	   found = 0;
 
-	memcpy(ids, recipients, sizeof(int64) * count);
+	if (count > 0)
+		memcpy(ids, recipients, sizeof(int64) * count);
 	ids[count] = message->sender;
 	qsort(ids, count + 1, sizeof(int64), compare_ids);
 	for (int i = 0; i <= count; i++)

@@ -44,6 +44,9 @@ extern TimestampTz message_cutoff(void);
 /* message_room.c */
 extern void room_take(const Call *call, const int64 *recipients, int count);
 
+/* message_receive.c */
+extern bool mailbox_making(const Call *call, bool alone);
+
 /* message_rotate.c */
 extern void rotate_note(const Call *call, int64 message_id);
 extern void dead_letter_trim(const Call *call);

@@ -15,9 +15,11 @@
 
 #include "access/detoast.h"
 #include "access/transam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -34,10 +36,10 @@ static Statement lock_statement = {
 	"$1 FOR NO KEY UPDATE",
 	1,
 	{INT8OID}};
-/* Of an agent that is being dropped none is made. */
+/* An agent that is being dropped is waited for, and none is made for it. */
 static Statement make_statement = {
 	"INSERT INTO @.fa_mailbox (agent_id) SELECT agent_id FROM @.fa_belief"
-	" WHERE agent_id" EQ "$1 ON CONFLICT DO NOTHING",
+	" WHERE agent_id" EQ "$1 FOR KEY SHARE ON CONFLICT DO NOTHING",
 	1,
 	{INT8OID}};
 static Statement store_statement = {
@@ -86,6 +88,22 @@ typedef struct Receiving
 /* ---------- the mailbox ---------- */
 
 /*
+ * To be held to the transaction's end by whoever makes mailboxes: as one of
+ * many, or, with alone, as the only one, who does not wait; then no insert can
+ * meet another that is not decided.  False: there are others.
+ */
+bool
+mailbox_making(const Call *call, bool alone)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, call_relation(call, "fa_mailbox"), 0,
+					   1);
+	return LockAcquire(&tag, alone ? ShareRowExclusiveLock : RowExclusiveLock,
+					   false, alone) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
  * Locks the mailbox; waits for whoever is receiving.  One that is missing is
  * made, and one that went with its agent while we waited is an error (42704).
  */
@@ -98,6 +116,7 @@ lock_mailbox(Receiving *receiving)
 
 	if (found == 0)
 	{
+		(void) mailbox_making(receiving->call, false);
 		statement_run(receiving->call, &make_statement, arguments, NULL, 0);
 		found =
 			statement_run(receiving->call, &lock_statement, arguments, NULL, 1);
@@ -126,7 +145,8 @@ oldest_running(void)
 /*
  * Raises the floor as far as may be, and stores the mailbox.  oldest is what
  * was running before messages were read: who had drawn an id up to next_floor
- * had ended by then, if it was not below the horizon.
+ * had ended by then, if it was not below the horizon.  Under a snapshot that
+ * lasts the floor stays: what was moved to another leaf meanwhile is not seen.
  */
 static void
 store_mailbox(Receiving *receiving, int64 oldest)
@@ -134,7 +154,7 @@ store_mailbox(Receiving *receiving, int64 oldest)
 	int64 floor = receiving->floor;
 	Datum arguments[4] = {Int64GetDatum(receiving->agent_id)};
 
-	if (oldest >= receiving->horizon)
+	if (oldest >= receiving->horizon && !IsolationUsesXactSnapshot())
 		floor = Max(floor, receiving->all ?
 							   receiving->next_floor :
 							   Min(receiving->next_floor, receiving->last));

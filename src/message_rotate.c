@@ -157,7 +157,9 @@ lock_mailboxes(const Call *call, const Leftovers *left)
 	int64 *locked;
 	int	   count;
 
-	statement_run(call, &make_statement, arguments, NULL, 0);
+	/* else those that are there have to do */
+	if (mailbox_making(call, true))
+		statement_run(call, &make_statement, arguments, NULL, 0);
 	count = statement_run(call, &lock_statement, arguments, NULL, 0);
 	locked = palloc(sizeof(int64) * Max(count, 1));
 	for (int i = 0; i < count; i++)
@@ -267,11 +269,11 @@ clear_leaf(const Call *call, int number, Relation leaf, bool oldest)
 }
 
 /*
- * Truncates a leaf if nothing is in it.  Whoever reads or writes it and has not
- * committed holds a lock, so with ours all is decided, and it is looked again.
+ * Is a leaf ours, and still empty?  Whoever reads or writes it and has not
+ * committed holds a lock on it, so once we have ours all is decided.
  */
-static void
-truncate_leaf(Relation leaf)
+static bool
+lock_empty(Relation leaf)
 {
 	Leftovers *left = palloc(sizeof(Leftovers));
 	Oid		   id = RelationGetRelid(leaf);
@@ -279,38 +281,33 @@ truncate_leaf(Relation leaf)
 	if (rotation.patient)
 		LockRelationOid(id, AccessExclusiveLock);
 	else if (!ConditionalLockRelationOid(id, AccessExclusiveLock))
-		return;
-	if (!find_leftovers(leaf, left) || left->count > 0)
-		return;
-	if (SPI_execute(psprintf("TRUNCATE ONLY %s.%s",
-							 quote_identifier(call_schema_name()),
-							 quote_identifier(RelationGetRelationName(leaf))),
-					false, 0) < 0)
-		elog(ERROR, "could not truncate \"%s\"", RelationGetRelationName(leaf));
+		return false;
+	return find_leftovers(leaf, left) && left->count == 0;
 }
 
 /*
- * One leaf that is not being written.
+ * One leaf that is not being written: truncated if it is empty.
  */
 static void
 rotate_leaf(const Call *call, int number, bool oldest)
 {
 	Oid		 id = call_relation(call, leaf_names[number]);
 	Relation leaf;
+	bool	 empty;
 
 	/* somebody may be at it, and may be so for long */
 	if (!ConditionalLockRelationOid(id, AccessShareLock))
 		return;
 	leaf = table_open(id, NoLock);
-	if (RelationGetNumberOfBlocks(leaf) > 0 &&
-		clear_leaf(call, number, leaf, oldest))
-	{
-		/* the server refuses to truncate what is open here */
-		table_close(leaf, NoLock);
-		leaf = table_open(id, NoLock);
-		truncate_leaf(leaf);
-	}
+	empty = RelationGetNumberOfBlocks(leaf) > 0 &&
+			clear_leaf(call, number, leaf, oldest) && lock_empty(leaf);
+	/* the server refuses to truncate what is open */
 	table_close(leaf, NoLock);
+	if (empty && SPI_execute(psprintf("TRUNCATE ONLY %s.%s",
+									  quote_identifier(call_schema_name()),
+									  leaf_names[number]),
+							 false, 0) < 0)
+		elog(ERROR, "could not truncate \"%s\"", leaf_names[number]);
 }
 
 /* Both leaves that are not being written, the older one first. */
@@ -322,11 +319,14 @@ rotate_leaves(void)
 
 	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* at a commit there is no statement any more that would hold one */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	call_begin_as(&call, rotation.schema, rotation.owner, false);
 	for (int i = 1; i < LEAVES; i++)
 		rotate_leaf(&call, (rotation.current + i) % LEAVES, i == 1);
 	dead_letter_trim(&call);
 	call_end(&call);
+	PopActiveSnapshot();
 	AtEOXact_GUC(true, level);
 }
 
