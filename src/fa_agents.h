@@ -32,6 +32,12 @@ extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
 extern int fa_key_retention;  /* seconds for which keys are remembered */
 
+/* of messages */
+extern int	fa_dead_letter_limit; /* dead letters that are kept */
+extern int	fa_mailbox_limit;	  /* messages that may wait for one agent */
+extern int	fa_message_retention; /* seconds for which messages wait */
+extern bool fa_message_notify;	  /* tell clients when messages were sent */
+
 /* of the workers */
 extern char *fa_databases;		/* where agents may run, empty: everywhere */
 extern int	 fa_min_workers;	/* of a database with something scheduled */
@@ -330,6 +336,7 @@ extern void	  agent_reset(const Call *call, const int64 *ids, int count);
 extern int64 *agent_ids_sorted(ArrayType *array, int *count);
 pg_noreturn extern void agent_unknown(int64 agent_id);
 pg_noreturn extern void agent_repeated(int64 agent_id);
+pg_noreturn extern void agent_denied(int64 agent_id);
 extern void agent_require_owner(const Call *call, int64 agent_id, Oid owner);
 
 /* ---------- learned.c: what agents learned ---------- */
@@ -351,6 +358,8 @@ extern void inbox_read(const Call *call, const int64 *ids, int count,
 					   int32 limit, InboxRow **heads);
 extern void
 inbox_take(const Call *call, const ItemPointerData *taken, int count);
+extern bool inbox_put(const Call *call, int64 agent_id,
+					  const int32 *observation, int count, const char *key);
 extern void observation_check(const KernelModel *model, int64 agent_id,
 							  const int32 *observation, int count);
 
@@ -368,6 +377,20 @@ key_find_step(const Call *call, int64 agent_id, const char *key,
 extern void
 key_store_step(const Call *call, int64 agent_id, const char *key,
 			   const int32 *observation, int count, const KeyResult *result);
+
+extern bool key_find_message(const Call *call, int64 sender, const char *key,
+							 const int32 *asked, int64 *answer);
+extern bool key_store_message(const Call *call, int64 sender, const char *key,
+							  const int32 *asked, int64 *answer);
+
+/* ---------- message.c and its kind: what agents write to each other ---------- */
+
+extern void message_init(void);
+
+/* ---------- coalition.c: agents that act together ---------- */
+
+extern int64 *coalition_others(const Call *call, const char *name,
+							   int64 agent_id, int *count);
 
 /* ---------- step.c: the one step path ---------- */
 
