@@ -48,6 +48,10 @@ SELECT count(*) FROM fa_run_many((SELECT array_agg(agent_id) FROM fa_agent), 3);
 SELECT * FROM fa_agent a, fa_step(a.agent_id, key => 'again') WHERE name = 'cleo';
 SELECT fa_observe(agent_id, '{1}', 'first'), fa_observe(agent_id, '{0}') FROM fa_agent WHERE name = 'cleo';
 SELECT fa_agent_pause(ARRAY[(SELECT agent_id FROM fa_agent WHERE name = 'dora')]);
+SELECT fa_edge_put(fa_node_put('place', 'kitchen ''quoted'' 🧠', '{"floor": 1}'), fa_node_put('place', ''), 'door', 2.5, '{"wide": true}');
+SELECT fa_edge_put(1, 2, 'door', 3), fa_node_put('place', '', '{"changed": true}');
+INSERT INTO fa_edge (src, dst, kind, valid_from) VALUES (2, 2, 'loop', '2020-01-01'), (2, 2, 'loop', '2020-01-01');
+GRANT SELECT ON fa_node, fa_edge TO bob;
 SET ROLE alice;
 SELECT fa_model_create('alice''s', fa_spec_grid(2, 2));
 SELECT fa_agent_create('alice''s', 'alice''s', '{"history": true}');
@@ -98,10 +102,13 @@ my $rows = q{SET search_path = "Active ""agents""";
 	SELECT 'agent', a::text FROM fa_agent a UNION ALL SELECT 'belief', b::text FROM fa_belief b UNION ALL
 	SELECT 'learned', l::text FROM fa_learned l UNION ALL SELECT 'inbox', o::text FROM fa_observation o UNION ALL
 	SELECT 'key', k::text FROM fa_key k UNION ALL SELECT 'history', h::text FROM fa_history h UNION ALL
+	SELECT 'node', v::text FROM fa_node_version v UNION ALL SELECT 'edge', v::text FROM fa_edge_version v UNION ALL
 	SELECT 'sequence', s::text FROM (SELECT 'agent', last_value, is_called FROM fa_agent_id_seq UNION ALL
 		SELECT 'model', last_value, is_called FROM fa_model_id_seq UNION ALL
 		SELECT 'world', last_value, is_called FROM fa_world_id_seq UNION ALL
-		SELECT 'observation', last_value, is_called FROM fa_observation_id_seq) s
+		SELECT 'observation', last_value, is_called FROM fa_observation_id_seq UNION ALL
+		SELECT 'node', last_value, is_called FROM fa_node_id_seq UNION ALL
+		SELECT 'edge', last_value, is_called FROM fa_edge_id_seq) s
 	ORDER BY 1, 2};
 
 # What the agents do next: new ids, and the same numbers.
