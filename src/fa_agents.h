@@ -31,6 +31,7 @@ extern int fa_max_policies;	  /* policies of one model */
 extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
 extern int fa_key_retention;  /* seconds for which keys are remembered */
+extern int fa_max_graph_rows; /* nodes of a walk, and rows of its result */
 
 /* of messages */
 extern int	fa_dead_letter_limit; /* dead letters that are kept */
@@ -110,6 +111,8 @@ statement_run_now(const Call *call, Statement *statement, Datum *arguments);
 extern int
 statement_run_with(const Call *call, Statement *statement, Datum *values,
 				   const char *nulls, TupleDesc desc, Tuplestorestate *rows);
+extern void statement_stream(const Call *call, Statement *statement,
+							 Datum *values, DestReceiver *receiver);
 
 /* Column (from 1) of the row-th tuple of the last result, in SPI's memory. */
 extern Datum result_datum(uint64 row, int column, bool *isnull);

@@ -22,6 +22,7 @@
 int fa_cache_size;
 int fa_inbox_limit;
 int fa_key_retention;
+int fa_max_graph_rows;
 int fa_max_model_size;
 int fa_max_parallel;
 int fa_max_policies;
@@ -80,6 +81,11 @@ guc_define(void)
 		"Sets for how long the keys of steps and observations are remembered.",
 		NULL, &fa_key_retention, 24 * 60 * 60, 1, INT_MAX, PGC_SUSET,
 		GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.max_graph_rows",
+		"Sets how many nodes a walk in the graph may reach, and rows return.",
+		NULL, &fa_max_graph_rows, 10 * 1000 * 1000, 1, INT_MAX, PGC_SUSET, 0,
+		NULL, NULL, NULL);
 	DefineCustomIntVariable("fa_agents.max_model_size",
 							"Sets the largest size of one compiled model.",
 							NULL, &fa_max_model_size, 256 * 1024, 64,
