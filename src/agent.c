@@ -182,6 +182,9 @@ static Statement drop_statements[] = {
 	{"DELETE FROM @.fa_coalition_member WHERE agent_id" EQ "ANY ($1)",
 	 1,
 	 {INT8ARRAYOID}},
+	{"DELETE FROM @.fa_coalition_common WHERE agent_id" EQ "ANY ($1)",
+	 1,
+	 {INT8ARRAYOID}},
 	/* a mailbox goes before its messages: who is receiving has locked it */
 	{"DELETE FROM @.fa_mailbox WHERE agent_id" EQ "ANY ($1)",
 	 1,
