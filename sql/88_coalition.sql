@@ -140,3 +140,24 @@ CREATE FUNCTION fa_coalition_free_energy(name text) RETURNS SETOF fa_coalition_e
 	LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 10 COST 100;
 COMMENT ON FUNCTION fa_coalition_free_energy(text) IS
 	'the free energies of a coalition''s last step: of each member alone, and of all together';
+
+CREATE TYPE fa_coalition_formed AS (
+	task text,
+	agent_ids bigint[],
+	value float8,
+	covers jsonb,
+	next_agent_ids bigint[],
+	next_value float8,
+	exact boolean,
+	reason text
+);
+COMMENT ON TYPE fa_coalition_formed IS
+	'who should do a task, what that brings, which skills each covers, and the best others; or the reason why nobody does it';
+
+CREATE FUNCTION fa_coalition_form(agents jsonb, tasks jsonb, cost float8 DEFAULT 0,
+								  work bigint DEFAULT 10000000)
+	RETURNS SETOF fa_coalition_formed
+	AS 'MODULE_PATHNAME', 'fa_coalition_form'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 10 COST 100000;
+COMMENT ON FUNCTION fa_coalition_form(jsonb, jsonb, float8, bigint) IS
+	'which agents, {"id": ["skill", ...]}, should do which tasks, [{"name": "", "skills": [], "value": 1}], each in one coalition at most';

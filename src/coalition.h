@@ -61,4 +61,53 @@ extern double fusion_factor(Fusion *fusion, int shared,
 extern const KernelFactor *
 fusion_shared(const Fusion *fusion, int member, int shared);
 
+/* ---------- coalition_search.c: who should do which task ---------- */
+
+/* One task, and who is to do it. */
+typedef struct SearchTask
+{
+	const int *needs; /* [need_count]: skills, at least one */
+	int		   need_count;
+	double	   value;
+	int		   least;	/* no cover has fewer members */
+	double	   most;	/* that it can bring, not below 0 */
+	int		  *members; /* [count]: kinds; room for need_count */
+	int		   count;	/* 0: nobody does it */
+	int		  *trying;	/* [trying_count]: while it is searched */
+	int		   trying_count;
+} SearchTask;
+
+/* What is given, what was found, and where the search is. */
+typedef struct Search
+{
+	/* given */
+	int			  words;	  /* of a set of skills */
+	int			  kind_count; /* agents with the same skills are one kind */
+	const uint64 *skills;	  /* [kind_count][words] */
+	int			 *free;		  /* [kind_count]: agents of each that are free */
+	const int	 *having_starts; /* [skills + 1] into having */
+	const int	 *having;		 /* kinds by skill, ascending */
+	int			  task_count;
+	SearchTask	 *tasks;
+	double		  cost; /* of a member, not below 0 */
+	int64		  work; /* that is left: kinds to be looked at */
+
+	/* found */
+	double best; /* the sum of values less costs */
+	bool   exact;
+
+	/* on the way */
+	SearchTask **order; /* [task_count] */
+	double		*hope;	/* [task_count + 1]: the most of those before */
+	int64		 idle;	/* agents that are free */
+	double		 value; /* of what is being tried */
+	double		 tie;
+	int64		 unpolled; /* work since interrupts were looked for */
+} Search;
+
+extern bool search_kind_has(const Search *search, int kind, int skill);
+extern void search_run(Search *search);
+extern int	search_one(const Search *search, const SearchTask *task, int64 work,
+					   int *members);
+
 #endif /* FA_COALITION_H */

@@ -89,8 +89,8 @@ matching_factor(const AgentRow *first, int32 f, const AgentRow *agent)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("factor \"%s\" differs between agents " INT64_FORMAT
-					" and " INT64_FORMAT,
+			 errmsg("factor \"%s\" of agent " INT64_FORMAT
+					" differs from that of agent " INT64_FORMAT,
 					name, first->agent_id, agent->agent_id),
 			 errdetail("Pooled beliefs are about the same states."),
 			 errhint(
@@ -436,7 +436,7 @@ fa_coalition_belief(PG_FUNCTION_ARGS)
 {
 	char			*name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	MemoryContext	 caller = CurrentMemoryContext;
-	StringInfoData	 out;
+	Jsonb			*result = NULL;
 	Coalition		 coalition;
 	const AgentRow **agents;
 	double			*weights;
@@ -449,14 +449,16 @@ fa_coalition_belief(PG_FUNCTION_ARGS)
 	if (count > 0)
 	{
 		Fusion *fusion = fusion_open(&call, &coalition, agents, weights, count);
+		StringInfoData out;
 
 		/* what is returned must outlive call_end */
 		MemoryContextSwitchTo(caller);
 		initStringInfo(&out);
 		append_beliefs(&out, fusion);
+		result = jsonb_from_text(out.data);
 	}
 	call_end(&call);
-	if (count == 0)
+	if (result == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_JSONB_P(jsonb_from_text(out.data));
+	PG_RETURN_JSONB_P(result);
 }

@@ -29,9 +29,6 @@
 PG_FUNCTION_INFO_V1(fa_coalition_step);
 PG_FUNCTION_INFO_V1(fa_coalition_free_energy);
 
-/* How often all is let go while one is waited for, before waiting in line. */
-#define PATIENT_TRIES 10
-
 static Statement members_statement = {
 	"SELECT m.agent_id, m.weight, b.owner, b.history"
 	" FROM @.fa_coalition_member m"
@@ -172,13 +169,16 @@ lock_rows(const Call *call, Statement *statement, const int64 *ids, int count,
 }
 
 /*
- * The same in a subtransaction of its own; the locks are let go unless there
- * are as many as wanted.  An error has to end the subtransaction before it
- * goes on: the server cleans up only those that the user began.
+ * Waits for one agent's row (0: for none) and then takes all members' rows that
+ * are free, in a subtransaction of its own: where some are not, all are let go.
+ * found [count]: the ids that were locked; returns how many.  *gone: the one
+ * that was waited for has been dropped.
+ *
+ * An error has to end the subtransaction before it goes on: the server cleans
+ * up only those that the user began.
  */
 static int
-try_lock_rows(const Call *call, Statement *statement, const int64 *ids,
-			  int count, int wanted, int64 *found)
+try_lock(const CoalitionStep *step, int64 awaited, int64 *found, bool *gone)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -189,7 +189,10 @@ try_lock_rows(const Call *call, Statement *statement, const int64 *ids,
 	{
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
-		rows = lock_rows(call, statement, ids, count, found);
+		*gone = awaited != 0 &&
+				lock_rows(step->call, &lock_statement, &awaited, 1, found) == 0;
+		rows = lock_rows(step->call, &try_lock_statement, step->ids,
+						 step->count, found);
 		SPI_finish();
 	}
 	PG_CATCH();
@@ -205,22 +208,13 @@ try_lock_rows(const Call *call, Statement *statement, const int64 *ids,
 		ReThrowError(error);
 	}
 	PG_END_TRY();
-	if (rows == wanted)
+	if (rows == step->count)
 		ReleaseCurrentSubTransaction();
 	else
 		RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(old);
 	CurrentResourceOwner = owner;
 	return rows;
-}
-
-/* Waits for one agent's row, and lets it go; false: the agent was dropped. */
-static bool
-wait_for_row(const Call *call, int64 agent_id)
-{
-	int64 found;
-
-	return try_lock_rows(call, &lock_statement, &agent_id, 1, -1, &found) == 1;
 }
 
 /* The place of the first member that is not among ids [found], ascending. */
@@ -234,38 +228,45 @@ first_missing(const CoalitionStep *step, const int64 *ids, int found)
 	return i;
 }
 
+/* Leaves a member out of the step. */
+static void
+leave_out(CoalitionStep *step, int64 agent_id)
+{
+	int kept = 0;
+
+	for (int i = 0; i < step->count; i++)
+	{
+		if (step->ids[i] == agent_id)
+			continue;
+		step->ids[kept] = step->ids[i];
+		step->weights[kept++] = step->weights[i];
+	}
+	step->count = kept;
+}
+
 /*
- * Locks the members' rows, leaving out those that were dropped meanwhile.
- * Where others step the same agents without a break, all rows could be free at
- * once at no time: after some tries it waits in line, in ascending order.
+ * Locks the members' rows, leaving out those that were dropped meanwhile.  It
+ * waits for the first that is not free, without holding any; then it has that
+ * one, and sees whether all others are free now.  (C++'s std::lock does the
+ * same.)  Whom it waits for has got on, so somebody always does.
  */
 static void
 lock_members(CoalitionStep *step)
 {
 	int64 *found = palloc(sizeof(int64) * Max(step->count, 1));
+	int64  awaited = 0;
 
-	for (int i = 0; i < PATIENT_TRIES && step->count > 0; i++)
+	while (step->count > 0)
 	{
-		int	  rows = try_lock_rows(step->call, &try_lock_statement, step->ids,
-								   step->count, step->count, found);
-		int	  missing = first_missing(step, found, rows);
-		int64 agent_id;
+		bool gone;
+		int	 rows = try_lock(step, awaited, found, &gone);
 
 		if (rows == step->count)
 			return;
-		agent_id = step->ids[missing];
-		if (wait_for_row(step->call, agent_id))
-			continue;
-		for (int k = missing + 1; k < step->count; k++)
-		{
-			step->ids[k - 1] = step->ids[k];
-			step->weights[k - 1] = step->weights[k];
-		}
-		step->count--;
+		if (gone)
+			leave_out(step, awaited);
+		awaited = gone ? 0 : step->ids[first_missing(step, found, rows)];
 	}
-	keep_members(
-		step, found,
-		lock_rows(step->call, &lock_statement, step->ids, step->count, found));
 }
 
 /* ---------- what is pooled ---------- */

@@ -61,11 +61,12 @@ static double
 normalize_logs(double *pooled, int32_t states)
 {
 	double largest = pooled[0];
-	double total = 0.0;
+	double total;
 
 	for (int32_t s = 1; s < states; s++)
 		largest = fmax(largest, pooled[s]);
-	for (int32_t s = 0; s < states; s++)
+	total = pooled[0] = exp(pooled[0] - largest);
+	for (int32_t s = 1; s < states; s++)
 		total += pooled[s] = exp(pooled[s] - largest);
 	for (int32_t s = 0; s < states; s++)
 		pooled[s] /= total;
