@@ -72,9 +72,11 @@ malformed(const char *argument, const char *what, const char *hint)
 static void
 check_skills(const JsonValue *skills, const char *argument, const char *hint)
 {
-	if (skills == NULL || skills->kind != JSON_ARRAY)
+	bool given = skills != NULL && skills->kind == JSON_ARRAY;
+
+	if (!given)
 		malformed(argument, "must have an array of skills for each", hint);
-	for (int i = 0; i < skills->count; i++)
+	for (int i = 0; given && i < skills->count; i++)
 	{
 		if (skills->as.elements[i].kind != JSON_STRING)
 			malformed(argument, "must name skills by strings", hint);

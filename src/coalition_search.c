@@ -421,7 +421,12 @@ prepare(Search *search)
 
 		CHECK_FOR_INTERRUPTS();
 		for (int kind = 0; kind < search->kind_count; kind++)
-			skills = Max(skills, new_skills(search, task, NULL, 0, kind));
+		{
+			int found = new_skills(search, task, NULL, 0, kind);
+
+			if (found > skills)
+				skills = found;
+		}
 		task->least = (task->need_count + skills - 1) / skills;
 		task->most = fmax(0.0, net_value(search, task, task->least));
 	}

@@ -1,7 +1,8 @@
 """a coordination cycle of 50 agents in 10 coalitions: each perceives, tells the others of its coalition, and acts on what all know
 
 T-maze, 5 agents to a coalition, each in a world of its own; what they share is the context, in which the reward is. One client.
-step: one statement steps all coalitions, commit included. transactions: a transaction for each coalition, one after another.
+step: one statement steps all coalitions, commit included. transactions: a transaction for each coalition, one after another,
+so that most of it is ten commits.
 messages: the same by letters: every member steps alone, broadcasts its belief, and receives those of the others, in one
 transaction for all. belief: the pooled beliefs of all coalitions are read.
 
@@ -57,7 +58,8 @@ def run(bench: Bench) -> None:
     }
     taken = dict(zip(sides, bench.take_turns(bench.size(7, 2), list(sides.values()))))
     for name in ("step", "transactions", "messages"):
-        bench.report(name, taken[name], "ms", "lower", PEER, [TARGET] * len(taken[name]), Goal("value", "<", 5),
+        bench.report(name, taken[name], "ms", "lower", PEER, [TARGET] * len(taken[name]),
+                     Goal("value", "<", 5) if name == "step" else None,
                      "the peer's figure is its published target for a coordination cycle, not measured")
     bench.report("belief", taken["belief"], "ms", "lower")
     bench.report("price", taken["step"], "ms", "lower", "fa_step_many alone", taken["alone"])
