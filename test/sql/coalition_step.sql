@@ -67,6 +67,10 @@ SELECT agent_id - :a AS agent, weight, pg_temp.close(ARRAY[vfe], ARRAY[:all_vfe]
 SELECT pg_temp.close(pg_temp.pooled('product'), pg_temp.belief(:all_of_it)) AS same, pg_temp.close(pg_temp.pooled('weighted'), pg_temp.belief(:all_of_it)) AS other;
 SELECT count(*) FROM (SELECT fa_step(:a, '{1}'), fa_step(:b, '{1}'), fa_step(:all_of_it, '{1,1,-1}')) t;
 SELECT pg_temp.close(pg_temp.pooled('product'), pg_temp.belief(:all_of_it));
+-- a fork brings what it has in common with others, and no more
+SELECT fa_agent_fork(:c) AS fork \gset
+SELECT fa_coalition_create('fork', ARRAY[:a, :b, :fork]) IS NOT NULL AS made;
+SELECT pg_temp.close(pg_temp.pooled('fork'), pg_temp.belief(:all_of_it)), fa_coalition_dissolve('fork'), fa_agent_drop(ARRAY[:fork]);
 SELECT fa_coalition_dissolve('product'), fa_coalition_create('product', ARRAY[:a, :b, :c]) IS NOT NULL AS again;
 SELECT pg_temp.close(pg_temp.pooled('product'), pg_temp.belief(:all_of_it));
 -- a step in which each sees for itself, after one of them has gone on alone
