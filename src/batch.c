@@ -21,21 +21,65 @@
 
 #include <math.h>
 
-#define BATCH_US   50000 /* that a batch should take */
+#define BATCH_US   50000   /* that a batch should take */
+#define SENSING_US 1000000 /* and one with sensors or actuators */
 #define FEWEST	   16
 #define FIRST_STEP 25.0 /* microseconds of a step, until it is measured */
-#define FIRST_LAG  16	/* microseconds of the first bucket's upper bound */
-#define PER_DOUBLE 4	/* buckets */
+#define SINGLES \
+	32				  /* of a batch that is done one by one; savepoints cost
+						 * everybody */
+#define FIRST_LAG  16 /* microseconds of the first bucket's upper bound */
+#define PER_DOUBLE 4  /* buckets */
 
 /* of one step, the commit included; a moving average of this worker's */
-static double	   step_us = FIRST_STEP;
-static TimestampTz begun; /* the batch that is being made */
+static double step_us = 0; /* 0: none was measured */
 
-/* How many agents to step at once. */
+/* The batch that is being made, or was last. */
+static struct
+{
+	TimestampTz begun;
+	int			asked;	 /* agents that were to be stepped */
+	int			stepped; /* and that were: not all of them perceive something */
+} batch;
+
+/* Does this process run what an owner has named? */
+static bool
+is_sensing(void)
+{
+	return OidIsValid(pool_self->owner);
+}
+
+/* Microseconds of a step; at first a guess. */
+static double
+cost(void)
+{
+	if (step_us > 0)
+		return step_us;
+	return is_sensing() ? (double) SENSING_US / FEWEST : FIRST_STEP;
+}
+
+/*
+ * How many agents to step at once.  With code of users it is few at first, for
+ * nobody knows how long it takes, and more than what takes a moment, for a set
+ * form may cost the same for any number.
+ */
 int
 batch_size(void)
 {
-	return (int) Min(Max(BATCH_US / step_us, FEWEST), FLIGHT_AGENTS);
+	double size = (is_sensing() ? SENSING_US : BATCH_US) / cost();
+
+	return (int) Min(Max(size, FEWEST), FLIGHT_AGENTS);
+}
+
+/*
+ * How many agents to step one by one in a transaction: with code of users only
+ * one, for its deferred constraints have to be looked at before the next one's
+ * are set.
+ */
+int
+batch_single_size(void)
+{
+	return is_sensing() ? 1 : SINGLES;
 }
 
 /* Steps are counted by the server's statistics alone; nobody reads results. */
@@ -45,9 +89,9 @@ ignore_result(void *context, const StepOrder *order, const KernelModel *model,
 {
 }
 
-/* One step of each; within the time limit, else an ERROR (57014). */
-static void
-step(const Call *call, const int64 *ids, int count)
+/* One step of each by our own code. */
+static int
+compute(const Call *call, const int64 *ids, int count)
 {
 	StepPlan   plan = {.steps = 1, .trials = 1, .emit = ignore_result};
 	StepOrder *orders = palloc0(sizeof(StepOrder) * Max(count, 1));
@@ -57,11 +101,42 @@ step(const Call *call, const int64 *ids, int count)
 		orders[i].agent_id = ids[i];
 		orders[i].position = i;
 	}
+	step_orders(call, orders, count, &plan);
+	pfree(orders);
+	return count;
+}
+
+/* One step of each by its sensor and actuator; returns how many there were. */
+static int
+act(const Call *call, const int64 *ids, int count)
+{
+	ActResult *results = palloc(sizeof(ActResult) * Max(count, 1));
+	int		   stepped = act_agents(call, ids, count, results);
+
+	/* what waits for the commit would fail there, where nobody is blamed */
+	act_check_constraints(call);
+	pfree(results);
+	return stepped;
+}
+
+/* One step of each; within the time limit, else an ERROR (57014). */
+static void
+step(const Call *call, const int64 *ids, int count)
+{
 	if (fa_batch_timeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, fa_batch_timeout);
-	step_orders(call, orders, count, &plan);
+	batch.stepped +=
+		is_sensing() ? act(call, ids, count) : compute(call, ids, count);
 	disable_timeout(STATEMENT_TIMEOUT, false);
-	pfree(orders);
+}
+
+/* A batch of agents [count] begins. */
+static void
+begin(int count)
+{
+	batch.begun = GetCurrentTimestamp();
+	batch.asked = count;
+	batch.stepped = 0;
 }
 
 /*
@@ -82,7 +157,7 @@ notify(void)
 void
 batch_step(const Call *call, int64 *ids, int count)
 {
-	begun = GetCurrentTimestamp();
+	begin(count);
 	pool_set_state(PROCESS_STEPPING, count);
 	flight_note(ids, count);
 	step(call, ids, count);
@@ -137,7 +212,7 @@ batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
 {
 	int failed = 0;
 
-	begun = GetCurrentTimestamp();
+	begin(count);
 	for (int i = 0; i < count; i++)
 	{
 		ErrorData *error;
@@ -188,20 +263,27 @@ batch_quantile(const uint64 *lag, double share)
 	return -1;
 }
 
-/* A batch was committed. */
-void
-batch_done(int steps, int failed)
+/* How many agents the last batch has stepped. */
+int
+batch_steps(void)
 {
-	int64 elapsed = GetCurrentTimestamp() - begun;
+	return batch.stepped;
+}
+
+/* A batch was committed; failed of its agents are as they were. */
+void
+batch_done(int failed)
+{
+	double elapsed = GetCurrentTimestamp() - batch.begun;
 
 	flight_clear();
-	if (steps + failed == 0)
+	if (batch.asked == 0)
 		return;
-	if (steps > 0)
+	if (failed < batch.asked)
 		work_done();
-	pg_atomic_fetch_add_u64(&pool_self->steps, steps);
+	pg_atomic_fetch_add_u64(&pool_self->steps, batch.stepped);
 	if (failed == 0)
-		step_us += 0.2 * ((double) elapsed / steps - step_us);
+		step_us = cost() + 0.2 * (elapsed / batch.asked - cost());
 }
 
 /*

@@ -42,25 +42,28 @@
 	" ORDER BY a.phase LIMIT 1) AS x WHERE m.name" EQ                            \
 	"s.model AND (s.version IS NULL OR m.version" EQ "s.version))"
 
+/* By runner; $2: of that one only. */
 static Statement look_statement = {
-	"SELECT pg_catalog.count(DISTINCT s.schedule_id),"
+	"SELECT" SCHEDULE_RUNNER ", pg_catalog.count(DISTINCT s.schedule_id),"
 	" pg_catalog.count(DISTINCT s.schedule_id) FILTER (WHERE s.every IS NULL),"
 	" pg_catalog.count(l.due) FILTER (WHERE l.due OPERATOR(pg_catalog.<=) $1),"
 	" pg_catalog.min(l.due) FILTER (WHERE l.due" GT "$1)"
 	" FROM @.fa_schedule s LEFT JOIN @.fa_schedule_slice l"
-	" ON l.schedule_id" EQ "s.schedule_id AND" OCCUPIED
-	" WHERE" SCHEDULE_ACTIVE,
-	1,
-	{TIMESTAMPTZOID}};
+	" ON l.schedule_id" EQ "s.schedule_id AND" OCCUPIED " WHERE" SCHEDULE_ACTIVE
+	" AND ($2 IS NULL OR" SCHEDULE_RUNNER EQ "$2) GROUP BY 1",
+	2,
+	{TIMESTAMPTZOID, OIDOID}};
 static Statement ids_statement = {
 	"SELECT schedule_id FROM @.fa_schedule", 0, {0}};
 static Statement look_retry_statement = {
-	"SELECT pg_catalog.count(*) FILTER (WHERE t.next_try OPERATOR(pg_catalog.<=) $1),"
+	"SELECT" SCHEDULE_RUNNER ", pg_catalog.count(*)"
+	" FILTER (WHERE t.next_try OPERATOR(pg_catalog.<=) $1),"
 	" pg_catalog.min(t.next_try) FILTER (WHERE t.next_try" GT "$1)"
 	" FROM @.fa_retry t, @.fa_schedule s WHERE t.next_try" LT "'infinity'"
-	" AND s.schedule_id" EQ "t.schedule_id AND" SCHEDULE_ACTIVE,
-	1,
-	{TIMESTAMPTZOID}};
+	" AND s.schedule_id" EQ "t.schedule_id AND" SCHEDULE_ACTIVE
+	" AND ($2 IS NULL OR" SCHEDULE_RUNNER EQ "$2) GROUP BY 1",
+	2,
+	{TIMESTAMPTZOID, OIDOID}};
 /*
  * An owner who is gone or may not log in has no agents that run.  It is told
  * to whoever looks at the schedule.
@@ -76,8 +79,8 @@ static Statement suspend_statement = {
 	{0}};
 
 /*
- * The most urgent slice: a second late weighs as much as a priority.  $2 and
- * $3: only that slice, where they are not null.
+ * The most urgent slice of runner $4: a second late weighs as much as a
+ * priority.  $2 and $3: only that slice, where they are not null.
  */
 static Statement claim_statement = {
 	"SELECT l.schedule_id, l.slice, l.due, l.phase, l.agent_id, l.skipped," MICROSECONDS("s.every") "," MICROSECONDS(
@@ -90,11 +93,12 @@ static Statement claim_statement = {
 										 " l.due OPERATOR(pg_catalog.<=) $1 AND ($2 IS NULL OR (l.schedule_id" EQ
 										 "$2 AND l.slice" EQ
 										 "$3)) AND" SCHEDULE_ACTIVE
-										 " AND" OCCUPIED
+										 " AND" SCHEDULE_RUNNER EQ
+										 "$4 AND" OCCUPIED
 										 " ORDER BY s.priority OPERATOR(pg_catalog.+) pg_catalog.date_part('epoch',"
 										 " $1 OPERATOR(pg_catalog.-) l.due) DESC LIMIT 1 FOR UPDATE OF l SKIP LOCKED",
-	3,
-	{TIMESTAMPTZOID, INT8OID, INT4OID}};
+	4,
+	{TIMESTAMPTZOID, INT8OID, INT4OID, OIDOID}};
 
 /*
  * The next agents of a slice after ($3, $4), and whether they are to be
@@ -102,17 +106,19 @@ static Statement claim_statement = {
  * asked for, however many there are.
  */
 static Statement read_statement = {
-	"SELECT x.phase, x.agent_id, x.created_at, COALESCE("
-	" (SELECT NOT b.paused FROM @.fa_belief b WHERE b.agent_id" EQ "x.agent_id)"
-	" AND (x.owner" EQ "$7 OR pg_catalog.pg_has_role($7::pg_catalog.oid,"
-	" x.owner::pg_catalog.oid, 'USAGE')) AND NOT EXISTS"
-	" (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ "x.agent_id), false)"
-	" FROM @.fa_model m, LATERAL (SELECT a.phase, a.agent_id, a.created_at, a.owner"
-	" FROM @.fa_agent a WHERE a.model_id" EQ "m.model_id"
-	" AND ROW(a.phase, a.agent_id)" GT "ROW($3, $4) AND a.phase" LT "$5"
-	" ORDER BY a.phase, a.agent_id LIMIT $6) AS x"
-	" WHERE m.name" EQ "$1 AND ($2 IS NULL OR m.version" EQ "$2)"
-	" ORDER BY x.phase, x.agent_id LIMIT $6",
+	"SELECT a.phase, a.agent_id, a.created_at, COALESCE("
+	" (SELECT NOT b.paused FROM @.fa_belief b WHERE b.agent_id" EQ "a.agent_id)"
+	" AND" SCHEDULE_MAY_STEP(
+		"$7") " AND NOT EXISTS"
+			  " (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ
+			  "a.agent_id), false)"
+			  " FROM @.fa_model m, LATERAL (SELECT a.phase, a.agent_id, a.created_at, a.owner"
+			  " FROM @.fa_agent a WHERE a.model_id" EQ "m.model_id"
+			  " AND ROW(a.phase, a.agent_id)" GT "ROW($3, $4) AND a.phase" LT
+			  "$5"
+			  " ORDER BY a.phase, a.agent_id LIMIT $6) AS a"
+			  " WHERE m.name" EQ "$1 AND ($2 IS NULL OR m.version" EQ "$2)"
+			  " ORDER BY a.phase, a.agent_id LIMIT $6",
 	7,
 	{TEXTOID, INT4OID, INT4OID, INT8OID, INT4OID, INT8OID, OIDOID}};
 static Statement move_statement = {
@@ -247,12 +253,60 @@ turn_forget_dropped(const Call *call)
 	LWLockRelease(pool->lock);
 }
 
-/* What is due, and when the next will be. */
-void
-turn_look(const Call *call, Look *look)
+/* The part of a runner, or NULL. */
+LookPart *
+look_part(Look *look, Oid runner)
 {
-	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
-	int	  suspended = statement_run(call, &suspend_statement, NULL, NULL, 0);
+	for (int i = 0; i < look->part_count; i++)
+	{
+		if (look->parts[i].runner == runner)
+			return &look->parts[i];
+	}
+	return NULL;
+}
+
+/*
+ * Adds a part for each row of the last result, or adds it to the runner's: due
+ * and next are these columns.
+ */
+static void
+add_parts(Look *look, int rows, int due, int next)
+{
+	look->parts =
+		repalloc(look->parts, sizeof(LookPart) * (look->part_count + rows + 1));
+	for (int i = 0; i < rows; i++)
+	{
+		bool	  isnull;
+		Oid		  runner = DatumGetObjectId(result_datum(i, 1, &isnull));
+		LookPart *part = look_part(look, runner);
+		Datum	  at = result_datum(i, next, &isnull);
+
+		if (part == NULL)
+		{
+			part = &look->parts[look->part_count++];
+			*part = (LookPart){.runner = runner, .next = DT_NOEND};
+		}
+		part->due += result_int64(i, due);
+		if (!isnull)
+			part->next = Min(part->next, DatumGetTimestampTz(at));
+		look->due += result_int64(i, due);
+		look->next = Min(look->next, part->next);
+	}
+}
+
+/*
+ * What is due, and when the next will be: for all runners, or, in a process
+ * that makes batches, for its own.  The parts lie in a memory context that is
+ * given.
+ */
+void
+turn_look(const Call *call, MemoryContext context, Look *look)
+{
+	Datum		arguments[2] = {TimestampTzGetDatum(GetCurrentTimestamp()),
+								ObjectIdGetDatum(pool_self->owner)};
+	const char *nulls = pool_self->role == ROLE_COORDINATOR ? " n" : NULL;
+	int suspended = statement_run(call, &suspend_statement, NULL, NULL, 0);
+	int found;
 
 	for (int i = 0; i < suspended; i++)
 		ereport(LOG, (errmsg("schedule \"%s\" is suspended: %s",
@@ -261,14 +315,17 @@ turn_look(const Call *call, Look *look)
 							 SPI_getvalue(SPI_tuptable->vals[i],
 										  SPI_tuptable->tupdesc, 2))));
 	look->installed = true;
-	statement_run(call, &look_statement, &now, NULL, 0);
-	look->schedules = result_int64(0, 1);
-	look->events = result_int64(0, 2) > 0;
-	look->due = result_int64(0, 3);
-	look->next = result_time(4);
-	statement_run(call, &look_retry_statement, &now, NULL, 0);
-	look->due += result_int64(0, 1);
-	look->next = Min(look->next, result_time(2));
+	look->parts = MemoryContextAlloc(context, sizeof(LookPart));
+	found = statement_run(call, &look_statement, arguments, nulls, 0);
+	add_parts(look, found, 4, 5);
+	for (int i = 0; i < found; i++)
+	{
+		look->parts[i].events = result_int64(i, 3) > 0;
+		look->schedules += result_int64(i, 2);
+		look->events |= look->parts[i].events;
+	}
+	found = statement_run(call, &look_retry_statement, arguments, nulls, 0);
+	add_parts(look, found, 2, 3);
 }
 
 /* ---------- a batch of a slice ---------- */
@@ -297,10 +354,10 @@ static bool
 claim(const Call *call, Slice *slice)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Datum		arguments[3] = {TimestampTzGetDatum(now),
-								Int64GetDatum(cautious.schedule_id),
-								Int32GetDatum(cautious.slice)};
-	const char *nulls = cautious.schedule_id ? NULL : " nn";
+	Datum		arguments[4] = {
+			  TimestampTzGetDatum(now), Int64GetDatum(cautious.schedule_id),
+			  Int32GetDatum(cautious.slice), ObjectIdGetDatum(pool_self->owner)};
+	const char *nulls = cautious.schedule_id ? NULL : " nn ";
 	bool		isnull;
 
 	if (statement_run(call, &claim_statement, arguments, nulls, 1) == 0)
@@ -411,7 +468,7 @@ make(void *argument)
 	{
 		*done = true;
 		due = slice.due;
-		read_agents(&call, &slice, singly ? SINGLE_AGENTS : batch_size());
+		read_agents(&call, &slice, singly ? batch_single_size() : batch_size());
 		if (singly)
 			slice.failed = batch_step_singly(&call, slice.schedule_id,
 											 slice.ids, slice.count, false);
@@ -428,9 +485,8 @@ make(void *argument)
 		move_hand(&call, &slice);
 		call_end(&call);
 		work_end();
-		batch_done(slice.count - slice.failed, slice.failed);
-		batch_count(slice.schedule_id, slice.count - slice.failed, due,
-					slice.deadline);
+		batch_done(slice.failed);
+		batch_count(slice.schedule_id, batch_steps(), due, slice.deadline);
 		batch_count_faults(slice.schedule_id, slice.failed, slice.missed);
 		end_caution(&slice);
 		return;
