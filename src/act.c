@@ -40,6 +40,7 @@ typedef struct Act
 	MemoryContext context; /* of what outlives a block of steps */
 	Actor		 *actors;  /* [count], ascending by agent */
 	int			  count;
+	bool		  skip_paused;
 	SensorUse	 *uses; /* [use_count] */
 	int			  use_count;
 } Act;
@@ -269,8 +270,11 @@ keep_result(void *context, const StepOrder *order, const KernelModel *model,
 static void
 step_actors(Act *act)
 {
-	StepPlan plan = {
-		.steps = 1, .trials = 1, .emit = keep_result, .emit_context = act};
+	StepPlan   plan = {.steps = 1,
+					   .trials = 1,
+					   .skip_paused = act->skip_paused,
+					   .emit = keep_result,
+					   .emit_context = act};
 	StepOrder *orders = palloc0(sizeof(StepOrder) * Max(act->count, 1));
 	bool	  *waiting = palloc0(sizeof(bool) * Max(act->count, 1));
 	int		   count = 0;
@@ -435,17 +439,17 @@ require_owner(const Act *act)
 /*
  * One step of each agent [count] through its sensor and its actuator, all in
  * the current transaction; results [count] in the order of ids, in the current
- * memory context.  Returns how many were stepped.
+ * memory context.
  *
  * Raises what the functions do, what sensor_hold does, 42501 where they are
  * not the caller's, 22023 for a repeated id, and what steps do.
  */
-int
-act_agents(const Call *call, const int64 *ids, int count, ActResult *results)
+void
+act_agents(const Call *call, const int64 *ids, int count, bool skip_paused,
+		   ActResult *results)
 {
 	Act act = {.call = call, .context = CurrentMemoryContext, .count = count};
 	int64 *sorted = palloc(sizeof(int64) * Max(count, 1));
-	int	   stepped = 0;
 
 	act.actors = palloc0(sizeof(Actor) * Max(count, 1));
 	for (int i = 0; i < count; i++)
@@ -468,11 +472,7 @@ act_agents(const Call *call, const int64 *ids, int count, ActResult *results)
 	step_actors(&act);
 	call_actuators(&act);
 	for (int i = 0; i < count; i++)
-	{
 		results[act.actors[i].position] = act.actors[i].result;
-		stepped += act.actors[i].result.stepped;
-	}
-	return stepped;
 }
 
 /*
@@ -500,7 +500,7 @@ fa_act(PG_FUNCTION_ARGS)
 	results = palloc(sizeof(ActResult) * Max(count, 1));
 	call_begin(&call, fcinfo, false);
 	MemoryContextSwitchTo(own);
-	(void) act_agents(&call, ids, count, results);
+	act_agents(&call, ids, count, false, results);
 	call_end(&call);
 	for (int i = 0; i < count; i++)
 	{

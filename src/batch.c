@@ -34,13 +34,9 @@
 /* of one step, the commit included; a moving average of this worker's */
 static double step_us = 0; /* 0: none was measured */
 
-/* The batch that is being made, or was last. */
-static struct
-{
-	TimestampTz begun;
-	int			asked;	 /* agents that were to be stepped */
-	int			stepped; /* and that were: not all of them perceive something */
-} batch;
+/* The batch that is being made. */
+static TimestampTz begun;
+static int		   asked; /* how many agents it was begun with */
 
 /* Does this process run what an owner has named? */
 static bool
@@ -82,18 +78,26 @@ batch_single_size(void)
 	return is_sensing() ? 1 : SINGLES;
 }
 
-/* Steps are counted by the server's statistics alone; nobody reads results. */
+/*
+ * Nobody reads results; but one who is paused is left out, and then is not
+ * counted. context is bool [count].
+ */
 static void
-ignore_result(void *context, const StepOrder *order, const KernelModel *model,
-			  const StepRecord *record)
+note_stepped(void *context, const StepOrder *order, const KernelModel *model,
+			 const StepRecord *record)
 {
+	((bool *) context)[order->position] = true;
 }
 
 /* One step of each by our own code. */
-static int
-compute(const Call *call, const int64 *ids, int count)
+static void
+compute(const Call *call, const int64 *ids, int count, bool *stepped)
 {
-	StepPlan   plan = {.steps = 1, .trials = 1, .emit = ignore_result};
+	StepPlan   plan = {.steps = 1,
+					   .trials = 1,
+					   .skip_paused = true,
+					   .emit = note_stepped,
+					   .emit_context = stepped};
 	StepOrder *orders = palloc0(sizeof(StepOrder) * Max(count, 1));
 
 	for (int i = 0; i < count; i++)
@@ -103,30 +107,36 @@ compute(const Call *call, const int64 *ids, int count)
 	}
 	step_orders(call, orders, count, &plan);
 	pfree(orders);
-	return count;
 }
 
-/* One step of each by its sensor and actuator; returns how many there were. */
-static int
-act(const Call *call, const int64 *ids, int count)
+/* One step of each by its sensor and actuator. */
+static void
+act(const Call *call, const int64 *ids, int count, bool *stepped)
 {
 	ActResult *results = palloc(sizeof(ActResult) * Max(count, 1));
-	int		   stepped = act_agents(call, ids, count, results);
 
+	act_agents(call, ids, count, true, results);
 	/* what waits for the commit would fail there, where nobody is blamed */
 	act_check_constraints(call);
+	for (int i = 0; i < count; i++)
+		stepped[i] = results[i].stepped;
 	pfree(results);
-	return stepped;
 }
 
-/* One step of each; within the time limit, else an ERROR (57014). */
+/*
+ * One step of each that is not paused and has something to perceive, noted in
+ * stepped [count]; within the time limit, else an ERROR (57014).
+ */
 static void
-step(const Call *call, const int64 *ids, int count)
+step(const Call *call, const int64 *ids, int count, bool *stepped)
 {
+	memset(stepped, 0, sizeof(bool) * count);
 	if (fa_batch_timeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, fa_batch_timeout);
-	batch.stepped +=
-		is_sensing() ? act(call, ids, count) : compute(call, ids, count);
+	if (is_sensing())
+		act(call, ids, count, stepped);
+	else
+		compute(call, ids, count, stepped);
 	disable_timeout(STATEMENT_TIMEOUT, false);
 }
 
@@ -134,9 +144,8 @@ step(const Call *call, const int64 *ids, int count)
 static void
 begin(int count)
 {
-	batch.begun = GetCurrentTimestamp();
-	batch.asked = count;
-	batch.stepped = 0;
+	begun = GetCurrentTimestamp();
+	asked = count;
 }
 
 /*
@@ -152,15 +161,16 @@ notify(void)
 }
 
 /*
- * One step of each agent [count], all or, with an ERROR, none.
+ * One step of each agent [count], all or, with an ERROR, none; stepped [count]
+ * are those that were not paused.
  */
 void
-batch_step(const Call *call, int64 *ids, int count)
+batch_step(const Call *call, int64 *ids, int count, bool *stepped)
 {
 	begin(count);
 	pool_set_state(PROCESS_STEPPING, count);
 	flight_note(ids, count);
-	step(call, ids, count);
+	step(call, ids, count, stepped);
 	if (count > 0)
 		notify();
 }
@@ -168,9 +178,10 @@ batch_step(const Call *call, int64 *ids, int count)
 /*
  * One agent in a subtransaction; NULL, or the error, which undid it.  An error
  * that is not the agent's is raised again, unless it is blamed for any.
+ * *stepped: false also where it is paused.
  */
 static ErrorData *
-try_single(const Call *call, const int64 *id, bool blame)
+try_single(const Call *call, const int64 *id, bool blame, bool *stepped)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -182,7 +193,7 @@ try_single(const Call *call, const int64 *id, bool blame)
 	{
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
-		step(call, id, 1);
+		step(call, id, 1, stepped);
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
@@ -197,6 +208,7 @@ try_single(const Call *call, const int64 *id, bool blame)
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 	CurrentResourceOwner = owner;
+	*stepped &= error == NULL;
 	if (error != NULL && !blame && !work_blames_agent(error))
 		ReThrowError(error);
 	return error;
@@ -204,11 +216,12 @@ try_single(const Call *call, const int64 *id, bool blame)
 
 /*
  * One step of each agent [count], each by itself; who fails is noted.  Returns
- * how many failed.  blame: also with an error that is not the agent's.
+ * how many failed; stepped [count] are those who neither failed nor are paused.
+ * blame: also with an error that is not the agent's.
  */
 int
 batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
-				  bool blame)
+				  bool blame, bool *stepped)
 {
 	int failed = 0;
 
@@ -219,7 +232,7 @@ batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
 
 		CHECK_FOR_INTERRUPTS();
 		pool_set_state(PROCESS_STEPPING, 1);
-		error = try_single(call, &ids[i], blame);
+		error = try_single(call, &ids[i], blame, &stepped[i]);
 		if (error == NULL)
 			continue;
 		failed++;
@@ -263,27 +276,20 @@ batch_quantile(const uint64 *lag, double share)
 	return -1;
 }
 
-/* How many agents the last batch has stepped. */
-int
-batch_steps(void)
-{
-	return batch.stepped;
-}
-
-/* A batch was committed; failed of its agents are as they were. */
+/* A batch was committed. */
 void
-batch_done(int failed)
+batch_done(int steps, int failed)
 {
-	double elapsed = GetCurrentTimestamp() - batch.begun;
+	double elapsed = GetCurrentTimestamp() - begun;
 
 	flight_clear();
-	if (batch.asked == 0)
+	if (asked == 0)
 		return;
-	if (failed < batch.asked)
+	if (failed < asked)
 		work_done();
-	pg_atomic_fetch_add_u64(&pool_self->steps, batch.stepped);
+	pg_atomic_fetch_add_u64(&pool_self->steps, steps);
 	if (failed == 0)
-		step_us = cost() + 0.2 * (elapsed / batch.asked - cost());
+		step_us = cost() + 0.2 * (elapsed / asked - cost());
 }
 
 /*

@@ -95,7 +95,8 @@ typedef struct Event
 	int64		agent_id;
 	int64		deadline; /* microseconds, -1: none */
 	TimestampTz received;
-	bool		more; /* another observation waits */
+	bool		more;	 /* another observation waits */
+	bool		stepped; /* else its step failed */
 	Oid			runner;
 } Event;
 
@@ -446,41 +447,52 @@ own_first(Event *events, int count)
 	return own;
 }
 
-/* Steps events [count]; returns how many failed, one by one. */
-static int
-step_events(const Call *call, const Event *events, int count)
+/*
+ * Steps events [count]; who fails can only be found one by one.  None is
+ * paused, for their rows are locked.
+ */
+static void
+step_events(const Call *call, Event *events, int count)
 {
-	int64 *ids = palloc(sizeof(int64) * Max(count, 1));
-	int	   failed = 0;
+	int64 *ids = palloc(sizeof(int64) * count);
+	bool  *stepped = palloc(sizeof(bool) * count);
 
 	for (int i = 0; i < count; i++)
 		ids[i] = events[i].agent_id;
 	if (!singly)
-		batch_step(call, ids, count);
+		batch_step(call, ids, count, stepped);
 	else
 	{
 		/* each under its own schedule, where its failure is noted */
 		for (int i = 0; i < count; i++)
-			failed += batch_step_singly(call, events[i].schedule_id, &ids[i], 1,
-										false);
+			batch_step_singly(call, events[i].schedule_id, &ids[i], 1, false,
+							  &stepped[i]);
 	}
-	return failed;
+	for (int i = 0; i < count; i++)
+		events[i].stepped = stepped[i];
 }
 
-/* Counts events that were stepped, after their commit. */
+/* Counts what became of events, after their commit. */
 static void
-count_events(const Event *events, int count, int failed)
+count_events(const Event *events, int count)
 {
+	int made = 0;
+
 	if (count == 0)
 		return;
-	batch_done(failed);
 	for (int i = 0; i < count; i++)
 	{
-		batch_count(events[i].schedule_id, 1, events[i].received,
-					events[i].deadline);
-		if (events[i].more)
+		made += events[i].stepped;
+		if (events[i].stepped)
+			batch_count(events[i].schedule_id, 1, events[i].received,
+						events[i].deadline);
+		else
+			batch_count_faults(events[i].schedule_id, 1, 0);
+		/* of one that failed the retry takes care */
+		if (events[i].more && events[i].stepped)
 			put_back(&events[i].agent_id, 1, false);
 	}
+	batch_done(made, count - made);
 }
 
 /*
@@ -493,7 +505,6 @@ make(void *argument)
 	int	   count = singly ? Min(taken_count, batch_single_size()) : taken_count;
 	int	   found = 0;
 	int	   own = 0;
-	int	   failed = 0;
 	Event *events = NULL;
 	Event *copy;
 	Call   call;
@@ -512,7 +523,7 @@ make(void *argument)
 	if (found > 0)
 		own = own_first(events, found);
 	if (own > 0)
-		failed = step_events(&call, events, own);
+		step_events(&call, events, own);
 	call_end(&call);
 	/* the transaction's memory goes with it */
 	copy = MemoryContextAlloc(TopMemoryContext, sizeof(Event) * Max(found, 1));
@@ -520,7 +531,7 @@ make(void *argument)
 		memcpy(copy, events, sizeof(Event) * found);
 	work_end();
 	taken_count -= count;
-	count_events(copy, own, failed);
+	count_events(copy, own);
 	for (int i = own; i < found; i++)
 		pass_on(&copy[i]);
 	pfree(copy);

@@ -31,6 +31,13 @@ extern int fa_max_policies;	  /* policies of one model */
 extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
 extern int fa_key_retention;  /* seconds for which keys are remembered */
+extern int fa_max_graph_rows; /* nodes of a walk, and rows of its result */
+
+/* of messages */
+extern int	fa_dead_letter_limit; /* dead letters that are kept */
+extern int	fa_mailbox_limit;	  /* messages that may wait for one agent */
+extern int	fa_message_retention; /* seconds for which messages wait */
+extern bool fa_message_notify;	  /* tell clients when messages were sent */
 
 /* of the workers */
 extern char *fa_databases;	 /* where agents may run, empty: everywhere */
@@ -105,6 +112,8 @@ statement_run_now(const Call *call, Statement *statement, Datum *arguments);
 extern int
 statement_run_with(const Call *call, Statement *statement, Datum *values,
 				   const char *nulls, TupleDesc desc, Tuplestorestate *rows);
+extern void statement_stream(const Call *call, Statement *statement,
+							 Datum *values, DestReceiver *receiver);
 
 /* Column (from 1) of the row-th tuple of the last result, in SPI's memory. */
 extern Datum result_datum(uint64 row, int column, bool *isnull);
@@ -331,6 +340,7 @@ extern void	  agent_reset(const Call *call, const int64 *ids, int count);
 extern int64 *agent_ids_sorted(ArrayType *array, int *count);
 pg_noreturn extern void agent_unknown(int64 agent_id);
 pg_noreturn extern void agent_repeated(int64 agent_id);
+pg_noreturn extern void agent_denied(int64 agent_id);
 extern void agent_require_owner(const Call *call, int64 agent_id, Oid owner);
 
 /* ---------- learned.c: what agents learned ---------- */
@@ -352,6 +362,8 @@ extern void inbox_read(const Call *call, const int64 *ids, int count,
 					   int32 limit, InboxRow **heads);
 extern void
 inbox_take(const Call *call, const ItemPointerData *taken, int count);
+extern bool inbox_put(const Call *call, int64 agent_id,
+					  const int32 *observation, int count, const char *key);
 extern void observation_check(const KernelModel *model, int64 agent_id,
 							  const int32 *observation, int count);
 
@@ -369,6 +381,20 @@ key_find_step(const Call *call, int64 agent_id, const char *key,
 extern void
 key_store_step(const Call *call, int64 agent_id, const char *key,
 			   const int32 *observation, int count, const KeyResult *result);
+
+extern bool key_find_message(const Call *call, int64 sender, const char *key,
+							 const int32 *asked, int64 *answer);
+extern bool key_store_message(const Call *call, int64 sender, const char *key,
+							  const int32 *asked, int64 *answer);
+
+/* ---------- message.c and its kind: what agents write to each other ---------- */
+
+extern void message_init(void);
+
+/* ---------- coalition.c: agents that act together ---------- */
+
+extern int64 *coalition_others(const Call *call, const char *name,
+							   int64 agent_id, int *count);
 
 /* ---------- step.c: the one step path ---------- */
 
@@ -407,6 +433,7 @@ typedef struct StepPlan
 	int32  steps; /* at most, in one trial */
 	int32  trials;
 	bool   closed_loop; /* an agent without a world has its model for one */
+	bool   skip_paused; /* else one that is paused is an error */
 	Until *until;		/* a trial's end, or NULL */
 	const char *key;	/* of a single step, or NULL */
 	void (*emit)(void *context, const StepOrder *order,
@@ -428,8 +455,8 @@ typedef struct ActResult
 	int	   action_count;
 } ActResult;
 
-extern int
-act_agents(const Call *call, const int64 *ids, int count, ActResult *results);
+extern void act_agents(const Call *call, const int64 *ids, int count,
+					   bool skip_paused, ActResult *results);
 extern void act_check_constraints(const Call *call);
 
 /* ---------- run.c: trials in closed loop ---------- */

@@ -22,9 +22,15 @@
 int fa_cache_size;
 int fa_inbox_limit;
 int fa_key_retention;
+int fa_max_graph_rows;
 int fa_max_model_size;
 int fa_max_parallel;
 int fa_max_policies;
+
+int	 fa_dead_letter_limit;
+int	 fa_mailbox_limit;
+bool fa_message_notify;
+int	 fa_message_retention;
 
 char *fa_databases;
 int	  fa_batch_timeout;
@@ -47,6 +53,7 @@ double fa_memory_critical;
 double fa_response_warn;
 double fa_response_critical;
 
+static void message_settings(void);
 static void worker_settings(void);
 static void health_settings(void);
 
@@ -75,6 +82,11 @@ guc_define(void)
 		"Sets for how long the keys of steps and observations are remembered.",
 		NULL, &fa_key_retention, 24 * 60 * 60, 1, INT_MAX, PGC_SUSET,
 		GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.max_graph_rows",
+		"Sets how many nodes a walk in the graph may reach, and rows return.",
+		NULL, &fa_max_graph_rows, 10 * 1000 * 1000, 1, INT_MAX, PGC_SUSET, 0,
+		NULL, NULL, NULL);
 	DefineCustomIntVariable("fa_agents.max_model_size",
 							"Sets the largest size of one compiled model.",
 							NULL, &fa_max_model_size, 256 * 1024, 64,
@@ -89,10 +101,40 @@ guc_define(void)
 							"Sets the largest number of policies of one model.",
 							NULL, &fa_max_policies, 65536, 1, 16 * 1024 * 1024,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	message_settings();
 	worker_settings();
 	health_settings();
 	/* a setting misspelt in postgresql.conf is told, not silently kept */
 	MarkGUCPrefixReserved("fa_agents");
+}
+
+/*
+ * What agents write to each other.  Who wants to be woken may ask for it in his
+ * own sessions: a notification makes nobody else slow but those who notify.
+ */
+static void
+message_settings(void)
+{
+	DefineCustomIntVariable(
+		"fa_agents.dead_letter_limit",
+		"Sets how many dead letters are kept, the newest ones.", NULL,
+		&fa_dead_letter_limit, 100000, 0, INT_MAX, PGC_SUSET, 0, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable("fa_agents.mailbox_limit",
+							"Sets how many messages may wait for one agent.",
+							"Sending to one that has so many is an error.",
+							&fa_mailbox_limit, 100000, 1, INT_MAX, PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"fa_agents.message_notify",
+		"Sends a notification on channel fa_message when messages were sent.",
+		"One for each commit.", &fa_message_notify, false, PGC_USERSET, 0, NULL,
+		NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.message_retention",
+		"Sets for how long messages wait, and then dead letters are kept.",
+		NULL, &fa_message_retention, 7 * 24 * 60 * 60, 1, INT_MAX, PGC_SUSET,
+		GUC_UNIT_S, NULL, NULL, NULL);
 }
 
 /*

@@ -246,11 +246,10 @@ extern bool		 turn_make(void);
 
 extern int	batch_size(void);
 extern int	batch_single_size(void);
-extern void batch_step(const Call *call, int64 *ids, int count);
+extern void batch_step(const Call *call, int64 *ids, int count, bool *stepped);
 extern int	batch_step_singly(const Call *call, int64 schedule_id, int64 *ids,
-							  int count, bool blame);
-extern void batch_done(int failed);
-extern int	batch_steps(void);
+							  int count, bool blame, bool *stepped);
+extern void batch_done(int steps, int failed);
 extern void
 batch_count(int64 schedule_id, int steps, TimestampTz due, int64 deadline);
 extern void	 batch_count_faults(int64 schedule_id, int failed, int64 missed);

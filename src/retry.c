@@ -138,6 +138,7 @@ make(void *argument)
 	int64 schedule_id = 0;
 	int	  failed = 0;
 	bool  paused = false;
+	bool  stepped = false;
 	bool  isnull;
 	Call  call;
 
@@ -155,7 +156,8 @@ make(void *argument)
 		schedule_id = result_int64(0, 2);
 		paused = DatumGetBool(result_datum(0, 3, &isnull));
 		if (!paused)
-			failed = batch_step_singly(&call, schedule_id, &agent_id, 1, true);
+			failed = batch_step_singly(&call, schedule_id, &agent_id, 1, true,
+									   &stepped);
 		/* one that is paused or gone will not be asked for */
 		arguments[0] = Int64GetDatum(agent_id);
 		if (failed == 0)
@@ -165,7 +167,7 @@ make(void *argument)
 	work_end();
 	if (!*done || paused)
 		return;
-	batch_done(failed);
+	batch_done(stepped, failed);
 	batch_count_faults(schedule_id, failed, 0);
 }
 

@@ -210,9 +210,30 @@ read_inbox(StepBlock *block)
 }
 
 /*
+ * Leaves those out of a block that are paused, with their orders.  The orders
+ * themselves stay as they are, for the block may have to be gathered again.
+ */
+static void
+leave_out_paused(StepBlock *block)
+{
+	StepOrder *orders = palloc(sizeof(StepOrder) * block->count);
+	int		   kept = 0;
+
+	for (int i = 0; i < block->count; i++)
+	{
+		if (block->rows[i].paused)
+			continue;
+		block->rows[kept] = block->rows[i];
+		orders[kept++] = block->orders[i];
+	}
+	block->orders = orders;
+	block->count = kept;
+}
+
+/*
  * Reads the hot rows of a block, and sees to it that their history can be
- * kept. orders [count] are in ascending order of id.  History's lock is taken
- * here, before any hot row is locked.
+ * kept. orders [count] are in ascending order of id, and last as long as the
+ * block.  History's lock is taken here, before any hot row is locked.
  */
 void
 block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
@@ -224,10 +245,13 @@ block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
 	block->call = call;
 	block->plan = plan;
 	block->count = count;
+	block->orders = orders;
 	for (int i = 0; i < count; i++)
 		ids[i] = orders[i].agent_id;
 	block->rows = belief_read(call, ids, count);
-	for (int i = 0; i < count; i++)
+	if (plan->skip_paused)
+		leave_out_paused(block);
+	for (int i = 0; i < block->count; i++)
 	{
 		if (block->rows[i].history == 0)
 			continue;
@@ -241,7 +265,7 @@ block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
  * agent, and makes room for what it computes.
  */
 void
-block_open_lanes(StepBlock *block, const StepOrder *orders)
+block_open_lanes(StepBlock *block)
 {
 	int count = block->count;
 
@@ -251,7 +275,8 @@ block_open_lanes(StepBlock *block, const StepOrder *orders)
 	block->stepping = palloc(sizeof(Lane *) * count);
 	host_init(&block->host, CurrentMemoryContext);
 	for (int i = 0; i < count; i++)
-		open_lane(block->plan, &orders[i], &block->rows[i], &block->lanes[i]);
+		open_lane(block->plan, &block->orders[i], &block->rows[i],
+				  &block->lanes[i]);
 	block_group(block, block->lanes, count);
 }
 
@@ -260,9 +285,9 @@ block_open_lanes(StepBlock *block, const StepOrder *orders)
  * answered in between, whatever the agent's state is now.
  */
 void
-block_open(StepBlock *block, const StepOrder *orders)
+block_open(StepBlock *block)
 {
-	block_open_lanes(block, orders);
+	block_open_lanes(block);
 	read_inbox(block);
 }
 

@@ -102,25 +102,29 @@ static Statement claim_statement = {
 
 /*
  * The next agents of a slice after ($3, $4), and whether they are to be
- * stepped now.  LATERAL with a LIMIT: no more of a model's are read than are
- * asked for, however many there are.
+ * stepped now, if they are not paused: that is seen when their rows are read,
+ * or ($8) now, where a sensor would be asked before.
+ * LATERAL with a LIMIT: no more of a model's are read than are asked for,
+ * however many there are.  Nearly always nobody is being retried, which is
+ * asked once instead of for each agent.
  */
 static Statement read_statement = {
-	"SELECT a.phase, a.agent_id, a.created_at, COALESCE("
-	" (SELECT NOT b.paused FROM @.fa_belief b WHERE b.agent_id" EQ "a.agent_id)"
-	" AND" SCHEDULE_MAY_STEP(
-		"$7") " AND NOT EXISTS"
-			  " (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ
-			  "a.agent_id), false)"
-			  " FROM @.fa_model m, LATERAL (SELECT a.phase, a.agent_id, a.created_at, a.owner"
+	"SELECT a.phase, a.agent_id, a.created_at,"
+	" (" SCHEDULE_MAY_STEP(
+		"$7") ") AND (NOT $8 OR EXISTS"
+			  " (SELECT FROM @.fa_belief b WHERE b.agent_id" EQ
+			  "a.agent_id AND NOT b.paused)) AND (NOT EXISTS (SELECT FROM @.fa_retry)"
+			  " OR NOT EXISTS (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ
+			  "a.agent_id)) FROM @.fa_model m, LATERAL"
+			  " (SELECT a.phase, a.agent_id, a.created_at, a.owner"
 			  " FROM @.fa_agent a WHERE a.model_id" EQ "m.model_id"
 			  " AND ROW(a.phase, a.agent_id)" GT "ROW($3, $4) AND a.phase" LT
 			  "$5"
 			  " ORDER BY a.phase, a.agent_id LIMIT $6) AS a"
 			  " WHERE m.name" EQ "$1 AND ($2 IS NULL OR m.version" EQ "$2)"
 			  " ORDER BY a.phase, a.agent_id LIMIT $6",
-	7,
-	{TEXTOID, INT4OID, INT4OID, INT8OID, INT4OID, INT8OID, OIDOID}};
+	8,
+	{TEXTOID, INT4OID, INT4OID, INT8OID, INT4OID, INT8OID, OIDOID, BOOLOID}};
 static Statement move_statement = {
 	"UPDATE @.fa_schedule_slice SET due = $3, phase = $4, agent_id = $5,"
 	" skipped = $6 WHERE schedule_id" EQ "$1 AND slice" EQ "$2",
@@ -143,10 +147,11 @@ typedef struct Slice
 	Datum		model;	 /* text, in SPI's memory */
 	Datum		version; /* int, if has_version */
 	bool		has_version;
-	int64	   *ids; /* [count]: agents to step */
+	int64	   *ids;	 /* [count]: agents to step */
+	int64	   *missed;	 /* [count]: turns that each has missed before */
+	bool	   *stepped; /* [count] */
 	int			count;
 	int			failed;
-	int64		missed;
 } Slice;
 
 /*
@@ -375,7 +380,7 @@ claim(const Call *call, Slice *slice)
 	slice->model = result_datum(0, 11, &isnull);
 	slice->version = result_datum(0, 12, &isnull);
 	slice->has_version = !isnull;
-	slice->missed = slice->failed = 0;
+	slice->failed = 0;
 	catch_up(slice, now);
 	return true;
 }
@@ -389,18 +394,21 @@ static void
 read_agents(const Call *call, Slice *slice, int limit)
 {
 	int32 end = (slice->slice + 1) * SLICE_PHASES;
-	Datum arguments[7] = {slice->model,
+	Datum arguments[8] = {slice->model,
 						  slice->version,
 						  Int32GetDatum(slice->phase),
 						  Int64GetDatum(slice->agent_id),
 						  Int32GetDatum(end),
 						  Int64GetDatum(limit),
-						  ObjectIdGetDatum(slice->owner)};
+						  ObjectIdGetDatum(slice->owner),
+						  BoolGetDatum(OidIsValid(pool_self->owner))};
 	int	  found = statement_run(call, &read_statement, arguments,
-								slice->has_version ? NULL : " n     ", 0);
+								slice->has_version ? NULL : " n      ", 0);
 	bool  isnull;
 
-	slice->ids = palloc(sizeof(int64) * Max(found, 1));
+	slice->ids = palloc(sizeof(int64) * found);
+	slice->missed = palloc(sizeof(int64) * found);
+	slice->stepped = palloc0(sizeof(bool) * found);
 	slice->count = 0;
 	for (int i = 0; i < found; i++)
 	{
@@ -408,9 +416,9 @@ read_agents(const Call *call, Slice *slice, int limit)
 
 		if (created > slice->due || !DatumGetBool(result_datum(i, 4, &isnull)))
 			continue;
-		slice->ids[slice->count++] = result_int64(i, 2);
-		slice->missed +=
+		slice->missed[slice->count] =
 			Min(slice->skipped, (slice->due - created) / slice->every);
+		slice->ids[slice->count++] = result_int64(i, 2);
 	}
 	if (found == limit)
 	{
@@ -436,6 +444,19 @@ move_hand(const Call *call, const Slice *slice)
 	statement_run(call, &move_statement, arguments, NULL, 0);
 }
 
+/* Steps that were made, and those that these agents have missed before. */
+static void
+count_steps(const Slice *slice, int *made, int64 *missed)
+{
+	*made = 0;
+	*missed = 0;
+	for (int i = 0; i < slice->count; i++)
+	{
+		*made += slice->stepped[i];
+		*missed += slice->stepped[i] ? slice->missed[i] : 0;
+	}
+}
+
 /* Is the part that failed behind us? */
 static void
 end_caution(const Slice *slice)
@@ -454,6 +475,8 @@ make(void *argument)
 	bool	   *done = argument;
 	bool		singly = cautious.schedule_id != 0;
 	TimestampTz due;
+	int64		missed;
+	int			made;
 	Slice		slice;
 	Call		call;
 
@@ -470,8 +493,9 @@ make(void *argument)
 		due = slice.due;
 		read_agents(&call, &slice, singly ? batch_single_size() : batch_size());
 		if (singly)
-			slice.failed = batch_step_singly(&call, slice.schedule_id,
-											 slice.ids, slice.count, false);
+			slice.failed =
+				batch_step_singly(&call, slice.schedule_id, slice.ids,
+								  slice.count, false, slice.stepped);
 		else
 		{
 			/* noted before it can fail; forgotten if it does not */
@@ -480,14 +504,15 @@ make(void *argument)
 			cautious.due = slice.due;
 			cautious.phase = slice.phase;
 			cautious.agent_id = slice.agent_id;
-			batch_step(&call, slice.ids, slice.count);
+			batch_step(&call, slice.ids, slice.count, slice.stepped);
 		}
 		move_hand(&call, &slice);
+		count_steps(&slice, &made, &missed);
 		call_end(&call);
 		work_end();
-		batch_done(slice.failed);
-		batch_count(slice.schedule_id, batch_steps(), due, slice.deadline);
-		batch_count_faults(slice.schedule_id, slice.failed, slice.missed);
+		batch_done(made, slice.failed);
+		batch_count(slice.schedule_id, made, due, slice.deadline);
+		batch_count_faults(slice.schedule_id, slice.failed, missed);
 		end_caution(&slice);
 		return;
 	}
