@@ -312,12 +312,16 @@ static void
 look_at_work(Look *look, bool first)
 {
 	PoolDatabase *entry;
+	bool		  changed = first;
 	Call		  call;
 
 	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
 	entry = pool_database(MyDatabaseId, false);
 	if (entry != NULL)
+	{
+		changed |= entry->wanted;
 		entry->wanted = false;
+	}
 	LWLockRelease(pool->lock);
 
 	if (look_context == NULL)
@@ -333,6 +337,8 @@ look_at_work(Look *look, bool first)
 			retry_after_crash(&call);
 		/* each time: a batch that was under way may count afterwards */
 		turn_forget_dropped(&call);
+		if (changed)
+			turn_find_occupied(&call);
 		turn_look(&call, look_context, look);
 		call_end(&call);
 		event_count_passed(look);

@@ -194,6 +194,19 @@ extern void command_empty(Oid database, int polite_ms);
 	" NOT s.paused AND s.error IS NULL AND EXISTS" \
 	" (SELECT FROM pg_catalog.pg_roles r"          \
 	" WHERE r.oid" EQ "s.owner AND r.rolcanlogin)"
+/*
+ * Has the schedule s agents in a slice l?  LATERAL with a LIMIT: it is one
+ * descent of an index, however few agents there were when the statement was
+ * planned.
+ */
+#define SLICE_OCCUPIED                                                           \
+	" EXISTS (SELECT FROM @.fa_model m, LATERAL (SELECT FROM @.fa_agent a"       \
+	" WHERE a.model_id" EQ "m.model_id"                                          \
+	" AND a.phase OPERATOR(pg_catalog.>=) (l.slice OPERATOR(pg_catalog.*) 1024)" \
+	" AND a.phase" LT                                                            \
+	"((l.slice OPERATOR(pg_catalog.+) 1) OPERATOR(pg_catalog.*) 1024)"           \
+	" ORDER BY a.phase LIMIT 1) AS x WHERE m.name" EQ                            \
+	"s.model AND (s.version IS NULL OR m.version" EQ "s.version))"
 #define MICROSECONDS(interval)                      \
 	" (pg_catalog.date_part('epoch', " interval ")" \
 	" OPERATOR(pg_catalog.*) 1000000.0)::pg_catalog.int8"
@@ -238,6 +251,7 @@ typedef struct Look
 
 extern bool		 call_begin_extension(Call *call);
 extern void		 turn_forget_dropped(const Call *call);
+extern void		 turn_find_occupied(const Call *call);
 extern void		 turn_look(const Call *call, MemoryContext context, Look *look);
 extern LookPart *look_part(Look *look, Oid runner);
 extern bool		 turn_make(void);
