@@ -168,9 +168,8 @@ leaf_insert(const Call *call, int leaf, const Message *message,
 	TimestampTz sent_at = GetCurrentTimestamp();
 	Relation	table =
 		table_open(call_relation(call, leaf_names[leaf]), RowExclusiveLock);
-	bool in_place =
-		table_is_plain(table, ACL_INSERT) &&
-		RelationGetNumberOfAttributes(table) == LEAF_COLUMNS;
+	bool in_place = table_is_plain(table, ACL_INSERT) &&
+					RelationGetNumberOfAttributes(table) == LEAF_COLUMNS;
 
 	if (in_place)
 	{

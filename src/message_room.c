@@ -118,9 +118,8 @@ typedef struct Recipient
 static void
 count_entries(Relation leaf, Relation key, Recipient *recipients, int count)
 {
-	IndexScanDesc scan =
-		begin_index_scan(leaf, key, GetActiveSnapshot(), 1);
-	ScanKeyData wanted;
+	IndexScanDesc scan = begin_index_scan(leaf, key, GetActiveSnapshot(), 1);
+	ScanKeyData	  wanted;
 
 	ScanKeyInit(&wanted, 1, BTEqualStrategyNumber, F_INT8EQ, (Datum) 0);
 	for (int i = 0; i < count; i++)
@@ -153,8 +152,8 @@ count_leaf(const Call *call, const char *name, Recipient *recipients, int count)
 	key = primary_key_index(leaf);
 	if (RelationGetNumberOfBlocks(leaf) > 0)
 	{
-		Relation index = OidIsValid(key) ? index_open(key, AccessShareLock) :
-										   NULL;
+		Relation index =
+			OidIsValid(key) ? index_open(key, AccessShareLock) : NULL;
 
 		counted = index != NULL && index->rd_rel->relam == BTREE_AM_OID &&
 				  index->rd_index->indkey.values[0] == 1;
@@ -200,9 +199,9 @@ count_recipients(const Call *call, Recipient *recipients, int count)
 				 errhint("Receive them by fa_receive, or send fewer.")));
 		allowance = hash_search(open_allowances(), &recipient->agent_id,
 								HASH_ENTER, NULL);
-		allowance->left = (fa_mailbox_limit - recipient->waiting -
-						   recipient->messages) /
-						  SHARE;
+		allowance->left =
+			(fa_mailbox_limit - recipient->waiting - recipient->messages) /
+			SHARE;
 	}
 }
 
