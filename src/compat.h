@@ -39,11 +39,16 @@
 #define insert_index_tuples(indexes, slot, executor, updated)              \
 	ExecInsertIndexTuples(indexes, slot, executor, true, false, NULL, NIL, \
 						  (updated) == TU_Summarizing)
+#define insert_new_index_tuples(indexes, slot, executor)                    \
+	ExecInsertIndexTuples(indexes, slot, executor, false, false, NULL, NIL, \
+						  false)
 #else
 #define UpdatedIndexes	 bool
 #define UPDATED_NO_INDEX false
 #define insert_index_tuples(indexes, slot, executor, updated) \
 	ExecInsertIndexTuples(indexes, slot, executor, true, false, NULL, NIL)
+#define insert_new_index_tuples(indexes, slot, executor) \
+	ExecInsertIndexTuples(indexes, slot, executor, false, false, NULL, NIL)
 #endif
 
 /* 18 counts what an index scan does, for EXPLAIN; and has deferrable keys */

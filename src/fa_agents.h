@@ -278,6 +278,10 @@ typedef struct HotRow
 
 typedef struct HotWriter HotWriter;
 
+struct RelationData;
+
+extern bool table_is_plain(struct RelationData *table, AclMode wanted);
+
 extern void
 hot_read(const Call *call, const int64 *ids, int count, HotRow *rows);
 extern HotWriter *hot_write_begin(const Call *call);
