@@ -159,9 +159,11 @@ work_excuses(const ErrorData *error)
 		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
 			return true;
 		default:
-			return error->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION ||
-				   error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
-				   error->sqlerrcode == ERRCODE_INVALID_TABLE_DEFINITION;
+			/* a table that code of users lacks is not one of ours */
+			return pool_self->role != ROLE_SENSOR &&
+				   (error->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION ||
+					error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
+					error->sqlerrcode == ERRCODE_INVALID_TABLE_DEFINITION);
 	}
 }
 

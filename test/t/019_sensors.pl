@@ -33,6 +33,7 @@ $node->safe_psql('postgres', q{CREATE EXTENSION fa_agents;
 	BEGIN
 		CASE what
 			WHEN 'raise' THEN RAISE 'no good';
+			WHEN 'lack' THEN EXECUTE 'SELECT * FROM nothing';
 			WHEN 'sleep' THEN PERFORM pg_sleep(100);
 			WHEN 'loop' THEN LOOP what := what; END LOOP;
 			WHEN 'deaf' THEN LOOP BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;
@@ -99,7 +100,7 @@ for my $form ('single', 'set')
 	$node->safe_psql('postgres', 'UPDATE room SET light = 0 WHERE light IS NULL');
 	comes_true($node, 'sum(light) = 40 FROM room', "$form: nor does it forget it");
 	# what fails
-	for my $case ([ 'raise', 'no good' ], [ 'sleep', 'canceling statement' ], [ 'loop', 'canceling statement' ])
+	for my $case ([ 'raise', 'no good' ], [ 'lack', 'relation "nothing" does not exist' ], [ 'sleep', 'canceling statement' ], [ 'loop', 'canceling statement' ])
 	{
 		my ($what, $error) = @$case;
 		for my $where ('sensor', 'actuator')
