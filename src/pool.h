@@ -179,6 +179,7 @@ extern void	  flight_clear(void);
 extern void	  flight_crash_exit(SIGNAL_ARGS);
 extern void	  flight_collect(void);
 extern int64 *flight_take(int *count);
+extern int64 *flight_read(int slot, int *count);
 
 /* ---------- command.c: commands that want a database empty ---------- */
 
@@ -282,6 +283,13 @@ extern void retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 					   const ErrorData *error);
 extern bool retry_make(void);
 extern void retry_after_crash(const Call *call);
+extern void retry_after_end(const Call *call, const int64 *ids, int count);
+
+/* ---------- overtime.c: batches that do not end ---------- */
+
+extern void overtime_end(void);
+extern bool overtime_pending(Oid owner);
+extern void overtime_note(const Call *call);
 
 /* ---------- launcher.c, worker.c ---------- */
 
