@@ -352,6 +352,7 @@ look_at_work(Look *look, bool first)
 	if (entry != NULL)
 	{
 		entry->failed = false;
+		entry->due = look->due;
 		/* what was observed before stands in the inbox only */
 		if (look->events && !entry->events)
 			entry->ring_lost = true;

@@ -108,6 +108,7 @@ typedef struct PoolDatabase
 	int			passed_count;
 	PassedAgent passed[PASSED_SIZE];
 	float		load; /* of the workers' time, when last looked at */
+	int64		due;  /* slices and the like, when last looked at */
 	slock_t		minute_lock;
 	PoolMinute	minutes[2]; /* the newest, and the one before, or older */
 } PoolDatabase;
@@ -158,6 +159,7 @@ extern void pool_keep_schedules(Oid database, const int64 *ids, int count);
 extern bool		   pool_start(ProcessRole role, Oid database, Oid owner);
 extern void		   pool_no_owner_waits(void);
 extern bool		   pool_lacks_slots(void);
+extern int64	   pool_fair_part(void);
 extern const char *pool_role_name(ProcessRole role);
 extern void		   pool_attach(Datum main_arg);
 extern void		   pool_connect(void);

@@ -400,10 +400,12 @@ static void
 claim(const Call *call, Batch *batch)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64 wanted = cautious > 0 ? 1 : (int64) (batch->room / slice_agents);
-	Datum arguments[3] = {TimestampTzGetDatum(now),
-						  ObjectIdGetDatum(pool_self->owner),
-						  Int64GetDatum(Min(Max(wanted, 1), SLICES))};
+	int64		wanted = cautious > 0 ? 1 :
+										Min((int64) (batch->room / slice_agents),
+											pool_fair_part());
+	Datum		arguments[3] = {TimestampTzGetDatum(now),
+								ObjectIdGetDatum(pool_self->owner),
+								Int64GetDatum(Max(wanted, 1))};
 
 	batch->slice_count =
 		statement_run(call, &claim_statement, arguments, NULL, 0);
