@@ -727,6 +727,7 @@ share_views(Sharing *sharing, int64_t *left)
 	if (sharing_pays(sharing, &numbers))
 	{
 		sharing->views->numbers = numbers;
+		sharing->views->contracted = false;
 		renumber(sharing, of_view, starts);
 	}
 	return true;

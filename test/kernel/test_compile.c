@@ -388,6 +388,46 @@ test_sharing(void)
 	   "noise that is the same everywhere adds the impossible outcome");
 }
 
+/*
+ * The table of views that are contracted: the parent with the fewest moves
+ * first, whatever the order in A, and the ambiguity behind each column.
+ */
+static void
+test_table(void)
+{
+	const KernelModel *model = compiles(
+		"{'A': [[[[0.9, 0.2], [0.8, 0.3], [0.7, 0.4]], "
+		"[[0.1, 0.8], [0.2, 0.7], [0.3, 0.6]]]], "
+		"'B': [[[[0.6, 0.3], [0.5, 0.2], [0.4, 0.1]], "
+		"[[0.3, 0.3], [0.3, 0.3], [0.3, 0.3]], "
+		"[[0.1, 0.4], [0.2, 0.5], [0.3, 0.6]]], [[0.9, 0.1], [0.1, 0.9]]], "
+		"'policy_len': 3}",
+		"two parents that are not certain");
+	const KernelViews *views;
+	const double	  *table;
+	const double	  *ambiguity;
+	bool			   right = true;
+
+	if (model == NULL)
+		return;
+	views = KERNEL_AT(model, KernelViews, model->views);
+	ambiguity = KERNEL_AT(model, double, kernel_modality(model, 0)->ambiguity);
+	if (!ok(views[0].contracted && views[0].table != 0 &&
+				KERNEL_AT(model, int32_t, views[0].axes)[0] == 1,
+			"the second parent, which has one move a step, goes first"))
+		return;
+	table = KERNEL_AT(model, double, views[0].table);
+	for (int s1 = 0; s1 < 2; s1++)
+	{
+		for (int s0 = 0; s0 < 3; s0++, table += 3)
+			right &= table[0] == KERNEL_AT(model, double,
+										   kernel_modality(model, 0)
+											   ->A.values)[(s0 * 2 + s1) * 2] &&
+					 table[2] == ambiguity[s0 * 2 + s1];
+	}
+	ok(right, "and the table is in that order, with the ambiguities");
+}
+
 /* What must not be shared: each of these would give wrong numbers. */
 static void
 test_not_shared(void)
@@ -964,6 +1004,7 @@ main(void)
 	test_plan();
 	test_merging();
 	test_sharing();
+	test_table();
 	test_not_shared();
 	test_merging_limit();
 	test_merging_many();
