@@ -301,6 +301,13 @@ typedef struct KernelViews /* of one modality */
 	KernelNumbers numbers;
 } KernelViews;
 
+/*
+ * The place of a joint state of the parents [count], row-major as they are
+ * listed, in a table that has them in the order of axes (view_order.c).
+ */
+extern int64_t kernel_place_by_axes(int64_t joint, const int32_t *sizes,
+									const int32_t *axes, int32_t count);
+
 typedef enum KernelSampling /* pymdp's sampling_mode: what is chosen */
 {
 	KERNEL_FULL,	/* a policy, of which the first actions are done */

@@ -388,8 +388,8 @@ use_learned_modality(KernelWorkspace *workspace, ModalityTable *table,
 		if (table->contracted)
 		{
 			double *column =
-				summed + place_by_axes(p, table->sizes, table->axes,
-									   table->parent_count) *
+				summed + kernel_place_by_axes(p, table->sizes, table->axes,
+											  table->parent_count) *
 							 (table->outcomes + 1);
 
 			memcpy(column, A + p * table->outcomes,

@@ -241,10 +241,6 @@ extern void	   workspace_poll(KernelWorkspace *workspace) __attribute__((cold));
 extern int64_t flat_action(const KernelModel *model, const KernelFactor *factor,
 						   const int32_t *action);
 
-/* view_order.c */
-extern int64_t place_by_axes(int64_t joint, const int32_t *sizes,
-							 const int32_t *axes, int32_t count);
-
 /* learn.c */
 extern int64_t learned_tables_size(const KernelModel *model);
 extern void

@@ -130,8 +130,8 @@ choose_contraction(const Spec *spec, int32_t m, PlanNodes *views)
  * listed, once they are in the order of axes.
  */
 int64_t
-place_by_axes(int64_t joint, const int32_t *sizes, const int32_t *axes,
-			  int32_t count)
+kernel_place_by_axes(int64_t joint, const int32_t *sizes, const int32_t *axes,
+					 int32_t count)
 {
 	int64_t place = 0;
 
@@ -174,9 +174,9 @@ views_table(Spec *spec, int32_t m)
 		sizes[i] = spec->factors.variables[modality->parents.items[i]].size;
 	for (int64_t p = 0; p < modality->parent_states; p++)
 	{
-		double *column =
-			views->table +
-			place_by_axes(p, sizes, views->axes, parents) * (outcomes + 1);
+		double *column = views->table +
+						 kernel_place_by_axes(p, sizes, views->axes, parents) *
+							 (outcomes + 1);
 
 		memcpy(column, modality->A.values + p * outcomes,
 			   (size_t) outcomes * sizeof(double));
