@@ -145,12 +145,14 @@ check_outbox(char **value, void **extra, GucSource source)
 	char	 *copy = pstrdup(*value);
 	List	 *names;
 	ListCell *cell;
-	int		 *bits = malloc(sizeof(int)); /* the server frees it */
+	int		 *bits = setting_malloc(sizeof(int)); /* the server frees it */
 
-	if (bits == NULL || !SplitIdentifierString(copy, ',', &names))
+	if (bits == NULL)
+		return false;
+	if (!SplitIdentifierString(copy, ',', &names))
 	{
 		GUC_check_errdetail("List syntax is invalid.");
-		free(bits);
+		setting_free(bits);
 		return false;
 	}
 	*bits = 0;
@@ -165,7 +167,7 @@ check_outbox(char **value, void **extra, GucSource source)
 		{
 			GUC_check_errdetail("Kind of event \"%s\" does not exist.",
 								(char *) lfirst(cell));
-			free(bits);
+			setting_free(bits);
 			return false;
 		}
 		*bits |= 1 << kind;
