@@ -12,6 +12,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/pg_prng.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -53,8 +54,11 @@ static Statement sweep_statement = {
 	0,
 	{0}};
 
-/* Events of this session since the last sweep. */
-static int64 written = 0;
+/*
+ * Events of this session since the last sweep; -1: none yet.  It begins with a
+ * number by chance, so that sessions that write few are swept after as well.
+ */
+static int64 written = -1;
 
 /* The name of a kind, as it stands in the setting and in rows. */
 const char *
@@ -149,6 +153,9 @@ write_events(const Call *call, OutboxKind kind, const Events *events)
 										sizeof(Oid), true, TYPALIGN_INT));
 	arguments[4] = text_array(events->details, events->count);
 	statement_run(call, &insert_statement, arguments, NULL, 0);
+	if (written < 0)
+		written = (int64) (pg_prng_double(&pg_global_prng_state) *
+						   SWEEP_EVENTS);
 	written += events->count;
 	if (written >= SWEEP_EVENTS)
 		sweep(call);
