@@ -14,6 +14,7 @@
 
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -94,13 +95,12 @@ find(const Call *call, const char *name, Oid *owner)
  * Raises 42704 and 42501.
  */
 static int64
-find_locked(const Call *call, const char *name)
+find_locked(const Call *call, const char *name, Oid *owner)
 {
-	Oid	  owner;
-	int64 id = find(call, name, &owner);
+	int64 id = find(call, name, owner);
 	Datum arguments[1] = {Int64GetDatum(id)};
 
-	if (!has_privs_of_role(call->user, owner))
+	if (!has_privs_of_role(call->user, *owner))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -141,6 +141,25 @@ coalition_others(const Call *call, const char *name, int64 agent_id, int *count)
 				 errhint("Let it join by fa_coalition_join.")));
 	SPI_freetuptable(SPI_tuptable);
 	return others;
+}
+
+/*
+ * What was changed becomes an event, if these are wanted: of an agent, or of
+ * the coalition (0).
+ */
+static void
+tell_outbox(const Call *call, const char *name, const char *change,
+			int64 agent_id, Oid owner)
+{
+	StringInfoData detail;
+
+	if (!OUTBOX_WANTS(OUTBOX_COALITION))
+		return;
+	initStringInfo(&detail);
+	appendStringInfoString(&detail, "{\"coalition\": ");
+	json_append_string(&detail, name);
+	appendStringInfo(&detail, ", \"change\": \"%s\"}", change);
+	outbox_add(call, OUTBOX_COALITION, agent_id, 0, owner, detail.data);
 }
 
 /* ---------- the SQL functions ---------- */
@@ -209,6 +228,7 @@ fa_coalition_create(PG_FUNCTION_ARGS)
 	statement_run(&call, &insert_statement, arguments, NULL, 0);
 	arguments[1] = array_from_int64(members, count);
 	statement_run(&call, &join_statement, arguments, NULL, 0);
+	tell_outbox(&call, name, "created", 0, call.user);
 	call_end(&call);
 	PG_RETURN_INT64(id);
 }
@@ -224,16 +244,19 @@ fa_coalition_join(PG_FUNCTION_ARGS)
 {
 	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	int64 agent_id = PG_GETARG_INT64(1);
+	Oid	  owner;
 	Datum arguments[2];
 	bool  joined;
 	Call  call;
 
 	call_require_write("fa_coalition_join");
 	call_begin(&call, fcinfo, false);
-	arguments[0] = Int64GetDatum(find_locked(&call, name));
+	arguments[0] = Int64GetDatum(find_locked(&call, name, &owner));
 	belief_lock(&call, &agent_id, 1);
 	arguments[1] = array_from_int64(&agent_id, 1);
 	joined = statement_run(&call, &join_statement, arguments, NULL, 0) == 1;
+	if (joined)
+		tell_outbox(&call, name, "joined", agent_id, owner);
 	call_end(&call);
 	PG_RETURN_BOOL(joined);
 }
@@ -262,6 +285,8 @@ fa_coalition_leave(PG_FUNCTION_ARGS)
 	if (!has_privs_of_role(call.user, owner))
 		(void) belief_check(&call, &agent_id, 1);
 	left = statement_run(&call, &leave_statement, arguments, NULL, 0) == 1;
+	if (left)
+		tell_outbox(&call, name, "left", agent_id, owner);
 	call_end(&call);
 	PG_RETURN_BOOL(left);
 }
@@ -274,14 +299,16 @@ Datum
 fa_coalition_dissolve(PG_FUNCTION_ARGS)
 {
 	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Oid	  owner;
 	Datum arguments[1];
 	Call  call;
 
 	call_require_write("fa_coalition_dissolve");
 	call_begin(&call, fcinfo, false);
-	arguments[0] = Int64GetDatum(find_locked(&call, name));
+	arguments[0] = Int64GetDatum(find_locked(&call, name, &owner));
 	for (int i = 0; i < (int) lengthof(dissolve_statements); i++)
 		statement_run(&call, &dissolve_statements[i], arguments, NULL, 0);
+	tell_outbox(&call, name, "dissolved", 0, owner);
 	call_end(&call);
 	PG_RETURN_VOID();
 }

@@ -39,6 +39,10 @@ extern int	fa_mailbox_limit;	  /* messages that may wait for one agent */
 extern int	fa_message_retention; /* seconds for which messages wait */
 extern bool fa_message_notify;	  /* tell clients when messages were sent */
 
+/* of the outbox */
+extern int fa_outbox_kinds; /* bits 1 << OutboxKind: those that are wanted */
+extern int fa_outbox_retention; /* seconds that a consumer may not read for */
+
 /* of the workers */
 extern char *fa_databases;	 /* where agents may run, empty: everywhere */
 extern int	 fa_min_workers; /* of a database with something scheduled */
@@ -476,6 +480,26 @@ until_met(Until *until, const KernelModel *model, const KernelModel *world,
 extern void history_prepare(const Call *call);
 extern void history_write(const Call *call, const AgentRow *const *agents,
 						  const StepRecord *const *records, int count);
+
+/* ---------- outbox.c: what happened ---------- */
+
+typedef enum OutboxKind
+{
+	OUTBOX_STEP,
+	OUTBOX_MIND,
+	OUTBOX_FAILED,
+	OUTBOX_COALITION,
+	OUTBOX_GRAPH
+} OutboxKind;
+
+#define OUTBOX_WANTS(kind) ((fa_outbox_kinds & (1 << (kind))) != 0)
+
+extern const char *outbox_kind_name(int number);
+extern void		   outbox_add(const Call *call, OutboxKind kind, int64 agent_id,
+							  int64 step, Oid owner, char *detail);
+extern char		 **outbox_minds(const AgentRow *agents, int count);
+extern void
+outbox_steps(const Call *call, const AgentRow *agents, int count, char **minds);
 
 /* ---------- workers; pool.h has what they share among themselves ---------- */
 

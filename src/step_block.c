@@ -584,9 +584,12 @@ block_write(StepBlock *block)
 {
 	AgentRow **pointers = palloc(sizeof(AgentRow *) * block->count);
 	bool	  *written = palloc(sizeof(bool) * block->count);
+	char	 **minds = NULL;
 
 	for (int i = 0; i < block->count; i++)
 		pointers[i] = &block->rows[i];
+	if (fa_outbox_kinds != 0)
+		minds = outbox_minds(block->rows, block->count);
 	belief_write(block->call, pointers, block->count, written);
 	for (int i = 0; i < block->count; i++)
 	{
@@ -595,6 +598,8 @@ block_write(StepBlock *block)
 	}
 	learned_write(block->call, pointers, block->count);
 	inbox_take(block->call, block->taken, block->taken_count);
+	if (fa_outbox_kinds != 0)
+		outbox_steps(block->call, block->rows, block->count, minds);
 	return true;
 }
 
