@@ -134,12 +134,15 @@ static void
 open_graph(Graph *graph, FunctionCallInfo fcinfo)
 {
 	graph_begin(&graph->call, fcinfo, true);
-	graph->table = table_graph();
+	graph->copy = copy_open(graph);
+	if (graph->copy == NULL)
+		graph->table = table_graph();
 }
 
 static void
 close_graph(Graph *graph)
 {
+	copy_close(graph);
 	call_end(&graph->call);
 }
 
@@ -147,13 +150,15 @@ close_graph(Graph *graph)
 uint32
 graph_number(Graph *graph, int64 node_id)
 {
-	return table_number(graph, node_id);
+	return graph->copy != NULL ? copy_number(graph, node_id) :
+								 table_number(graph, node_id);
 }
 
 int64
 graph_node_id(const Graph *graph, uint32 number)
 {
-	return table_node_id(graph, number);
+	return graph->copy != NULL ? copy_node_id(graph, number) :
+								 table_node_id(graph, number);
 }
 
 /*
@@ -167,8 +172,12 @@ graph_arcs(Graph *graph, const uint32 *from, int count, bool backward,
 {
 	for (int inward = 0; inward <= 1; inward++)
 	{
-		if ((graph->direction & (inward != backward ? GRAPH_IN : GRAPH_OUT)) !=
+		if ((graph->direction & (inward != backward ? GRAPH_IN : GRAPH_OUT)) ==
 			0)
+			continue;
+		if (graph->copy != NULL)
+			copy_arcs(graph, from, count, inward, visit, context);
+		else
 			table_arcs(graph, from, count, inward, visit, context);
 	}
 }
@@ -257,6 +266,7 @@ fa_graph_path(PG_FUNCTION_ARGS)
 	uint32	  to;
 
 	graph_arguments(&graph, fcinfo, 3);
+	graph.with_edges = true;
 	InitMaterializedSRF(fcinfo, 0);
 	open_graph(&graph, fcinfo);
 	from = graph_number(&graph, src);
@@ -293,6 +303,7 @@ fa_graph_weighted_path(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("max_cost must be a number")));
 	graph_arguments(&graph, fcinfo, 3);
+	graph.with_edges = true;
 	InitMaterializedSRF(fcinfo, 0);
 	open_graph(&graph, fcinfo);
 	from = graph_number(&graph, src);
@@ -371,6 +382,7 @@ fa_graph_subgraph(PG_FUNCTION_ARGS)
 	rows.graph = &graph;
 	from = numbers_of(&graph, ids, &id_count);
 	nodes = walk_around(&graph, from, id_count, depth, &count);
+	graph.with_edges = true;
 	walk_inside(&graph, nodes, count, put_edge, &rows);
 	close_graph(&graph);
 	return (Datum) 0;
