@@ -78,6 +78,8 @@ typedef struct Graph
 /* ---------- graph.c ---------- */
 
 extern void	  graph_begin(Call *call, FunctionCallInfo fcinfo, bool read_only);
+extern void	  graph_open(Graph *graph, FunctionCallInfo fcinfo, int kinds);
+extern void	  graph_close(Graph *graph);
 extern void	  graph_check_rows(int64 rows);
 extern uint32 graph_number(Graph *graph, int64 node_id);
 extern int64  graph_node_id(const Graph *graph, uint32 number);
