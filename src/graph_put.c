@@ -14,18 +14,14 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/shmem.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "graph.h"
 
-PG_FUNCTION_INFO_V1(fa_node_id);
-PG_FUNCTION_INFO_V1(fa_edge_id);
 PG_FUNCTION_INFO_V1(fa_node_put);
 PG_FUNCTION_INFO_V1(fa_node_put_many);
 PG_FUNCTION_INFO_V1(fa_edge_put);
@@ -81,28 +77,6 @@ static Statement edge_statement = {
 
 static Statement node_exists_statement = {
 	"SELECT FROM @.fa_node WHERE node_id" EQ "$1", 1, {INT8OID}};
-
-/* ---------- ids ---------- */
-
-/* fa_node_id() returns bigint, the default of fa_node.node_id. */
-Datum
-fa_node_id(PG_FUNCTION_ARGS)
-{
-	Call call = {.schema = get_func_namespace(fcinfo->flinfo->fn_oid)};
-
-	PG_RETURN_INT64(
-		nextval_internal(call_relation(&call, "fa_node_id_seq"), false));
-}
-
-/* fa_edge_id() returns bigint, the default of fa_edge.edge_id and .parallel. */
-Datum
-fa_edge_id(PG_FUNCTION_ARGS)
-{
-	Call call = {.schema = get_func_namespace(fcinfo->flinfo->fn_oid)};
-
-	PG_RETURN_INT64(
-		nextval_internal(call_relation(&call, "fa_edge_id_seq"), false));
-}
 
 /* ---------- order ---------- */
 

@@ -147,6 +147,15 @@ INSERT INTO fa_edge (edge_id, src, dst, kind) VALUES (0, 0, pg_temp.n('a'), 'roa
 SELECT pg_temp.around('zero'), pg_temp.path('zero', 'b');
 SELECT fa_node_drop('{0}');
 SELECT count(*) AS left FROM fa_edge WHERE src = 0;
+-- and such as the sequence would have come to
+SELECT last_value AS last FROM fa_node_id_seq \gset
+INSERT INTO fa_node (node_id, kind, name) SELECT :last + i, 'taken', i::text FROM generate_series(1, 100) i;
+SELECT fa_node_put('taken', 'next') - :last AS above, fa_node_put('taken', 'one more') - :last AS next;
+SELECT last_value AS last FROM fa_edge_id_seq \gset
+INSERT INTO fa_edge (edge_id, src, dst, kind, parallel) SELECT :last + i, pg_temp.n('f'), pg_temp.n('f'), 'taken', i FROM generate_series(1, 100) i;
+SELECT fa_edge_put(pg_temp.n('a'), pg_temp.n('f'), 'next') - :last AS above;
+SELECT fa_node_drop(array_agg(node_id)) FROM fa_node WHERE kind = 'taken';
+DELETE FROM fa_edge WHERE kind IN ('taken', 'next');
 -- a transaction that only reads
 BEGIN READ ONLY;
 SELECT pg_temp.around('a');
