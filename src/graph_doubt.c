@@ -51,7 +51,6 @@ typedef struct Named
 	uint32 count;
 	uint32 capacity;
 	uint32 limit; /* more are too many */
-	bool   own;	  /* some are of our own transaction */
 	bool   all;	  /* all of the copy is in doubt, or too much */
 } Named;
 
@@ -144,8 +143,6 @@ take_change(Named *named, const GraphCopy *copy, Snapshot since,
 	xid = DatumGetFullTransactionId(values[CHANGE_XID - 1]);
 	if (was_over(since, xid))
 		return;
-	if (FullTransactionIdEquals(xid, GetTopFullTransactionIdIfAny()))
-		named->own = true;
 	if (!nulls[CHANGE_BEFORE - 1])
 	{
 		if (U64FromFullTransactionId(DatumGetFullTransactionId(
@@ -363,8 +360,8 @@ doubt_limit(const GraphBlock *block)
 }
 
 /*
- * What is in doubt for this call alone: with changes of our own, which may
- * still be undone, or under a snapshot older than what is kept.
+ * What is in doubt for this call alone: its snapshot is older than that of what
+ * is kept.
  */
 static bool
 doubt_for_call(const Call *call, GraphCopy *copy, Snapshot snapshot)
@@ -425,8 +422,6 @@ doubt_find(const Graph *graph, GraphCopy *copy, Snapshot snapshot)
 				 again ? kept.xmin : block->xmin, &named);
 	if (named.all)
 		return false;
-	if (named.own)
-		return doubt_for_call(&graph->call, copy, snapshot);
 	if (named.count == 0 && again)
 	{
 		copy->doubt = &kept;
@@ -439,7 +434,10 @@ doubt_find(const Graph *graph, GraphCopy *copy, Snapshot snapshot)
 	doubt_add(&kept, copy, snapshot, &named);
 	if (kept.arc_count > doubt_limit(block))
 		return false;
-	/* what our own transaction has not written yet is not over for others */
+	/*
+	 * A snapshot does not tell of its own transaction, which may yet write, or
+	 * take back what it has written: then this serves one call.
+	 */
 	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
 		!snapshot->suboverflowed)
 	{

@@ -42,11 +42,16 @@ typedef struct Numbered
 } Numbered;
 
 #define MOVE(column, table)                                                 \
-	{"SELECT pg_catalog.setval($1::pg_catalog.regclass, largest)"            \
-	 " FROM (SELECT pg_catalog.max(" column ") AS largest FROM @." table     \
-	 ") AS t WHERE largest" GT "(SELECT last_value FROM @.fa_" column "_seq)",  \
-	 1,                                                                      \
-	 {OIDOID}}
+	{                                                                       \
+		"SELECT pg_catalog.setval($1::pg_catalog.regclass, largest)"        \
+		" FROM (SELECT pg_catalog.max(" column ") AS largest FROM @." table \
+		") AS t WHERE largest" GT "(SELECT last_value FROM @.fa_" column    \
+		"_seq)",                                                            \
+			1,                                                              \
+		{                                                                   \
+			OIDOID                                                          \
+		}                                                                   \
+	}
 
 static Numbered nodes = {"fa_node", "fa_node_id_seq",
 						 MOVE("node_id", "fa_node")};
@@ -69,8 +74,7 @@ is_taken(Relation table, int64 id)
 	if (!OidIsValid(key))
 		return false;
 	InitDirtySnapshot(dirty);
-	ScanKeyInit(&wanted, 1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(id));
+	ScanKeyInit(&wanted, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
 	scan = systable_beginscan(table, key, true, &dirty, 1, &wanted);
 	taken = HeapTupleIsValid(systable_getnext(scan));
 	systable_endscan(scan);
