@@ -25,7 +25,7 @@ CREATE TABLE fa_key (
 );
 CREATE INDEX fa_key_at ON fa_key (at);
 COMMENT ON TABLE fa_key IS
-	'keys of steps (kind s, with their result) and of observations (kind o), for fa_agents.key_retention';
+	'keys of steps (kind s, with their result), of observations (kind o) and of messages (kind m: step is the answer, observation a digest of what was sent), for fa_agents.key_retention';
 
 SELECT pg_catalog.pg_extension_config_dump('fa_observation_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('fa_observation', '');

@@ -2,7 +2,8 @@
 
 CREATE FUNCTION fa_worker_list(OUT pid int, OUT database_id oid, OUT role text,
 							   OUT state text, OUT batch int, OUT steps bigint,
-							   OUT since timestamptz, OUT started_at timestamptz)
+							   OUT since timestamptz, OUT started_at timestamptz,
+							   OUT owner regrole)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'fa_worker_list'
 	LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 10;
@@ -10,11 +11,11 @@ COMMENT ON FUNCTION fa_worker_list() IS 'what view fa_worker shows';
 
 CREATE VIEW fa_worker AS
 	SELECT w.pid, d.datname AS database, w.role, w.state, w.batch, w.steps,
-		w.since, w.started_at
+		w.since, w.started_at, w.owner
 	FROM fa_worker_list() w
 		LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) w.database_id;
 COMMENT ON VIEW fa_worker IS
-	'background processes of all databases: what they do, since when, how many agents in this batch, how many steps';
+	'background processes of all databases: what they do, since when, how many agents in this batch, how many steps; owner: as whom a sensor worker runs';
 GRANT SELECT ON fa_worker TO PUBLIC;
 
 CREATE FUNCTION fa_schedule_counters(OUT schedule_id bigint, OUT steps bigint,

@@ -135,6 +135,12 @@ static Statement set_model_agent_statement = {
 	"UPDATE @.fa_agent SET model_id = $2 WHERE agent_id" EQ "$1",
 	2,
 	{INT8OID, INT8OID}};
+/* Its own sensor and actuator go with it to a model of another name. */
+static Statement set_model_sensor_statement = {
+	"UPDATE @.fa_sensor x SET model = m.name FROM @.fa_model m WHERE x.agent_id" EQ
+	"$1 AND x.agent_id" GT "0 AND m.model_id" EQ "$2",
+	2,
+	{INT8OID, INT8OID}};
 static Statement params_statement = {
 	"SELECT params FROM @.fa_agent WHERE agent_id" EQ "$1", 1, {INT8OID}};
 /* A fork has no name (names are unique) and belongs to who makes it. */
@@ -179,6 +185,25 @@ static Statement drop_statements[] = {
 	 {INT8ARRAYOID}},
 	{"DELETE FROM @.fa_key WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
 	{"DELETE FROM @.fa_retry WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
+	{"DELETE FROM @.fa_coalition_member WHERE agent_id" EQ "ANY ($1)",
+	 1,
+	 {INT8ARRAYOID}},
+	/* a mailbox goes before its messages: who is receiving has locked it */
+	{"DELETE FROM @.fa_mailbox WHERE agent_id" EQ "ANY ($1)",
+	 1,
+	 {INT8ARRAYOID}},
+	{"WITH gone AS (DELETE FROM @.fa_message WHERE recipient" EQ
+	 "ANY ($1) RETURNING message_id, sender, recipient, sent_at, priority, body)"
+	 " INSERT INTO @.fa_dead_letter"
+	 " (message_id, sender, recipient, sent_at, priority, body, reason)"
+	 " SELECT message_id, sender, recipient, sent_at, priority, body, 'dropped'"
+	 " FROM gone",
+	 1,
+	 {INT8ARRAYOID}},
+	/* not those of whole models, which have 0 */
+	{"DELETE FROM @.fa_sensor WHERE agent_id" EQ "ANY ($1) AND agent_id" GT "0",
+	 1,
+	 {INT8ARRAYOID}},
 };
 
 /* ---------- checks that every function makes ---------- */
@@ -209,6 +234,19 @@ agent_repeated(int64 agent_id)
 	pg_unreachable();
 }
 
+/* Raises 42501; never returns. */
+void
+agent_denied(int64 agent_id)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("permission denied for agent " INT64_FORMAT, agent_id),
+		 errdetail(
+			 "Only its owner, and who is a member of that role, may use it.")));
+	pg_unreachable();
+}
+
 /*
  * Raises 42501 unless the caller has the rights of the agent's owner.  The
  * first test saves the look-up of roles, which for a batch would cost more
@@ -218,12 +256,7 @@ void
 agent_require_owner(const Call *call, int64 agent_id, Oid owner)
 {
 	if (call->user != owner && !has_privs_of_role(call->user, owner))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for agent " INT64_FORMAT, agent_id),
-			 errdetail(
-				 "Only its owner, and who is a member of that role, may use it.")));
+		agent_denied(agent_id);
 }
 
 /* For qsort. Not a difference: that could overflow. */
@@ -896,6 +929,7 @@ set_model(const Call *call, AgentRow *agent, const ModelRow *model,
 	statement_run(call, &set_model_belief_statement, arguments,
 				  params.packed ? NULL : "   n", 0);
 	statement_run(call, &set_model_agent_statement, arguments, NULL, 0);
+	statement_run(call, &set_model_sensor_statement, arguments, NULL, 0);
 }
 
 /*

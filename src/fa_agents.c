@@ -39,6 +39,7 @@ _PG_init(void)
 	shared_init();
 	cache_init();
 	worker_init();
+	message_init();
 }
 
 /*

@@ -38,17 +38,24 @@ extern int fa_max_graph_rows; /* nodes of a walk, and rows of its result */
 #define GRAPH_COPY_AUTO	  1
 #define GRAPH_COPY_ALWAYS 2
 
+/* of messages */
+extern int	fa_dead_letter_limit; /* dead letters that are kept */
+extern int	fa_mailbox_limit;	  /* messages that may wait for one agent */
+extern int	fa_message_retention; /* seconds for which messages wait */
+extern bool fa_message_notify;	  /* tell clients when messages were sent */
+
 /* of the workers */
-extern char *fa_databases;		/* where agents may run, empty: everywhere */
-extern int	 fa_min_workers;	/* of a database with something scheduled */
-extern int	 fa_max_workers;	/* of the server */
-extern int	 fa_batch_timeout;	/* milliseconds of one batch */
-extern int	 fa_max_failures;	/* of an agent, until it is suspended */
-extern int	 fa_retry_delay;	/* milliseconds until the first retry */
-extern int	 fa_sweep_interval; /* seconds between readings of the inbox */
-extern int	 fa_worker_memory;	/* kB of a worker, without models */
-extern int	 fa_worker_steps;	/* of a worker, until it is replaced; 0: any */
-extern bool	 fa_notify;			/* tell clients when agents were stepped */
+extern char *fa_databases;	 /* where agents may run, empty: everywhere */
+extern int	 fa_min_workers; /* of a database with something scheduled */
+extern int	 fa_max_workers; /* of the server */
+extern int	 fa_max_sensor_workers; /* the same for sensing schedules */
+extern int	 fa_batch_timeout;		/* milliseconds of one batch */
+extern int	 fa_max_failures;		/* of an agent, until it is suspended */
+extern int	 fa_retry_delay;		/* milliseconds until the first retry */
+extern int	 fa_sweep_interval;		/* seconds between readings of the inbox */
+extern int	 fa_worker_memory;		/* kB of a worker, without models */
+extern int	 fa_worker_steps; /* of a worker, until it is replaced; 0: any */
+extern bool	 fa_notify;		  /* tell clients when agents were stepped */
 
 /* from where on fa_health warns: %, lag in milliseconds */
 extern double fa_cpu_warn;
@@ -340,6 +347,7 @@ extern void	  agent_reset(const Call *call, const int64 *ids, int count);
 extern int64 *agent_ids_sorted(ArrayType *array, int *count);
 pg_noreturn extern void agent_unknown(int64 agent_id);
 pg_noreturn extern void agent_repeated(int64 agent_id);
+pg_noreturn extern void agent_denied(int64 agent_id);
 extern void agent_require_owner(const Call *call, int64 agent_id, Oid owner);
 
 /* ---------- learned.c: what agents learned ---------- */
@@ -361,6 +369,8 @@ extern void inbox_read(const Call *call, const int64 *ids, int count,
 					   int32 limit, InboxRow **heads);
 extern void
 inbox_take(const Call *call, const ItemPointerData *taken, int count);
+extern bool inbox_put(const Call *call, int64 agent_id,
+					  const int32 *observation, int count, const char *key);
 extern void observation_check(const KernelModel *model, int64 agent_id,
 							  const int32 *observation, int count);
 
@@ -379,6 +389,20 @@ extern void
 key_store_step(const Call *call, int64 agent_id, const char *key,
 			   const int32 *observation, int count, const KeyResult *result);
 
+extern bool key_find_message(const Call *call, int64 sender, const char *key,
+							 const int32 *asked, int64 *answer);
+extern bool key_store_message(const Call *call, int64 sender, const char *key,
+							  const int32 *asked, int64 *answer);
+
+/* ---------- message.c and its kind: what agents write to each other ---------- */
+
+extern void message_init(void);
+
+/* ---------- coalition.c: agents that act together ---------- */
+
+extern int64 *coalition_others(const Call *call, const char *name,
+							   int64 agent_id, int *count);
+
 /* ---------- step.c: the one step path ---------- */
 
 /* What is asked of one agent. */
@@ -389,7 +413,8 @@ typedef struct StepOrder
 	const int32 *observation; /* NULL: from the inbox, the world, or none */
 	int			 observation_count;	  /* 0 with an observation: no evidence */
 	int			 observation_padding; /* nulls that follow, for larger models */
-	const int32 *did;				  /* NULL: the action that was chosen */
+	bool		 sensed; /* the inbox's is laid over it, as over a world's */
+	const int32 *did;	 /* NULL: the action that was chosen */
 	int			 did_count;
 } StepOrder;
 
@@ -415,6 +440,7 @@ typedef struct StepPlan
 	int32  steps; /* at most, in one trial */
 	int32  trials;
 	bool   closed_loop; /* an agent without a world has its model for one */
+	bool   skip_paused; /* else one that is paused is an error */
 	Until *until;		/* a trial's end, or NULL */
 	const char *key;	/* of a single step, or NULL */
 	void (*emit)(void *context, const StepOrder *order,
@@ -424,6 +450,21 @@ typedef struct StepPlan
 
 extern void step_orders(const Call *call, StepOrder *orders, int count,
 						const StepPlan *plan);
+
+/* ---------- act.c: steps through sensors and actuators ---------- */
+
+typedef struct ActResult
+{
+	bool   stepped; /* false: it had nothing to perceive */
+	int64  step;
+	double vfe;
+	int32 *action; /* [action_count] */
+	int	   action_count;
+} ActResult;
+
+extern void act_agents(const Call *call, const int64 *ids, int count,
+					   bool skip_paused, ActResult *results);
+extern void act_check_constraints(const Call *call);
 
 /* ---------- run.c: trials in closed loop ---------- */
 

@@ -28,9 +28,15 @@ int fa_max_model_size;
 int fa_max_parallel;
 int fa_max_policies;
 
+int	 fa_dead_letter_limit;
+int	 fa_mailbox_limit;
+bool fa_message_notify;
+int	 fa_message_retention;
+
 char *fa_databases;
 int	  fa_batch_timeout;
 int	  fa_max_failures;
+int	  fa_max_sensor_workers;
 int	  fa_max_workers;
 int	  fa_min_workers;
 bool  fa_notify;
@@ -54,6 +60,7 @@ static const struct config_enum_entry graph_copy_options[] = {
 	{"always", GRAPH_COPY_ALWAYS, false},
 	{NULL, 0, false}};
 
+static void message_settings(void);
 static void worker_settings(void);
 static void health_settings(void);
 
@@ -107,10 +114,40 @@ guc_define(void)
 							"Sets the largest number of policies of one model.",
 							NULL, &fa_max_policies, 65536, 1, 16 * 1024 * 1024,
 							PGC_SUSET, 0, NULL, NULL, NULL);
+	message_settings();
 	worker_settings();
 	health_settings();
 	/* a setting misspelt in postgresql.conf is told, not silently kept */
 	MarkGUCPrefixReserved("fa_agents");
+}
+
+/*
+ * What agents write to each other.  Who wants to be woken may ask for it in his
+ * own sessions: a notification makes nobody else slow but those who notify.
+ */
+static void
+message_settings(void)
+{
+	DefineCustomIntVariable(
+		"fa_agents.dead_letter_limit",
+		"Sets how many dead letters are kept, the newest ones.", NULL,
+		&fa_dead_letter_limit, 100000, 0, INT_MAX, PGC_SUSET, 0, NULL, NULL,
+		NULL);
+	DefineCustomIntVariable("fa_agents.mailbox_limit",
+							"Sets how many messages may wait for one agent.",
+							"Sending to one that has so many is an error.",
+							&fa_mailbox_limit, 100000, 1, INT_MAX, PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"fa_agents.message_notify",
+		"Sends a notification on channel fa_message when messages were sent.",
+		"One for each commit.", &fa_message_notify, false, PGC_USERSET, 0, NULL,
+		NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.message_retention",
+		"Sets for how long messages wait, and then dead letters are kept.",
+		NULL, &fa_message_retention, 7 * 24 * 60 * 60, 1, INT_MAX, PGC_SUSET,
+		GUC_UNIT_S, NULL, NULL, NULL);
 }
 
 /*
@@ -149,6 +186,11 @@ worker_settings(void)
 		"fa_agents.max_failures",
 		"Sets after how many failed steps a worker suspends an agent.", NULL,
 		&fa_max_failures, 5, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.max_sensor_workers",
+		"Sets how many workers run sensors and actuators in the whole server.",
+		"Each of them serves one owner.", &fa_max_sensor_workers, 2, 0, 1024,
+		PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"fa_agents.max_workers",
 		"Sets how many workers step agents in the whole server.",

@@ -29,15 +29,18 @@ PG_FUNCTION_INFO_V1(fa_observe);
 /*
  * LATERAL with a LIMIT reads no more of an agent's inbox than will be taken,
  * however long it has grown.  The ids that it was given come first, so rows
- * come in their order.
+ * come in their order.  Where nothing waits for anybody from $3 to $4, which is
+ * most often so, that is found once instead of for each agent.
  */
 static Statement read_statement = {
 	"SELECT a.agent_id, o.ctid, o.observation"
 	" FROM pg_catalog.unnest($1) AS a (agent_id), LATERAL"
 	" (SELECT ctid, observation FROM @.fa_observation i"
-	" WHERE i.agent_id" EQ "a.agent_id ORDER BY observation_id LIMIT $2) AS o",
-	2,
-	{INT8ARRAYOID, INT4OID}};
+	" WHERE i.agent_id" EQ "a.agent_id ORDER BY observation_id LIMIT $2) AS o"
+	" WHERE EXISTS (SELECT FROM @.fa_observation WHERE agent_id"
+	" OPERATOR(pg_catalog.>=) $3 AND agent_id OPERATOR(pg_catalog.<=) $4)",
+	4,
+	{INT8ARRAYOID, INT4OID, INT8OID, INT8OID}};
 
 /*
  * Rows are never updated, and only who holds the agent's row removes them, so
@@ -143,15 +146,16 @@ observation_check(const KernelModel *model, int64 agent_id,
 
 /*
  * The first limit observations that wait for each agent: heads[i] is the list
- * of ids[i], in the order of their arrival, NULL where none waits. ids [count]
- * have no repetition.  Takes no lock and removes nothing; the lists lie in the
+ * of ids[i], in the order of their arrival, NULL where none waits. ids [count],
+ * at least one, ascend.  Takes no lock and removes nothing; the lists lie in the
  * current memory context.
  */
 void
 inbox_read(const Call *call, const int64 *ids, int count, int32 limit,
 		   InboxRow **heads)
 {
-	Datum arguments[2] = {array_from_int64(ids, count), Int32GetDatum(limit)};
+	Datum arguments[4] = {array_from_int64(ids, count), Int32GetDatum(limit),
+						  Int64GetDatum(ids[0]), Int64GetDatum(ids[count - 1])};
 	int	  found = statement_run(call, &read_statement, arguments, NULL, 0);
 	InboxRow **tail = NULL;
 
@@ -231,14 +235,14 @@ check_key(const char *key)
 }
 
 /*
- * The stored observation of a key must be the one given now; else 22023, since
- * the answer that the caller would get is to another question.  A null
- * observation is equal to a null one only: what the inbox then gave does not
- * matter, as the call was the same.
+ * The stored observation of a key must be the one given now (of a message: what
+ * its digest is); else 22023, since the answer that the caller would get is to
+ * another question.  A null observation is equal to a null one only: what the
+ * inbox then gave does not matter, as the call was the same.
  */
 static void
-check_same_observation(uint64 row, const char *key, const int32 *observation,
-					   int count)
+check_same(uint64 row, char kind, const char *key, const int32 *observation,
+		   int count)
 {
 	bool   isnull;
 	Datum  stored = result_datum(row, 1, &isnull);
@@ -252,15 +256,18 @@ check_same_observation(uint64 row, const char *key, const int32 *observation,
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("key \"%s\" was used with another observation", key),
+			 kind == 'm' ?
+				 errmsg("key \"%s\" was used for another message", key) :
+				 errmsg("key \"%s\" was used with another observation", key),
 			 errhint(
-				 "Use a new key for each new observation; a key repeats the very same call.")));
+				 "Use a new key for each new %s; a key repeats the very same call.",
+				 kind == 'm' ? "message" : "observation")));
 }
 
 /*
- * Is a key of this kind ('s': of a step, 'o': of an observation) remembered,
- * and for the same observation? Its row is then in SPI_tuptable.  Raises 22023
- * if the observation differs.
+ * Is a key of this kind ('s': of a step, 'o': of an observation, 'm': of a
+ * message) remembered, and for the same? Its row is then in SPI_tuptable.
+ * Raises 22023 if what was asked for differs.
  */
 static bool
 find_key(const Call *call, int64 agent_id, char kind, const char *key,
@@ -271,7 +278,7 @@ find_key(const Call *call, int64 agent_id, char kind, const char *key,
 
 	if (statement_run(call, &find_key_statement, arguments, NULL, 1) == 0)
 		return false;
-	check_same_observation(0, key, observation, count);
+	check_same(0, kind, key, observation, count);
 	return true;
 }
 
@@ -303,7 +310,9 @@ store_key(const Call *call, int64 agent_id, char kind, const char *key,
 		arguments[4] = Int64GetDatum(result->step);
 		arguments[5] = result->action;
 		arguments[6] = Float8GetDatum(result->vfe);
-		nulls[4] = nulls[5] = nulls[6] = ' ';
+		nulls[4] = ' ';
+		/* a message's key has no more than its answer */
+		nulls[5] = nulls[6] = kind == 's' ? ' ' : 'n';
 	}
 	if (!IsolationUsesXactSnapshot())
 		statement_run(call, &sweep_keys_statement, &arguments[7], NULL, 0);
@@ -346,6 +355,41 @@ key_store_step(const Call *call, int64 agent_id, const char *key,
 			 key, agent_id);
 }
 
+/*
+ * Was a message sent with this key? Then that call's answer. asked [2] is the
+ * digest of what is to be sent.  Raises 22023 for a bad key or another message.
+ */
+bool
+key_find_message(const Call *call, int64 sender, const char *key,
+				 const int32 *asked, int64 *answer)
+{
+	check_key(key);
+	if (!find_key(call, sender, 'm', key, asked, 2))
+		return false;
+	*answer = result_int64(0, 2);
+	return true;
+}
+
+/*
+ * Remembers the answer to a send with a key; false where a concurrent one has
+ * stored it first, whose answer *answer is then.
+ */
+bool
+key_store_message(const Call *call, int64 sender, const char *key,
+				  const int32 *asked, int64 *answer)
+{
+	KeyResult result = {.step = *answer};
+
+	if (store_key(call, sender, 'm', key, asked, 2, &result))
+		return true;
+	/* under READ COMMITTED what the other one stored can be seen now */
+	if (!key_find_message(call, sender, key, asked, answer))
+		elog(ERROR,
+			 "key \"%s\" of agent " INT64_FORMAT " is stored, but unseen", key,
+			 sender);
+	return false;
+}
+
 /* ---------- fa_observe ---------- */
 
 /*
@@ -373,13 +417,13 @@ check_inbox_limit(const Call *call, int64 agent_id)
 }
 
 /*
- * Puts an observation in the inbox; false: its key was there already.  The
- * lock on the hot row is of its key only, so that senders do not wait for
- * steps, nor steps for senders.
+ * Puts an observation [count] in the inbox; false: its key was there already.
+ * The lock on the hot row is of its key only, so that senders do not wait for
+ * steps, nor steps for senders.  key may be NULL.  Raises what fa_observe does.
  */
-static bool
-observe(const Call *call, int64 agent_id, const int32 *observation, int count,
-		const char *key)
+bool
+inbox_put(const Call *call, int64 agent_id, const int32 *observation, int count,
+		  const char *key)
 {
 	AgentRow *agent = belief_read(call, &agent_id, 1);
 	Datum	  hold[1] = {Int64GetDatum(agent_id)};
@@ -438,7 +482,7 @@ fa_observe(PG_FUNCTION_ARGS)
 	observation =
 		array_to_int32(PG_GETARG_ARRAYTYPE_P(1), &count, "observation", -1);
 	call_begin(&call, fcinfo, false);
-	added = observe(&call, PG_GETARG_INT64(0), observation, count, key);
+	added = inbox_put(&call, PG_GETARG_INT64(0), observation, count, key);
 	call_end(&call);
 	PG_RETURN_BOOL(added);
 }

@@ -42,25 +42,28 @@
 	" ORDER BY a.phase LIMIT 1) AS x WHERE m.name" EQ                            \
 	"s.model AND (s.version IS NULL OR m.version" EQ "s.version))"
 
+/* By runner; $2: of that one only. */
 static Statement look_statement = {
-	"SELECT pg_catalog.count(DISTINCT s.schedule_id),"
+	"SELECT" SCHEDULE_RUNNER ", pg_catalog.count(DISTINCT s.schedule_id),"
 	" pg_catalog.count(DISTINCT s.schedule_id) FILTER (WHERE s.every IS NULL),"
 	" pg_catalog.count(l.due) FILTER (WHERE l.due OPERATOR(pg_catalog.<=) $1),"
 	" pg_catalog.min(l.due) FILTER (WHERE l.due" GT "$1)"
 	" FROM @.fa_schedule s LEFT JOIN @.fa_schedule_slice l"
-	" ON l.schedule_id" EQ "s.schedule_id AND" OCCUPIED
-	" WHERE" SCHEDULE_ACTIVE,
-	1,
-	{TIMESTAMPTZOID}};
+	" ON l.schedule_id" EQ "s.schedule_id AND" OCCUPIED " WHERE" SCHEDULE_ACTIVE
+	" AND ($2 IS NULL OR" SCHEDULE_RUNNER EQ "$2) GROUP BY 1",
+	2,
+	{TIMESTAMPTZOID, OIDOID}};
 static Statement ids_statement = {
 	"SELECT schedule_id FROM @.fa_schedule", 0, {0}};
 static Statement look_retry_statement = {
-	"SELECT pg_catalog.count(*) FILTER (WHERE t.next_try OPERATOR(pg_catalog.<=) $1),"
+	"SELECT" SCHEDULE_RUNNER ", pg_catalog.count(*)"
+	" FILTER (WHERE t.next_try OPERATOR(pg_catalog.<=) $1),"
 	" pg_catalog.min(t.next_try) FILTER (WHERE t.next_try" GT "$1)"
 	" FROM @.fa_retry t, @.fa_schedule s WHERE t.next_try" LT "'infinity'"
-	" AND s.schedule_id" EQ "t.schedule_id AND" SCHEDULE_ACTIVE,
-	1,
-	{TIMESTAMPTZOID}};
+	" AND s.schedule_id" EQ "t.schedule_id AND" SCHEDULE_ACTIVE
+	" AND ($2 IS NULL OR" SCHEDULE_RUNNER EQ "$2) GROUP BY 1",
+	2,
+	{TIMESTAMPTZOID, OIDOID}};
 /*
  * An owner who is gone or may not log in has no agents that run.  It is told
  * to whoever looks at the schedule.
@@ -76,8 +79,8 @@ static Statement suspend_statement = {
 	{0}};
 
 /*
- * The most urgent slice: a second late weighs as much as a priority.  $2 and
- * $3: only that slice, where they are not null.
+ * The most urgent slice of runner $4: a second late weighs as much as a
+ * priority.  $2 and $3: only that slice, where they are not null.
  */
 static Statement claim_statement = {
 	"SELECT l.schedule_id, l.slice, l.due, l.phase, l.agent_id, l.skipped," MICROSECONDS("s.every") "," MICROSECONDS(
@@ -90,31 +93,38 @@ static Statement claim_statement = {
 										 " l.due OPERATOR(pg_catalog.<=) $1 AND ($2 IS NULL OR (l.schedule_id" EQ
 										 "$2 AND l.slice" EQ
 										 "$3)) AND" SCHEDULE_ACTIVE
-										 " AND" OCCUPIED
+										 " AND" SCHEDULE_RUNNER EQ
+										 "$4 AND" OCCUPIED
 										 " ORDER BY s.priority OPERATOR(pg_catalog.+) pg_catalog.date_part('epoch',"
 										 " $1 OPERATOR(pg_catalog.-) l.due) DESC LIMIT 1 FOR UPDATE OF l SKIP LOCKED",
-	3,
-	{TIMESTAMPTZOID, INT8OID, INT4OID}};
+	4,
+	{TIMESTAMPTZOID, INT8OID, INT4OID, OIDOID}};
 
 /*
  * The next agents of a slice after ($3, $4), and whether they are to be
- * stepped now.  LATERAL with a LIMIT: no more of a model's are read than are
- * asked for, however many there are.
+ * stepped now, if they are not paused: that is seen when their rows are read,
+ * or ($8) now, where a sensor would be asked before.
+ * LATERAL with a LIMIT: no more of a model's are read than are asked for,
+ * however many there are.  Nearly always nobody is being retried, which is
+ * asked once instead of for each agent.
  */
 static Statement read_statement = {
-	"SELECT x.phase, x.agent_id, x.created_at, COALESCE("
-	" (SELECT NOT b.paused FROM @.fa_belief b WHERE b.agent_id" EQ "x.agent_id)"
-	" AND (x.owner" EQ "$7 OR pg_catalog.pg_has_role($7::pg_catalog.oid,"
-	" x.owner::pg_catalog.oid, 'USAGE')) AND NOT EXISTS"
-	" (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ "x.agent_id), false)"
-	" FROM @.fa_model m, LATERAL (SELECT a.phase, a.agent_id, a.created_at, a.owner"
-	" FROM @.fa_agent a WHERE a.model_id" EQ "m.model_id"
-	" AND ROW(a.phase, a.agent_id)" GT "ROW($3, $4) AND a.phase" LT "$5"
-	" ORDER BY a.phase, a.agent_id LIMIT $6) AS x"
-	" WHERE m.name" EQ "$1 AND ($2 IS NULL OR m.version" EQ "$2)"
-	" ORDER BY x.phase, x.agent_id LIMIT $6",
-	7,
-	{TEXTOID, INT4OID, INT4OID, INT8OID, INT4OID, INT8OID, OIDOID}};
+	"SELECT a.phase, a.agent_id, a.created_at,"
+	" (" SCHEDULE_MAY_STEP(
+		"$7") ") AND (NOT $8 OR EXISTS"
+			  " (SELECT FROM @.fa_belief b WHERE b.agent_id" EQ
+			  "a.agent_id AND NOT b.paused)) AND (NOT EXISTS (SELECT FROM @.fa_retry)"
+			  " OR NOT EXISTS (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ
+			  "a.agent_id)) FROM @.fa_model m, LATERAL"
+			  " (SELECT a.phase, a.agent_id, a.created_at, a.owner"
+			  " FROM @.fa_agent a WHERE a.model_id" EQ "m.model_id"
+			  " AND ROW(a.phase, a.agent_id)" GT "ROW($3, $4) AND a.phase" LT
+			  "$5"
+			  " ORDER BY a.phase, a.agent_id LIMIT $6) AS a"
+			  " WHERE m.name" EQ "$1 AND ($2 IS NULL OR m.version" EQ "$2)"
+			  " ORDER BY a.phase, a.agent_id LIMIT $6",
+	8,
+	{TEXTOID, INT4OID, INT4OID, INT8OID, INT4OID, INT8OID, OIDOID, BOOLOID}};
 static Statement move_statement = {
 	"UPDATE @.fa_schedule_slice SET due = $3, phase = $4, agent_id = $5,"
 	" skipped = $6 WHERE schedule_id" EQ "$1 AND slice" EQ "$2",
@@ -137,10 +147,11 @@ typedef struct Slice
 	Datum		model;	 /* text, in SPI's memory */
 	Datum		version; /* int, if has_version */
 	bool		has_version;
-	int64	   *ids; /* [count]: agents to step */
+	int64	   *ids;	 /* [count]: agents to step */
+	int64	   *missed;	 /* [count]: turns that each has missed before */
+	bool	   *stepped; /* [count] */
 	int			count;
 	int			failed;
-	int64		missed;
 } Slice;
 
 /*
@@ -247,12 +258,60 @@ turn_forget_dropped(const Call *call)
 	LWLockRelease(pool->lock);
 }
 
-/* What is due, and when the next will be. */
-void
-turn_look(const Call *call, Look *look)
+/* The part of a runner, or NULL. */
+LookPart *
+look_part(Look *look, Oid runner)
 {
-	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
-	int	  suspended = statement_run(call, &suspend_statement, NULL, NULL, 0);
+	for (int i = 0; i < look->part_count; i++)
+	{
+		if (look->parts[i].runner == runner)
+			return &look->parts[i];
+	}
+	return NULL;
+}
+
+/*
+ * Adds a part for each row of the last result, or adds it to the runner's: due
+ * and next are these columns.
+ */
+static void
+add_parts(Look *look, int rows, int due, int next)
+{
+	look->parts =
+		repalloc(look->parts, sizeof(LookPart) * (look->part_count + rows + 1));
+	for (int i = 0; i < rows; i++)
+	{
+		bool	  isnull;
+		Oid		  runner = DatumGetObjectId(result_datum(i, 1, &isnull));
+		LookPart *part = look_part(look, runner);
+		Datum	  at = result_datum(i, next, &isnull);
+
+		if (part == NULL)
+		{
+			part = &look->parts[look->part_count++];
+			*part = (LookPart){.runner = runner, .next = DT_NOEND};
+		}
+		part->due += result_int64(i, due);
+		if (!isnull)
+			part->next = Min(part->next, DatumGetTimestampTz(at));
+		look->due += result_int64(i, due);
+		look->next = Min(look->next, part->next);
+	}
+}
+
+/*
+ * What is due, and when the next will be: for all runners, or, in a process
+ * that makes batches, for its own.  The parts lie in a memory context that is
+ * given.
+ */
+void
+turn_look(const Call *call, MemoryContext context, Look *look)
+{
+	Datum		arguments[2] = {TimestampTzGetDatum(GetCurrentTimestamp()),
+								ObjectIdGetDatum(pool_self->owner)};
+	const char *nulls = pool_self->role == ROLE_COORDINATOR ? " n" : NULL;
+	int suspended = statement_run(call, &suspend_statement, NULL, NULL, 0);
+	int found;
 
 	for (int i = 0; i < suspended; i++)
 		ereport(LOG, (errmsg("schedule \"%s\" is suspended: %s",
@@ -261,14 +320,17 @@ turn_look(const Call *call, Look *look)
 							 SPI_getvalue(SPI_tuptable->vals[i],
 										  SPI_tuptable->tupdesc, 2))));
 	look->installed = true;
-	statement_run(call, &look_statement, &now, NULL, 0);
-	look->schedules = result_int64(0, 1);
-	look->events = result_int64(0, 2) > 0;
-	look->due = result_int64(0, 3);
-	look->next = result_time(4);
-	statement_run(call, &look_retry_statement, &now, NULL, 0);
-	look->due += result_int64(0, 1);
-	look->next = Min(look->next, result_time(2));
+	look->parts = MemoryContextAlloc(context, sizeof(LookPart));
+	found = statement_run(call, &look_statement, arguments, nulls, 0);
+	add_parts(look, found, 4, 5);
+	for (int i = 0; i < found; i++)
+	{
+		look->parts[i].events = result_int64(i, 3) > 0;
+		look->schedules += result_int64(i, 2);
+		look->events |= look->parts[i].events;
+	}
+	found = statement_run(call, &look_retry_statement, arguments, nulls, 0);
+	add_parts(look, found, 2, 3);
 }
 
 /* ---------- a batch of a slice ---------- */
@@ -297,10 +359,10 @@ static bool
 claim(const Call *call, Slice *slice)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Datum		arguments[3] = {TimestampTzGetDatum(now),
-								Int64GetDatum(cautious.schedule_id),
-								Int32GetDatum(cautious.slice)};
-	const char *nulls = cautious.schedule_id ? NULL : " nn";
+	Datum		arguments[4] = {
+			  TimestampTzGetDatum(now), Int64GetDatum(cautious.schedule_id),
+			  Int32GetDatum(cautious.slice), ObjectIdGetDatum(pool_self->owner)};
+	const char *nulls = cautious.schedule_id ? NULL : " nn ";
 	bool		isnull;
 
 	if (statement_run(call, &claim_statement, arguments, nulls, 1) == 0)
@@ -318,7 +380,7 @@ claim(const Call *call, Slice *slice)
 	slice->model = result_datum(0, 11, &isnull);
 	slice->version = result_datum(0, 12, &isnull);
 	slice->has_version = !isnull;
-	slice->missed = slice->failed = 0;
+	slice->failed = 0;
 	catch_up(slice, now);
 	return true;
 }
@@ -332,18 +394,21 @@ static void
 read_agents(const Call *call, Slice *slice, int limit)
 {
 	int32 end = (slice->slice + 1) * SLICE_PHASES;
-	Datum arguments[7] = {slice->model,
+	Datum arguments[8] = {slice->model,
 						  slice->version,
 						  Int32GetDatum(slice->phase),
 						  Int64GetDatum(slice->agent_id),
 						  Int32GetDatum(end),
 						  Int64GetDatum(limit),
-						  ObjectIdGetDatum(slice->owner)};
+						  ObjectIdGetDatum(slice->owner),
+						  BoolGetDatum(OidIsValid(pool_self->owner))};
 	int	  found = statement_run(call, &read_statement, arguments,
-								slice->has_version ? NULL : " n     ", 0);
+								slice->has_version ? NULL : " n      ", 0);
 	bool  isnull;
 
-	slice->ids = palloc(sizeof(int64) * Max(found, 1));
+	slice->ids = palloc(sizeof(int64) * found);
+	slice->missed = palloc(sizeof(int64) * found);
+	slice->stepped = palloc0(sizeof(bool) * found);
 	slice->count = 0;
 	for (int i = 0; i < found; i++)
 	{
@@ -351,9 +416,9 @@ read_agents(const Call *call, Slice *slice, int limit)
 
 		if (created > slice->due || !DatumGetBool(result_datum(i, 4, &isnull)))
 			continue;
-		slice->ids[slice->count++] = result_int64(i, 2);
-		slice->missed +=
+		slice->missed[slice->count] =
 			Min(slice->skipped, (slice->due - created) / slice->every);
+		slice->ids[slice->count++] = result_int64(i, 2);
 	}
 	if (found == limit)
 	{
@@ -379,6 +444,19 @@ move_hand(const Call *call, const Slice *slice)
 	statement_run(call, &move_statement, arguments, NULL, 0);
 }
 
+/* Steps that were made, and those that these agents have missed before. */
+static void
+count_steps(const Slice *slice, int *made, int64 *missed)
+{
+	*made = 0;
+	*missed = 0;
+	for (int i = 0; i < slice->count; i++)
+	{
+		*made += slice->stepped[i];
+		*missed += slice->stepped[i] ? slice->missed[i] : 0;
+	}
+}
+
 /* Is the part that failed behind us? */
 static void
 end_caution(const Slice *slice)
@@ -397,6 +475,8 @@ make(void *argument)
 	bool	   *done = argument;
 	bool		singly = cautious.schedule_id != 0;
 	TimestampTz due;
+	int64		missed;
+	int			made;
 	Slice		slice;
 	Call		call;
 
@@ -411,10 +491,11 @@ make(void *argument)
 	{
 		*done = true;
 		due = slice.due;
-		read_agents(&call, &slice, singly ? SINGLE_AGENTS : batch_size());
+		read_agents(&call, &slice, singly ? batch_single_size() : batch_size());
 		if (singly)
-			slice.failed = batch_step_singly(&call, slice.schedule_id,
-											 slice.ids, slice.count, false);
+			slice.failed =
+				batch_step_singly(&call, slice.schedule_id, slice.ids,
+								  slice.count, false, slice.stepped);
 		else
 		{
 			/* noted before it can fail; forgotten if it does not */
@@ -423,15 +504,15 @@ make(void *argument)
 			cautious.due = slice.due;
 			cautious.phase = slice.phase;
 			cautious.agent_id = slice.agent_id;
-			batch_step(&call, slice.ids, slice.count);
+			batch_step(&call, slice.ids, slice.count, slice.stepped);
 		}
 		move_hand(&call, &slice);
+		count_steps(&slice, &made, &missed);
 		call_end(&call);
 		work_end();
-		batch_done(slice.count - slice.failed, slice.failed);
-		batch_count(slice.schedule_id, slice.count - slice.failed, due,
-					slice.deadline);
-		batch_count_faults(slice.schedule_id, slice.failed, slice.missed);
+		batch_done(made, slice.failed);
+		batch_count(slice.schedule_id, made, due, slice.deadline);
+		batch_count_faults(slice.schedule_id, slice.failed, missed);
 		end_caution(&slice);
 		return;
 	}

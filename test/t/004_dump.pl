@@ -1,6 +1,6 @@
 # pg_dump and pg_restore keep the models, worlds and agents, what they believe
-# and learned, the inbox, keys and history, the ids to come, and all that the
-# catalog says of the extension's tables; and the restored agents go on as the
+# and learned, the inbox, keys and history, messages and dead letters, coalitions,
+# the ids to come, and all that the catalog says of the extension's tables; and the restored agents go on as the
 # others do.
 
 use strict;
@@ -48,6 +48,15 @@ SELECT count(*) FROM fa_run_many((SELECT array_agg(agent_id) FROM fa_agent), 3);
 SELECT * FROM fa_agent a, fa_step(a.agent_id, key => 'again') WHERE name = 'cleo';
 SELECT fa_observe(agent_id, '{1}', 'first'), fa_observe(agent_id, '{0}') FROM fa_agent WHERE name = 'cleo';
 SELECT fa_agent_pause(ARRAY[(SELECT agent_id FROM fa_agent WHERE name = 'dora')]);
+SELECT fa_coalition_create('pair', (SELECT array_agg(agent_id) FROM fa_agent WHERE name IN ('ann', 'bill')), 'linear');
+SELECT fa_send_many(ann.agent_id, ARRAY[bill.agent_id, bill.agent_id, dora.agent_id], '{"odd": "\u00e9 '' \" \\\\"}', 'sent', 3),
+	fa_broadcast(ann.agent_id, 'pair', '"first"'), fa_send(dora.agent_id, ann.agent_id, '"lost"')
+	FROM fa_agent ann, fa_agent bill, fa_agent dora WHERE (ann.name, bill.name, dora.name) = ('ann', 'bill', 'dora');
+UPDATE fa_message SET sent_at = '2001-01-01' WHERE body = '"lost"';
+SELECT fa_message_expire();
+SELECT setval('fa_message_id_seq', 131072);
+SELECT fa_broadcast(agent_id, 'pair', '"second leaf"') FROM fa_agent WHERE name = 'ann';
+SELECT count(*) FROM fa_agent a, fa_receive(a.agent_id, 1) WHERE name = 'bill';
 SELECT fa_edge_put(fa_node_put('place', 'kitchen ''quoted'' 🧠', '{"floor": 1}'), fa_node_put('place', ''), 'door', 2.5, '{"wide": true}');
 SELECT fa_edge_put(1, 2, 'door', 3), fa_node_put('place', '', '{"changed": true}');
 INSERT INTO fa_edge (src, dst, kind, valid_from) VALUES (2, 2, 'loop', '2020-01-01'), (2, 2, 'loop', '2020-01-01');
@@ -102,11 +111,15 @@ my $rows = q{SET search_path = "Active ""agents""";
 	SELECT 'agent', a::text FROM fa_agent a UNION ALL SELECT 'belief', b::text FROM fa_belief b UNION ALL
 	SELECT 'learned', l::text FROM fa_learned l UNION ALL SELECT 'inbox', o::text FROM fa_observation o UNION ALL
 	SELECT 'key', k::text FROM fa_key k UNION ALL SELECT 'history', h::text FROM fa_history h UNION ALL
+	SELECT 'message', m::text FROM fa_message m UNION ALL SELECT 'dead letter', d::text FROM fa_dead_letter d UNION ALL
+	SELECT 'coalition', c::text FROM fa_coalition c UNION ALL SELECT 'member', m::text FROM fa_coalition_member m UNION ALL
 	SELECT 'node', v::text FROM fa_node_version v UNION ALL SELECT 'edge', v::text FROM fa_edge_version v UNION ALL
 	SELECT 'sequence', s::text FROM (SELECT 'agent', last_value, is_called FROM fa_agent_id_seq UNION ALL
 		SELECT 'model', last_value, is_called FROM fa_model_id_seq UNION ALL
 		SELECT 'world', last_value, is_called FROM fa_world_id_seq UNION ALL
 		SELECT 'observation', last_value, is_called FROM fa_observation_id_seq UNION ALL
+		SELECT 'message', last_value, is_called FROM fa_message_id_seq UNION ALL
+		SELECT 'coalition', last_value, is_called FROM fa_coalition_id_seq UNION ALL
 		SELECT 'node', last_value, is_called FROM fa_node_id_seq UNION ALL
 		SELECT 'edge', last_value, is_called FROM fa_edge_id_seq) s
 	ORDER BY 1, 2};
@@ -120,6 +133,10 @@ my $go_on = q{SET search_path = "Active ""agents""";
 	SELECT 'run', * FROM fa_run_many((SELECT array_agg(agent_id) FROM fa_agent), 10, 2);
 	SELECT 'model', fa_model_create('maze', fa_spec_tmaze()), fa_world_create('noisy', fa_spec_grid(5, 5)),
 		fa_agent_create('maze@2', 'emil'), fa_agent_fork((SELECT agent_id FROM fa_agent WHERE name = 'cleo'));
+	SELECT 'again', fa_send_many(ann.agent_id, ARRAY[bill.agent_id, bill.agent_id, dora.agent_id], '{"odd": "\u00e9 '' \" \\\\"}', 'sent', 3),
+		fa_broadcast(ann.agent_id, 'pair', '"third"'), fa_coalition_create('three', '{}')
+		FROM fa_agent ann, fa_agent bill, fa_agent dora WHERE (ann.name, bill.name, dora.name) = ('ann', 'bill', 'dora');
+	SELECT 'message', message_id, sender, body FROM fa_agent a, fa_receive(a.agent_id) ORDER BY 2;
 	SELECT 'parameters', fa_parameters(agent_id) FROM fa_agent WHERE name = 'cleo';
 	SET ROLE alice;
 	SELECT 'hers', name, r.step, r.action, r.vfe FROM fa_agent a, fa_step(a.agent_id) r;
@@ -161,7 +178,7 @@ for my $format ('plain', 'custom', 'directory')
 }
 
 my $next = $node->safe_psql('live', $go_on);
-like($next, qr/^again.*^put\|f\|t.*^run.*^hers/ms, 'agents go on');
+like($next, qr/^again.*^put\|f\|t.*^run.*^again\|3\|1\|.*^message.*third.*^hers/ms, 'agents go on');
 same_lines($node->safe_psql("restored_$_", $go_on), $next, "$_: restored agents go on with the same numbers")
   for 'plain', 'custom', 'directory';
 

@@ -41,6 +41,12 @@ sub work
 		SELECT fa_agent_drop(ARRAY[fa_agent_fork($from)]);
 		SELECT fa_agent_drop(ARRAY[fa_agent_create('grid', 'passing')]);
 		SELECT fa_agent_set_model(ARRAY[$from]::bigint[], 'learner');
+		SELECT fa_send($from, $from + 1, '1', 'm' || random()), fa_send($from, $from + 1, '2', priority => 1, observation => '{1}');
+		SELECT fa_send_many($from, $ids, '3');
+		SELECT count(*) FROM fa_receive($from + 1, 2);
+		SELECT count(*) FROM fa_receive($from + 1);
+		SELECT fa_coalition_create('c$from', $ids), fa_broadcast($from + 1, 'c$from', '4');
+		SELECT fa_coalition_dissolve('c$from');
 	};
 }
 

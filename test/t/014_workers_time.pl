@@ -76,9 +76,11 @@ is(sql("SELECT step FROM fa_belief JOIN fa_agent USING (agent_id) WHERE name = '
 
 # who is paused has no turn, and none is made up
 sql("SELECT fa_agent_pause('{1, 2, 3}')");
+my $counted = sql("SELECT steps FROM fa_schedule_status WHERE name = 'all'");
 set_back('all', '30 min');
 work('paused: nothing is due any more');
 is(sql('SELECT count(*) FROM made WHERE agent_id < 4'), 0, 'paused agents are left out');
+is(sql("SELECT steps - $counted - (SELECT count(*) FROM made) FROM fa_schedule_status WHERE name = 'all'"), 0, 'and not counted');
 sql("SELECT fa_schedule_drop('all')");
 
 # what matters more comes first, though it was due a little later
