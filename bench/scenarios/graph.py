@@ -17,9 +17,9 @@ The first walk makes the copy in memory; build is how long that takes.
 """
 from __future__ import annotations
 
-import io
 import pathlib
 import random
+import threading
 from typing import Iterator
 
 from common import Bench, Goal
@@ -176,46 +176,48 @@ def find(bench: Bench) -> None:
 
 
 READERS = 4
+# name: what is drawn, ours, the peer's
+UPSERTS = {
+    "nodes": ("\\set n random(1, {twice})\n\\set m random(1, {nodes})\n",
+              "SELECT fa_node_put('thing', 'thing ' || :n::int, jsonb_build_object('serial', :n::int, 'size', :m::int));\n",
+              "INSERT INTO peer_write_node (kind, name, props) VALUES ('thing', 'thing ' || :n::int, jsonb_build_object('serial', :n::int, 'size', :m::int))"
+              " ON CONFLICT (kind, name) DO UPDATE SET props = excluded.props RETURNING node_id;\n"),
+    "edges": ("\\set n random(1, {nodes})\n\\set m random(1, {nodes})\n\\set w random(1, 1000)\n",
+              "SELECT fa_edge_put(:n::int, 1 + :n::int * 7919::bigint % {nodes} + :m::int % 2, 'kind', :w);\n",
+              "INSERT INTO peer_write_edge (src, dst, kind, weight, parallel) VALUES (:n::int, 1 + :n::int * 7919::bigint % {nodes} + :m::int % 2, 'kind', :w, 0)"
+              " ON CONFLICT (src, kind, dst, parallel) DO UPDATE SET weight = excluded.weight, props = excluded.props"
+              " RETURNING edge_id;\n")}
+READ = "\\set n random(1, {nodes})\nSELECT count(*) FROM fa_graph_neighbors(:n, 2);\n"
+READ_PEER = """\\set n random(1, {nodes})
+SELECT count(*) FROM (SELECT b.dst FROM peer_write_edge a JOIN peer_write_edge b ON b.src = a.dst WHERE a.src = :n
+    UNION SELECT dst FROM peer_write_edge WHERE src = :n) AS w;
+"""
 
 
 def write(bench: Bench) -> None:
     nodes = bench.size(100_000, 2_000)
     bench.execute("DELETE FROM fa_node WHERE node_id > %s", (nodes,))
-    bench.execute("INSERT INTO fa_edge (src, dst, kind, parallel) SELECT 1 + i %% %s, 1 + i * 7919 %% %s, 'kind ' || i %% 8, 0"
-                  " FROM generate_series(1, %s) i ON CONFLICT DO NOTHING", (nodes, nodes, 5 * nodes))
-    bench.execute("VACUUM FULL fa_node, fa_edge")
-    for table in ("fa_node", "fa_edge"):
-        bench.copy_table(table, table.replace("fa", "peer_write"))
-    read = "\\set n random(1, %d)\nSELECT count(*) FROM {0};\n" % nodes
-    sides = {
-        "nodes": ("SELECT fa_node_put('thing', 'thing ' || :n, jsonb_build_object('serial', :n, 'size', :m));",
-                  "INSERT INTO peer_write_node (kind, name, props) VALUES ('thing', 'thing ' || :n,"
-                  " jsonb_build_object('serial', :n, 'size', :m)) ON CONFLICT (kind, name) DO UPDATE SET props = excluded.props"
-                  " RETURNING node_id;"),
-        "edges": ("SELECT fa_edge_put(:n, :m, 'kind ' || :n % 8, :m);",
-                  "INSERT INTO peer_write_edge (src, dst, kind, weight, parallel) VALUES (:n, :m, 'kind ' || :n % 8, :m, 0)"
-                  " ON CONFLICT (src, kind, dst, parallel) DO UPDATE SET weight = excluded.weight, props = excluded.props"
-                  " RETURNING edge_id;")}
-    for name, scripts in sides.items():
-        for how, setting in (("sync", "on"), ("async", "off")):
-            ours, theirs = bench.take_turns(bench.size(3, 1), [
-                lambda script=script, walk=walk: upserts(bench, script, walk, nodes, setting)
-                for script, walk in zip(scripts, ("fa_graph_neighbors(:n, 2)",
-                                                  "(SELECT b.dst FROM peer_write_edge a JOIN peer_write_edge b ON b.src = a.dst WHERE a.src = :n"
-                                                  " UNION SELECT dst FROM peer_write_edge WHERE src = :n) AS w"))],
+    bench.execute("INSERT INTO fa_edge (src, dst, kind, parallel) SELECT i, 1 + i * 7919 %% %s, 'kind', 0 FROM generate_series(1, %s) i",
+                  (nodes, nodes))
+    bench.execute("VACUUM FULL fa_node")
+    for table in ("node", "edge"):
+        bench.copy_table(f"fa_{table}", f"peer_write_{table}")
+    for name, (draw, ours, theirs) in UPSERTS.items():
+        for how, commit in (("sync", "on"), ("async", "off")):
+            values, peers = bench.take_turns(
+                bench.size(3, 1),
+                [lambda script=script, read=read, commit=commit, draw=draw: upserts(
+                    bench, (draw + script).format(nodes=nodes - 1, twice=2 * nodes), read.format(nodes=nodes), commit)
+                 for script, read in ((ours, READ), (theirs, READ_PEER))],
                 lambda: bench.execute("VACUUM fa_node, fa_edge, peer_write_node, peer_write_edge"))
-            bench.report(f"write/{name}_{how}", ours, "upserts/s", "higher", "INSERT ON CONFLICT", theirs, Goal("ratio", ">=", 0.8))
+            bench.report(f"write/{name}_{how}", values, "upserts/s", "higher", "INSERT ON CONFLICT", peers, Goal("ratio", ">=", 0.8))
 
 
-def upserts(bench: Bench, script: str, walk: str, nodes: int, commit: str) -> float:
-    """Upserts a second of two sessions, while four others read as fast as they can at a fixed rate."""
-    import threading
+def upserts(bench: Bench, script: str, read: str, commit: str) -> float:
+    """Upserts a second of two sessions, while four others read, all together 400 times a second."""
     seconds = bench.size(3, 1)
-    read = f"\\set n random(1, {nodes})\nSELECT count(*) FROM {walk};\n"
-    reader = threading.Thread(target=lambda: bench.pgbench(read, READERS, seconds + 1, rate=400))
+    reader = threading.Thread(target=bench.pgbench, args=(read, READERS, seconds), kwargs={"rate": 400})
     reader.start()
-    rate, _ = bench.pgbench(f"\\set n random(1, {nodes * 2})\n\\set m random(1, {nodes})\n{script}\n".replace(":n, :m, 'kind", ":m, :m, 'kind")
-                            if "edge" in script else f"\\set n random(1, {nodes * 2})\n\\set m random(1, {nodes})\n{script}\n",
-                            2, seconds, settings={"synchronous_commit": commit})
+    rate, _ = bench.pgbench(script, 2, seconds, settings={"synchronous_commit": commit})
     reader.join()
     return rate
