@@ -163,10 +163,11 @@ def find(bench: Bench) -> None:
     bench.execute("CREATE TABLE peer_ops AS SELECT node_id, props FROM fa_node")
     bench.execute("CREATE INDEX ON peer_ops USING gin (props)")
     bench.settle("peer_json", "peer_ops", "fa_node")
-    ours = "\\set n random(1, %d)\nSELECT node_id FROM fa_node WHERE props @> jsonb_build_object('serial', :n);\n" % nodes
+    ours = "\\set n random(1, %d)\nSELECT node_id FROM fa_node WHERE props @> jsonb_build_object('serial', :n::int);\n" % nodes
     ops = ours.replace("fa_node", "peer_ops")
     scan = bench.size(3, 1)
-    values, indexed = bench.take_turns(scan, [lambda: 1000 / bench.pgbench(script, 1, 2)[0] for script in (ours, ops)])
+    values, indexed = bench.take_turns(scan, [
+        lambda script=script: 1000 / bench.pgbench(script, 1, 2)[0] for script in (ours, ops)])
     unindexed = [bench.timed(lambda: bench.one("SELECT node_id FROM peer_json WHERE props ->> 'serial' = %s", (str(i + 1),))) * 1000
                  for i in range(scan)]
     bench.report("find/json", values, "ms", "lower", "json without an index", unindexed, Goal("times", ">=", 100))
