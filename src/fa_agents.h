@@ -31,7 +31,12 @@ extern int fa_max_policies;	  /* policies of one model */
 extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
 extern int fa_key_retention;  /* seconds for which keys are remembered */
+extern int fa_graph_copy;	  /* GRAPH_COPY_*: is the graph kept in memory? */
 extern int fa_max_graph_rows; /* nodes of a walk, and rows of its result */
+
+#define GRAPH_COPY_OFF	  0
+#define GRAPH_COPY_AUTO	  1
+#define GRAPH_COPY_ALWAYS 2
 
 /* of messages */
 extern int	fa_dead_letter_limit; /* dead letters that are kept */
@@ -178,11 +183,12 @@ typedef struct SharedState
 	Size bytes; /* of the chunks */
 } SharedState;
 
-extern void				  shared_init(void);
-extern bool				  shared_available(void);
-extern const KernelModel *shared_find(const uint8 *digest, SharedPlace *place);
-extern const KernelModel *
-shared_publish(const uint8 *digest, const KernelModel *block, Size size,
+extern void shared_init(void);
+extern bool shared_available(void);
+extern const void *
+shared_find(const uint8 *digest, SharedPlace *place, Size *size);
+extern const void *
+shared_publish(const uint8 *digest, const void *block, Size size,
 			   SharedPlace *place, int *share_after);
 extern SharedState shared_state(void);
 
@@ -286,6 +292,7 @@ struct RelationData;
 
 extern bool table_is_plain(struct RelationData *table, AclMode wanted);
 
+extern bool may_be_distributed(void);
 extern void
 hot_read(const Call *call, const int64 *ids, int count, HotRow *rows);
 extern HotWriter *hot_write_begin(const Call *call);

@@ -20,6 +20,7 @@
  * change counts from the next call on.
  */
 int fa_cache_size;
+int fa_graph_copy;
 int fa_inbox_limit;
 int fa_key_retention;
 int fa_max_graph_rows;
@@ -57,6 +58,12 @@ double fa_memory_critical;
 double fa_response_warn;
 double fa_response_critical;
 
+static const struct config_enum_entry graph_copy_options[] = {
+	{"off", GRAPH_COPY_OFF, false},
+	{"auto", GRAPH_COPY_AUTO, false},
+	{"always", GRAPH_COPY_ALWAYS, false},
+	{NULL, 0, false}};
+
 static void message_settings(void);
 static void outbox_settings(void);
 static void worker_settings(void);
@@ -78,6 +85,12 @@ guc_define(void)
 		"Each session may keep as much of its own for working with them.",
 		&fa_cache_size, 256 * 1024, 0, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB,
 		NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"fa_agents.graph_copy",
+		"Sets whether walks may use a copy of the graph in memory.",
+		"auto makes one when walks have read as much as that takes; always makes one at once.",
+		&fa_graph_copy, GRAPH_COPY_AUTO, graph_copy_options, PGC_SUSET, 0, NULL,
+		NULL, NULL);
 	DefineCustomIntVariable(
 		"fa_agents.inbox_limit",
 		"Sets how many observations may wait for one agent.", NULL,
