@@ -154,8 +154,8 @@ write_events(const Call *call, OutboxKind kind, const Events *events)
 	arguments[4] = text_array(events->details, events->count);
 	statement_run(call, &insert_statement, arguments, NULL, 0);
 	if (written < 0)
-		written = (int64) (pg_prng_double(&pg_global_prng_state) *
-						   SWEEP_EVENTS);
+		written =
+			(int64) (pg_prng_double(&pg_global_prng_state) * SWEEP_EVENTS);
 	written += events->count;
 	if (written >= SWEEP_EVENTS)
 		sweep(call);
