@@ -14,6 +14,7 @@
 
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -140,10 +141,10 @@ coalition_find(const Call *call, const char *name)
 }
 
 /*
- * The id of a coalition that the caller has the rights to; its row is locked.
+ * A coalition that the caller has the rights to; its row is locked.
  * Raises 42704 and 42501.
  */
-static int64
+static Coalition
 find_locked(const Call *call, const char *name)
 {
 	Coalition coalition = coalition_find(call, name);
@@ -158,7 +159,7 @@ find_locked(const Call *call, const char *name)
 				 "Only its owner, and who is a member of that role, may change it.")));
 	if (statement_run(call, &lock_statement, arguments, NULL, 1) == 0)
 		coalition_unknown(name);
-	return coalition.id;
+	return coalition;
 }
 
 /*
@@ -189,6 +190,25 @@ coalition_others(const Call *call, const char *name, int64 agent_id, int *count)
 				 errhint("Let it join by fa_coalition_join.")));
 	SPI_freetuptable(SPI_tuptable);
 	return others;
+}
+
+/*
+ * What was changed becomes an event, if these are wanted: of an agent, or of
+ * the coalition (0).
+ */
+static void
+tell_outbox(const Call *call, const char *name, const char *change,
+			int64 agent_id, Oid owner)
+{
+	StringInfoData detail;
+
+	if (!OUTBOX_WANTS(OUTBOX_COALITION))
+		return;
+	initStringInfo(&detail);
+	appendStringInfoString(&detail, "{\"coalition\": ");
+	json_append_string(&detail, name);
+	appendStringInfo(&detail, ", \"change\": \"%s\"}", change);
+	outbox_add(call, OUTBOX_COALITION, agent_id, 0, owner, detail.data);
 }
 
 /* ---------- the SQL functions ---------- */
@@ -315,6 +335,7 @@ fa_coalition_create(PG_FUNCTION_ARGS)
 	arguments[1] = PG_GETARG_DATUM(1);
 	arguments[2] = weights;
 	statement_run(&call, &join_statement, arguments, NULL, 0);
+	tell_outbox(&call, name, "created", 0, call.user);
 	call_end(&call);
 	PG_RETURN_INT64(id);
 }
@@ -330,21 +351,25 @@ fa_coalition_create(PG_FUNCTION_ARGS)
 Datum
 fa_coalition_join(PG_FUNCTION_ARGS)
 {
-	char  *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int64  agent_id = PG_GETARG_INT64(1);
-	double weight = PG_GETARG_FLOAT8(2);
-	Datum  arguments[3];
-	bool   joined;
-	Call   call;
+	char	 *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	int64	  agent_id = PG_GETARG_INT64(1);
+	double	  weight = PG_GETARG_FLOAT8(2);
+	Coalition coalition;
+	Datum	  arguments[3];
+	bool	  joined;
+	Call	  call;
 
 	check_weight(weight);
 	call_require_write("fa_coalition_join");
 	call_begin(&call, fcinfo, false);
-	arguments[0] = Int64GetDatum(find_locked(&call, name));
+	coalition = find_locked(&call, name);
+	arguments[0] = Int64GetDatum(coalition.id);
 	belief_lock(&call, &agent_id, 1);
 	arguments[1] = array_from_int64(&agent_id, 1);
 	arguments[2] = array_from_double(&weight, 1);
 	joined = statement_run(&call, &join_statement, arguments, NULL, 0) == 1;
+	if (joined)
+		tell_outbox(&call, name, "joined", agent_id, coalition.owner);
 	call_end(&call);
 	PG_RETURN_BOOL(joined);
 }
@@ -374,6 +399,8 @@ fa_coalition_leave(PG_FUNCTION_ARGS)
 	if (!has_privs_of_role(call.user, coalition.owner))
 		(void) belief_check(&call, &agent_id, 1);
 	left = statement_run(&call, &leave_statement, arguments, NULL, 0) == 1;
+	if (left)
+		tell_outbox(&call, name, "left", agent_id, coalition.owner);
 	call_end(&call);
 	PG_RETURN_BOOL(left);
 }
@@ -385,15 +412,18 @@ fa_coalition_leave(PG_FUNCTION_ARGS)
 Datum
 fa_coalition_dissolve(PG_FUNCTION_ARGS)
 {
-	char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Datum arguments[1];
-	Call  call;
+	char	 *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Coalition coalition;
+	Datum	  arguments[1];
+	Call	  call;
 
 	call_require_write("fa_coalition_dissolve");
 	call_begin(&call, fcinfo, false);
-	arguments[0] = Int64GetDatum(find_locked(&call, name));
+	coalition = find_locked(&call, name);
+	arguments[0] = Int64GetDatum(coalition.id);
 	for (int i = 0; i < (int) lengthof(dissolve_statements); i++)
 		statement_run(&call, &dissolve_statements[i], arguments, NULL, 0);
+	tell_outbox(&call, name, "dissolved", 0, coalition.owner);
 	call_end(&call);
 	PG_RETURN_VOID();
 }

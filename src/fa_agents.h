@@ -31,7 +31,12 @@ extern int fa_max_policies;	  /* policies of one model */
 extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
 extern int fa_key_retention;  /* seconds for which keys are remembered */
+extern int fa_graph_copy;	  /* GRAPH_COPY_*: is the graph kept in memory? */
 extern int fa_max_graph_rows; /* nodes of a walk, and rows of its result */
+
+#define GRAPH_COPY_OFF	  0
+#define GRAPH_COPY_AUTO	  1
+#define GRAPH_COPY_ALWAYS 2
 
 /* of messages */
 extern int	fa_dead_letter_limit; /* dead letters that are kept */
@@ -39,17 +44,22 @@ extern int	fa_mailbox_limit;	  /* messages that may wait for one agent */
 extern int	fa_message_retention; /* seconds for which messages wait */
 extern bool fa_message_notify;	  /* tell clients when messages were sent */
 
+/* of the outbox */
+extern int fa_outbox_kinds; /* bits 1 << OutboxKind: those that are wanted */
+extern int fa_outbox_retention; /* seconds that a consumer may not read for */
+
 /* of the workers */
-extern char *fa_databases;		/* where agents may run, empty: everywhere */
-extern int	 fa_min_workers;	/* of a database with something scheduled */
-extern int	 fa_max_workers;	/* of the server */
-extern int	 fa_batch_timeout;	/* milliseconds of one batch */
-extern int	 fa_max_failures;	/* of an agent, until it is suspended */
-extern int	 fa_retry_delay;	/* milliseconds until the first retry */
-extern int	 fa_sweep_interval; /* seconds between readings of the inbox */
-extern int	 fa_worker_memory;	/* kB of a worker, without models */
-extern int	 fa_worker_steps;	/* of a worker, until it is replaced; 0: any */
-extern bool	 fa_notify;			/* tell clients when agents were stepped */
+extern char *fa_databases;	 /* where agents may run, empty: everywhere */
+extern int	 fa_min_workers; /* of a database with something scheduled */
+extern int	 fa_max_workers; /* of the server */
+extern int	 fa_max_sensor_workers; /* the same for sensing schedules */
+extern int	 fa_batch_timeout;		/* milliseconds of one batch */
+extern int	 fa_max_failures;		/* of an agent, until it is suspended */
+extern int	 fa_retry_delay;		/* milliseconds until the first retry */
+extern int	 fa_sweep_interval;		/* seconds between readings of the inbox */
+extern int	 fa_worker_memory;		/* kB of a worker, without models */
+extern int	 fa_worker_steps; /* of a worker, until it is replaced; 0: any */
+extern bool	 fa_notify;		  /* tell clients when agents were stepped */
 
 /* from where on fa_health warns: %, lag in milliseconds */
 extern double fa_cpu_warn;
@@ -173,11 +183,12 @@ typedef struct SharedState
 	Size bytes; /* of the chunks */
 } SharedState;
 
-extern void				  shared_init(void);
-extern bool				  shared_available(void);
-extern const KernelModel *shared_find(const uint8 *digest, SharedPlace *place);
-extern const KernelModel *
-shared_publish(const uint8 *digest, const KernelModel *block, Size size,
+extern void shared_init(void);
+extern bool shared_available(void);
+extern const void *
+shared_find(const uint8 *digest, SharedPlace *place, Size *size);
+extern const void *
+shared_publish(const uint8 *digest, const void *block, Size size,
 			   SharedPlace *place, int *share_after);
 extern SharedState shared_state(void);
 
@@ -277,6 +288,11 @@ typedef struct HotRow
 
 typedef struct HotWriter HotWriter;
 
+struct RelationData;
+
+extern bool table_is_plain(struct RelationData *table, AclMode wanted);
+
+extern bool may_be_distributed(void);
 extern void
 hot_read(const Call *call, const int64 *ids, int count, HotRow *rows);
 extern HotWriter *hot_write_begin(const Call *call);
@@ -408,7 +424,8 @@ typedef struct StepOrder
 	const int32 *observation; /* NULL: from the inbox, the world, or none */
 	int			 observation_count;	  /* 0 with an observation: no evidence */
 	int			 observation_padding; /* nulls that follow, for larger models */
-	const int32 *did;				  /* NULL: the action that was chosen */
+	bool		 sensed; /* the inbox's is laid over it, as over a world's */
+	const int32 *did;	 /* NULL: the action that was chosen */
 	int			 did_count;
 } StepOrder;
 
@@ -467,6 +484,21 @@ extern void step_orders(const Call *call, StepOrder *orders, int count,
 extern void step_emit(void *set, const StepOrder *order,
 					  const KernelModel *model, const StepRecord *record);
 
+/* ---------- act.c: steps through sensors and actuators ---------- */
+
+typedef struct ActResult
+{
+	bool   stepped; /* false: it had nothing to perceive */
+	int64  step;
+	double vfe;
+	int32 *action; /* [action_count] */
+	int	   action_count;
+} ActResult;
+
+extern void act_agents(const Call *call, const int64 *ids, int count,
+					   bool skip_paused, ActResult *results);
+extern void act_check_constraints(const Call *call);
+
 /* ---------- run.c: trials in closed loop ---------- */
 
 extern Until *until_parse(Jsonb *jsonb);
@@ -480,6 +512,26 @@ until_met(Until *until, const KernelModel *model, const KernelModel *world,
 extern void history_prepare(const Call *call);
 extern void history_write(const Call *call, const AgentRow *const *agents,
 						  const StepRecord *const *records, int count);
+
+/* ---------- outbox.c: what happened ---------- */
+
+typedef enum OutboxKind
+{
+	OUTBOX_STEP,
+	OUTBOX_MIND,
+	OUTBOX_FAILED,
+	OUTBOX_COALITION,
+	OUTBOX_GRAPH
+} OutboxKind;
+
+#define OUTBOX_WANTS(kind) ((fa_outbox_kinds & (1 << (kind))) != 0)
+
+extern const char *outbox_kind_name(int number);
+extern void		   outbox_add(const Call *call, OutboxKind kind, int64 agent_id,
+							  int64 step, Oid owner, char *detail);
+extern char		 **outbox_minds(const AgentRow *agents, int count);
+extern void
+outbox_steps(const Call *call, const AgentRow *agents, int count, char **minds);
 
 /* ---------- workers; pool.h has what they share among themselves ---------- */
 

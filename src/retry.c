@@ -37,35 +37,45 @@ static Statement note_statement = {
 static Statement attempts_statement = {
 	"SELECT attempts FROM @.fa_retry WHERE agent_id" EQ "$1", 1, {INT8OID}};
 
-/* $2: this one; else the one that has waited longest. */
+/* The one that has waited longest, of those of runner $2. */
 static Statement claim_statement = {
 	"SELECT t.agent_id, t.schedule_id, COALESCE((SELECT b.paused FROM @.fa_belief b"
 	" WHERE b.agent_id" EQ "t.agent_id), true)"
 	" FROM @.fa_retry t, @.fa_schedule s WHERE t.next_try"
 	" OPERATOR(pg_catalog.<=) $1 AND s.schedule_id" EQ
-	"t.schedule_id AND" SCHEDULE_ACTIVE
-	" ORDER BY t.next_try LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
-	1,
-	{TIMESTAMPTZOID}};
+	"t.schedule_id AND" SCHEDULE_ACTIVE " AND" SCHEDULE_RUNNER EQ
+	"$2 ORDER BY t.next_try LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
+	2,
+	{TIMESTAMPTZOID, OIDOID}};
 static Statement forget_all_statement = {
 	"DELETE FROM @.fa_retry WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}};
 static Statement forget_statement = {
 	"DELETE FROM @.fa_retry WHERE agent_id" EQ "$1", 1, {INT8OID}};
 
-/* The agents that were in flight when the server crashed. */
+/*
+ * The agents that were in flight when the server crashed, or their process was
+ * ended; but for those that another process is stepping again already.
+ */
 static Statement crash_statement = {
-	"INSERT INTO @.fa_retry AS r (agent_id, schedule_id, attempts, next_try, error, sqlstate)"
+	"WITH free AS (SELECT agent_id FROM @.fa_retry WHERE agent_id" EQ
+	"ANY ($1) FOR UPDATE SKIP LOCKED)"
+	" INSERT INTO @.fa_retry AS r (agent_id, schedule_id, attempts, next_try, error, sqlstate)"
 	" SELECT a.agent_id, s.schedule_id, 1, CASE WHEN $2 THEN 'infinity'::pg_catalog.timestamptz"
-	" ELSE pg_catalog.now() END, $3, 'XX000'"
+	" ELSE pg_catalog.now() END, $3, $4"
 	" FROM @.fa_agent a, @.fa_model m, LATERAL (SELECT schedule_id FROM @.fa_schedule s"
 	" WHERE s.model" EQ "m.name AND (s.version IS NULL OR s.version" EQ
-	"m.version) ORDER BY schedule_id LIMIT 1) AS s"
-	" WHERE a.agent_id" EQ "ANY ($1) AND m.model_id" EQ "a.model_id"
-	" ON CONFLICT (agent_id) DO UPDATE SET attempts = r.attempts OPERATOR(pg_catalog.+) 1,"
-	" next_try = excluded.next_try, error = excluded.error,"
-	" sqlstate = excluded.sqlstate, failed_at = pg_catalog.clock_timestamp()",
-	3,
-	{INT8ARRAYOID, BOOLOID, TEXTOID}};
+	"m.version) AND" SCHEDULE_MAY_STEP(
+		"s.owner") " ORDER BY schedule_id LIMIT 1) AS s"
+				   " WHERE a.agent_id" EQ "ANY ($1) AND m.model_id" EQ
+				   "a.model_id AND (NOT EXISTS (SELECT FROM @.fa_retry t"
+				   " WHERE t.agent_id" EQ
+				   "a.agent_id) OR EXISTS (SELECT FROM free f WHERE f.agent_id" EQ
+				   "a.agent_id)) ON CONFLICT (agent_id)"
+				   " DO UPDATE SET attempts = r.attempts OPERATOR(pg_catalog.+) 1,"
+				   " next_try = excluded.next_try, error = excluded.error,"
+				   " sqlstate = excluded.sqlstate, failed_at = pg_catalog.clock_timestamp()",
+	4,
+	{INT8ARRAYOID, BOOLOID, TEXTOID, TEXTOID}};
 
 /* How often an agent has failed. */
 static int
@@ -94,6 +104,28 @@ next_try(int attempts)
 	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) delay);
 }
 
+static Statement owner_statement = {
+	"SELECT owner, step FROM @.fa_belief WHERE agent_id" EQ "$1", 1, {INT8OID}};
+
+/* A failure becomes an event, unless the agent was dropped. */
+static void
+tell_outbox(const Call *call, int64 agent_id, const ErrorData *error)
+{
+	Datum		   arguments[1] = {Int64GetDatum(agent_id)};
+	StringInfoData detail;
+	bool		   isnull;
+
+	if (statement_run(call, &owner_statement, arguments, NULL, 1) == 0)
+		return;
+	initStringInfo(&detail);
+	appendStringInfoString(&detail, "{\"error\": ");
+	json_append_string(&detail, error->message ? error->message : "");
+	appendStringInfo(&detail, ", \"sqlstate\": \"%s\"}",
+					 unpack_sql_state(error->sqlerrcode));
+	outbox_add(call, OUTBOX_FAILED, agent_id, result_int64(0, 2),
+			   DatumGetObjectId(result_datum(0, 1, &isnull)), detail.data);
+}
+
 /*
  * Notes that an agent's step has failed, in the current transaction, which
  * must not be the one that failed.  Where somebody else holds the agent's row
@@ -116,6 +148,8 @@ retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 		Int32GetDatum(attempts)};
 
 	statement_run(call, &note_statement, arguments, NULL, 0);
+	if (OUTBOX_WANTS(OUTBOX_FAILED))
+		tell_outbox(call, agent_id, error);
 	if (attempts == 1 || suspend)
 		ereport(
 			LOG,
@@ -132,7 +166,8 @@ static void
 make(void *argument)
 {
 	bool *done = argument;
-	Datum arguments[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
+	Datum arguments[2] = {TimestampTzGetDatum(GetCurrentTimestamp()),
+						  ObjectIdGetDatum(pool_self->owner)};
 	int64 agent_id = 0;
 	int64 schedule_id = 0;
 	int	  failed = 0;
@@ -197,9 +232,27 @@ retry_forget(const Call *call, const int64 *ids, int count)
 }
 
 /*
- * Agents that were being stepped by a process that crashed: several are tried
- * one by one; one that was alone is suspended, for it would do it again.
+ * Notes agents [count] of a batch that ended with its process: several are
+ * tried one by one; one that was alone is suspended, for it would do it again.
+ * Returns how many there still are.
  */
+static int
+note_ended(const Call *call, const int64 *ids, int count, const char *error,
+		   int sqlstate)
+{
+	Datum arguments[4] = {array_from_int64(ids, count),
+						  BoolGetDatum(count == 1), CStringGetTextDatum(error),
+						  CStringGetTextDatum(unpack_sql_state(sqlstate))};
+	int	  noted = statement_run(call, &crash_statement, arguments, NULL, 0);
+
+	if (noted > 0 && count == 1)
+		ereport(LOG, (errmsg("agent " INT64_FORMAT " is suspended: %s", ids[0],
+							 error),
+					  errhint("fa_agent_resume lets it go on.")));
+	return noted;
+}
+
+/* Agents that were being stepped by a process that crashed. */
 void
 retry_after_crash(const Call *call)
 {
@@ -208,22 +261,21 @@ retry_after_crash(const Call *call)
 
 	while ((ids = flight_take(&count)) != NULL)
 	{
-		Datum arguments[3] = {
-			array_from_int64(ids, count), BoolGetDatum(count == 1),
-			CStringGetTextDatum("the server crashed during its step")};
-		int noted = statement_run(call, &crash_statement, arguments, NULL, 0);
-
-		if (noted > 0 && count == 1)
-			ereport(LOG,
-					(errmsg("agent " INT64_FORMAT
-							" is suspended: the server crashed during its step",
-							ids[0]),
-					 errhint("fa_agent_resume lets it go on.")));
-		else if (noted > 0)
+		if (note_ended(call, ids, count, "the server crashed during its step",
+					   ERRCODE_INTERNAL_ERROR) > 0 &&
+			count > 1)
 			ereport(
 				LOG,
 				(errmsg("%d agents were being stepped when the server crashed",
 						count),
 				 errdetail("They are stepped one by one.")));
 	}
+}
+
+/* Agents [count] that were being stepped by a process that had to be ended. */
+void
+retry_after_end(const Call *call, const int64 *ids, int count)
+{
+	note_ended(call, ids, count, "its step did not end when it was cancelled",
+			   ERRCODE_QUERY_CANCELED);
 }
