@@ -427,7 +427,9 @@ prepare(Search *search)
 			if (found > skills)
 				skills = found;
 		}
-		task->least = (task->need_count + skills - 1) / skills;
+		task->least = 0;
+		for (int covered = 0; covered < task->need_count; covered += skills)
+			task->least++;
 		task->most = fmax(0.0, net_value(search, task, task->least));
 	}
 	qsort(search->order, count, sizeof(SearchTask *), compare_tasks);
