@@ -348,6 +348,9 @@ belief_write(const Call *call, AgentRow **agents, int count, bool *written);
 extern void				  belief_learn_owed(AgentRow *agent);
 extern void				  belief_start_trial(AgentRow *agent);
 extern const KernelModel *belief_world(const AgentRow *agent);
+extern void
+belief_append_factor(StringInfo out, const KernelModel *model,
+					 const KernelFactor *factor, const double *belief);
 
 /* ---------- agent.c ---------- */
 
@@ -442,6 +445,15 @@ typedef struct StepRecord
 
 typedef struct Until Until;
 
+/* What one agent perceived alone, before it plans together with others. */
+typedef struct Perceived
+{
+	const AgentRow *agent;
+	double		   *prior;	/* [belief_size]: predicted for this step */
+	double		   *belief; /* [belief_size]: the posterior */
+	double			vfe;
+} Perceived;
+
 /* How all agents of one call are stepped. */
 typedef struct StepPlan
 {
@@ -454,10 +466,23 @@ typedef struct StepPlan
 	void (*emit)(void *context, const StepOrder *order,
 				 const KernelModel *model, const StepRecord *record);
 	void *emit_context;
+
+	/*
+	 * Agents [count], ascending by id, that share what they know: fuse changes
+	 * their beliefs, and each plans from what it finds there; or, with
+	 * fuse_priors, their priors, from which each perceives what its order
+	 * brings.  NULL: each for itself.  Their rows are locked by the caller, and
+	 * all of them are one block.
+	 */
+	void (*fuse)(void *context, Perceived *agents, int count);
+	void *fuse_context;
+	bool  fuse_priors;
 } StepPlan;
 
 extern void step_orders(const Call *call, StepOrder *orders, int count,
 						const StepPlan *plan);
+extern void step_emit(void *set, const StepOrder *order,
+					  const KernelModel *model, const StepRecord *record);
 
 /* ---------- act.c: steps through sensors and actuators ---------- */
 

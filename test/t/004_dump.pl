@@ -49,6 +49,7 @@ SELECT * FROM fa_agent a, fa_step(a.agent_id, key => 'again') WHERE name = 'cleo
 SELECT fa_observe(agent_id, '{1}', 'first'), fa_observe(agent_id, '{0}') FROM fa_agent WHERE name = 'cleo';
 SELECT fa_agent_pause(ARRAY[(SELECT agent_id FROM fa_agent WHERE name = 'dora')]);
 SELECT fa_coalition_create('pair', (SELECT array_agg(agent_id) FROM fa_agent WHERE name IN ('ann', 'bill')), 'linear');
+SELECT count(*) FROM fa_agent, fa_coalition_create('grids', ARRAY[agent_id], factors => '{location}', weights => '{2}'), fa_coalition_step('grids') WHERE name = 'bill';
 SELECT fa_send_many(ann.agent_id, ARRAY[bill.agent_id, bill.agent_id, dora.agent_id], '{"odd": "\u00e9 '' \" \\\\"}', 'sent', 3),
 	fa_broadcast(ann.agent_id, 'pair', '"first"'), fa_send(dora.agent_id, ann.agent_id, '"lost"')
 	FROM fa_agent ann, fa_agent bill, fa_agent dora WHERE (ann.name, bill.name, dora.name) = ('ann', 'bill', 'dora');
@@ -118,6 +119,7 @@ my $rows = q{SET search_path = "Active ""agents""";
 	SELECT 'message', m::text FROM fa_message m UNION ALL SELECT 'dead letter', d::text FROM fa_dead_letter d UNION ALL
 	SELECT 'consumer', c::text FROM fa_outbox_consumer c UNION ALL
 	SELECT 'coalition', c::text FROM fa_coalition c UNION ALL SELECT 'member', m::text FROM fa_coalition_member m UNION ALL
+	SELECT 'common', c::text FROM fa_coalition_common c UNION ALL SELECT 'outcome', o::text FROM fa_coalition_outcome o UNION ALL
 	SELECT 'node', v::text FROM fa_node_version v UNION ALL SELECT 'edge', v::text FROM fa_edge_version v UNION ALL
 	SELECT 'sequence', s::text FROM (SELECT 'agent', last_value, is_called FROM fa_agent_id_seq UNION ALL
 		SELECT 'model', last_value, is_called FROM fa_model_id_seq UNION ALL
