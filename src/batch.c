@@ -21,35 +21,83 @@
 
 #include <math.h>
 
-#define BATCH_US   50000 /* that a batch should take */
+#define BATCH_US   50000   /* that a batch should take */
+#define SENSING_US 1000000 /* and one with sensors or actuators */
 #define FEWEST	   16
 #define FIRST_STEP 25.0 /* microseconds of a step, until it is measured */
-#define FIRST_LAG  16	/* microseconds of the first bucket's upper bound */
-#define PER_DOUBLE 4	/* buckets */
+#define SINGLES \
+	32				  /* of a batch that is done one by one; savepoints cost
+						 * everybody */
+#define FIRST_LAG  16 /* microseconds of the first bucket's upper bound */
+#define PER_DOUBLE 4  /* buckets */
 
 /* of one step, the commit included; a moving average of this worker's */
-static double	   step_us = FIRST_STEP;
-static TimestampTz begun; /* the batch that is being made */
+static double step_us = 0; /* 0: none was measured */
 
-/* How many agents to step at once. */
+/* The batch that is being made. */
+static TimestampTz begun;
+static int		   asked; /* how many agents it was begun with */
+
+/* Does this process run what an owner has named? */
+static bool
+is_sensing(void)
+{
+	return OidIsValid(pool_self->owner);
+}
+
+/* Microseconds of a step; at first a guess. */
+static double
+cost(void)
+{
+	if (step_us > 0)
+		return step_us;
+	return is_sensing() ? (double) SENSING_US / FEWEST : FIRST_STEP;
+}
+
+/*
+ * How many agents to step at once.  With code of users it is few at first, for
+ * nobody knows how long it takes, and more than what takes a moment, for a set
+ * form may cost the same for any number.
+ */
 int
 batch_size(void)
 {
-	return (int) Min(Max(BATCH_US / step_us, FEWEST), FLIGHT_AGENTS);
+	double size = (is_sensing() ? SENSING_US : BATCH_US) / cost();
+
+	return (int) Min(Max(size, FEWEST), FLIGHT_AGENTS);
 }
 
-/* Steps are counted by the server's statistics alone; nobody reads results. */
-static void
-ignore_result(void *context, const StepOrder *order, const KernelModel *model,
-			  const StepRecord *record)
+/*
+ * How many agents to step one by one in a transaction: with code of users only
+ * one, for its deferred constraints have to be looked at before the next one's
+ * are set.
+ */
+int
+batch_single_size(void)
 {
+	return is_sensing() ? 1 : SINGLES;
 }
 
-/* One step of each; within the time limit, else an ERROR (57014). */
+/*
+ * Nobody reads results; but one who is paused is left out, and then is not
+ * counted. context is bool [count].
+ */
 static void
-step(const Call *call, const int64 *ids, int count)
+note_stepped(void *context, const StepOrder *order, const KernelModel *model,
+			 const StepRecord *record)
 {
-	StepPlan   plan = {.steps = 1, .trials = 1, .emit = ignore_result};
+	((bool *) context)[order->position] = true;
+}
+
+/* One step of each by our own code. */
+static void
+compute(const Call *call, const int64 *ids, int count, bool *stepped)
+{
+	StepPlan   plan = {.steps = 1,
+					   .trials = 1,
+					   .skip_paused = true,
+					   .emit = note_stepped,
+					   .emit_context = stepped};
 	StepOrder *orders = palloc0(sizeof(StepOrder) * Max(count, 1));
 
 	for (int i = 0; i < count; i++)
@@ -57,11 +105,47 @@ step(const Call *call, const int64 *ids, int count)
 		orders[i].agent_id = ids[i];
 		orders[i].position = i;
 	}
+	step_orders(call, orders, count, &plan);
+	pfree(orders);
+}
+
+/* One step of each by its sensor and actuator. */
+static void
+act(const Call *call, const int64 *ids, int count, bool *stepped)
+{
+	ActResult *results = palloc(sizeof(ActResult) * Max(count, 1));
+
+	act_agents(call, ids, count, true, results);
+	/* what waits for the commit would fail there, where nobody is blamed */
+	act_check_constraints(call);
+	for (int i = 0; i < count; i++)
+		stepped[i] = results[i].stepped;
+	pfree(results);
+}
+
+/*
+ * One step of each that is not paused and has something to perceive, noted in
+ * stepped [count]; within the time limit, else an ERROR (57014).
+ */
+static void
+step(const Call *call, const int64 *ids, int count, bool *stepped)
+{
+	memset(stepped, 0, sizeof(bool) * count);
 	if (fa_batch_timeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, fa_batch_timeout);
-	step_orders(call, orders, count, &plan);
+	if (is_sensing())
+		act(call, ids, count, stepped);
+	else
+		compute(call, ids, count, stepped);
 	disable_timeout(STATEMENT_TIMEOUT, false);
-	pfree(orders);
+}
+
+/* A batch of agents [count] begins. */
+static void
+begin(int count)
+{
+	begun = GetCurrentTimestamp();
+	asked = count;
 }
 
 /*
@@ -77,15 +161,16 @@ notify(void)
 }
 
 /*
- * One step of each agent [count], all or, with an ERROR, none.
+ * One step of each agent [count], all or, with an ERROR, none; stepped [count]
+ * are those that were not paused.
  */
 void
-batch_step(const Call *call, int64 *ids, int count)
+batch_step(const Call *call, int64 *ids, int count, bool *stepped)
 {
-	begun = GetCurrentTimestamp();
+	begin(count);
 	pool_set_state(PROCESS_STEPPING, count);
 	flight_note(ids, count);
-	step(call, ids, count);
+	step(call, ids, count, stepped);
 	if (count > 0)
 		notify();
 }
@@ -93,9 +178,10 @@ batch_step(const Call *call, int64 *ids, int count)
 /*
  * One agent in a subtransaction; NULL, or the error, which undid it.  An error
  * that is not the agent's is raised again, unless it is blamed for any.
+ * *stepped: false also where it is paused.
  */
 static ErrorData *
-try_single(const Call *call, const int64 *id, bool blame)
+try_single(const Call *call, const int64 *id, bool blame, bool *stepped)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -107,7 +193,7 @@ try_single(const Call *call, const int64 *id, bool blame)
 	{
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
-		step(call, id, 1);
+		step(call, id, 1, stepped);
 		SPI_finish();
 		ReleaseCurrentSubTransaction();
 	}
@@ -122,6 +208,7 @@ try_single(const Call *call, const int64 *id, bool blame)
 	PG_END_TRY();
 	MemoryContextSwitchTo(old);
 	CurrentResourceOwner = owner;
+	*stepped &= error == NULL;
 	if (error != NULL && !blame && !work_blames_agent(error))
 		ReThrowError(error);
 	return error;
@@ -129,22 +216,23 @@ try_single(const Call *call, const int64 *id, bool blame)
 
 /*
  * One step of each agent [count], each by itself; who fails is noted.  Returns
- * how many failed.  blame: also with an error that is not the agent's.
+ * how many failed; stepped [count] are those who neither failed nor are paused.
+ * blame: also with an error that is not the agent's.
  */
 int
 batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
-				  bool blame)
+				  bool blame, bool *stepped)
 {
 	int failed = 0;
 
-	begun = GetCurrentTimestamp();
+	begin(count);
 	for (int i = 0; i < count; i++)
 	{
 		ErrorData *error;
 
 		CHECK_FOR_INTERRUPTS();
 		pool_set_state(PROCESS_STEPPING, 1);
-		error = try_single(call, &ids[i], blame);
+		error = try_single(call, &ids[i], blame, &stepped[i]);
 		if (error == NULL)
 			continue;
 		failed++;
@@ -192,16 +280,16 @@ batch_quantile(const uint64 *lag, double share)
 void
 batch_done(int steps, int failed)
 {
-	int64 elapsed = GetCurrentTimestamp() - begun;
+	double elapsed = GetCurrentTimestamp() - begun;
 
 	flight_clear();
-	if (steps + failed == 0)
+	if (asked == 0)
 		return;
-	if (steps > 0)
+	if (failed < asked)
 		work_done();
 	pg_atomic_fetch_add_u64(&pool_self->steps, steps);
 	if (failed == 0)
-		step_us += 0.2 * ((double) elapsed / steps - step_us);
+		step_us = cost() + 0.2 * (elapsed / asked - cost());
 }
 
 /*

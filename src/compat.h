@@ -79,6 +79,18 @@
 #define setting_free(memory) free(memory)
 #endif
 
+/* 16 asks for rights on any object by one function, and may return errors */
+#if PG16_GE
+#define may_execute(function, user)                                       \
+	(object_aclcheck(ProcedureRelationId, function, user, ACL_EXECUTE) == \
+	 ACLCHECK_OK)
+#define qualified_names(string) stringToQualifiedNameList(string, NULL)
+#else
+#define may_execute(function, user) \
+	(pg_proc_aclcheck(function, user, ACL_EXECUTE) == ACLCHECK_OK)
+#define qualified_names(string) stringToQualifiedNameList(string)
+#endif
+
 /* 17 lets extensions name what they wait for */
 #if PG17_GE
 #define new_wait_event(name) WaitEventExtensionNew(name)

@@ -31,6 +31,7 @@ extern int fa_max_policies;	  /* policies of one model */
 extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
 extern int fa_key_retention;  /* seconds for which keys are remembered */
+extern int fa_max_graph_rows; /* nodes of a walk, and rows of its result */
 
 /* of messages */
 extern int	fa_dead_letter_limit; /* dead letters that are kept */
@@ -43,16 +44,17 @@ extern int fa_outbox_kinds; /* bits 1 << OutboxKind: those that are wanted */
 extern int fa_outbox_retention; /* seconds that a consumer may not read for */
 
 /* of the workers */
-extern char *fa_databases;		/* where agents may run, empty: everywhere */
-extern int	 fa_min_workers;	/* of a database with something scheduled */
-extern int	 fa_max_workers;	/* of the server */
-extern int	 fa_batch_timeout;	/* milliseconds of one batch */
-extern int	 fa_max_failures;	/* of an agent, until it is suspended */
-extern int	 fa_retry_delay;	/* milliseconds until the first retry */
-extern int	 fa_sweep_interval; /* seconds between readings of the inbox */
-extern int	 fa_worker_memory;	/* kB of a worker, without models */
-extern int	 fa_worker_steps;	/* of a worker, until it is replaced; 0: any */
-extern bool	 fa_notify;			/* tell clients when agents were stepped */
+extern char *fa_databases;	 /* where agents may run, empty: everywhere */
+extern int	 fa_min_workers; /* of a database with something scheduled */
+extern int	 fa_max_workers; /* of the server */
+extern int	 fa_max_sensor_workers; /* the same for sensing schedules */
+extern int	 fa_batch_timeout;		/* milliseconds of one batch */
+extern int	 fa_max_failures;		/* of an agent, until it is suspended */
+extern int	 fa_retry_delay;		/* milliseconds until the first retry */
+extern int	 fa_sweep_interval;		/* seconds between readings of the inbox */
+extern int	 fa_worker_memory;		/* kB of a worker, without models */
+extern int	 fa_worker_steps; /* of a worker, until it is replaced; 0: any */
+extern bool	 fa_notify;		  /* tell clients when agents were stepped */
 
 /* from where on fa_health warns: %, lag in milliseconds */
 extern double fa_cpu_warn;
@@ -114,6 +116,8 @@ statement_run_now(const Call *call, Statement *statement, Datum *arguments);
 extern int
 statement_run_with(const Call *call, Statement *statement, Datum *values,
 				   const char *nulls, TupleDesc desc, Tuplestorestate *rows);
+extern void statement_stream(const Call *call, Statement *statement,
+							 Datum *values, DestReceiver *receiver);
 
 /* Column (from 1) of the row-th tuple of the last result, in SPI's memory. */
 extern Datum result_datum(uint64 row, int column, bool *isnull);
@@ -410,7 +414,8 @@ typedef struct StepOrder
 	const int32 *observation; /* NULL: from the inbox, the world, or none */
 	int			 observation_count;	  /* 0 with an observation: no evidence */
 	int			 observation_padding; /* nulls that follow, for larger models */
-	const int32 *did;				  /* NULL: the action that was chosen */
+	bool		 sensed; /* the inbox's is laid over it, as over a world's */
+	const int32 *did;	 /* NULL: the action that was chosen */
 	int			 did_count;
 } StepOrder;
 
@@ -436,6 +441,7 @@ typedef struct StepPlan
 	int32  steps; /* at most, in one trial */
 	int32  trials;
 	bool   closed_loop; /* an agent without a world has its model for one */
+	bool   skip_paused; /* else one that is paused is an error */
 	Until *until;		/* a trial's end, or NULL */
 	const char *key;	/* of a single step, or NULL */
 	void (*emit)(void *context, const StepOrder *order,
@@ -445,6 +451,21 @@ typedef struct StepPlan
 
 extern void step_orders(const Call *call, StepOrder *orders, int count,
 						const StepPlan *plan);
+
+/* ---------- act.c: steps through sensors and actuators ---------- */
+
+typedef struct ActResult
+{
+	bool   stepped; /* false: it had nothing to perceive */
+	int64  step;
+	double vfe;
+	int32 *action; /* [action_count] */
+	int	   action_count;
+} ActResult;
+
+extern void act_agents(const Call *call, const int64 *ids, int count,
+					   bool skip_paused, ActResult *results);
+extern void act_check_constraints(const Call *call);
 
 /* ---------- run.c: trials in closed loop ---------- */
 

@@ -22,6 +22,7 @@
 int fa_cache_size;
 int fa_inbox_limit;
 int fa_key_retention;
+int fa_max_graph_rows;
 int fa_max_model_size;
 int fa_max_parallel;
 int fa_max_policies;
@@ -38,6 +39,7 @@ static char *outbox; /* as it was written */
 char *fa_databases;
 int	  fa_batch_timeout;
 int	  fa_max_failures;
+int	  fa_max_sensor_workers;
 int	  fa_max_workers;
 int	  fa_min_workers;
 bool  fa_notify;
@@ -85,6 +87,11 @@ guc_define(void)
 		"Sets for how long the keys of steps and observations are remembered.",
 		NULL, &fa_key_retention, 24 * 60 * 60, 1, INT_MAX, PGC_SUSET,
 		GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.max_graph_rows",
+		"Sets how many nodes a walk in the graph may reach, and rows return.",
+		NULL, &fa_max_graph_rows, 10 * 1000 * 1000, 1, INT_MAX, PGC_SUSET, 0,
+		NULL, NULL, NULL);
 	DefineCustomIntVariable("fa_agents.max_model_size",
 							"Sets the largest size of one compiled model.",
 							NULL, &fa_max_model_size, 256 * 1024, 64,
@@ -238,6 +245,11 @@ worker_settings(void)
 		"fa_agents.max_failures",
 		"Sets after how many failed steps a worker suspends an agent.", NULL,
 		&fa_max_failures, 5, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.max_sensor_workers",
+		"Sets how many workers run sensors and actuators in the whole server.",
+		"Each of them serves one owner.", &fa_max_sensor_workers, 2, 0, 1024,
+		PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"fa_agents.max_workers",
 		"Sets how many workers step agents in the whole server.",

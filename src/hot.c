@@ -223,47 +223,37 @@ take_slot(TupleTableSlot *slot, HotRow *row)
 	take_tuple(ExecCopySlotHeapTuple(slot), slot->tts_tupleDescriptor, row);
 }
 
-/*
- * Finds ids [count] one by one.  One scan is begun for all of them: to begin
- * one costs as much as to find a row.
- */
+/* Finds one id. */
 static void
-find_each(Relation table, Relation key, Snapshot snapshot, TupleTableSlot *slot,
-		  const int64 *ids, int count, HotRow *rows)
+find_one(Relation table, Relation key, Snapshot snapshot, TupleTableSlot *slot,
+		 int64 id, HotRow *row)
 {
 	IndexScanDesc scan = begin_index_scan(table, key, snapshot, 1);
 	ScanKeyData	  wanted;
 
-	ScanKeyInit(&wanted, 1, BTEqualStrategyNumber, F_INT8EQ, (Datum) 0);
-	for (int i = 0; i < count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		wanted.sk_argument = Int64GetDatum(ids[i]);
-		index_rescan(scan, &wanted, 1, NULL, 0);
-		if (index_getnext_slot(scan, ForwardScanDirection, slot))
-			take_slot(slot, &rows[i]);
-	}
+	ScanKeyInit(&wanted, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
+	index_rescan(scan, &wanted, 1, NULL, 0);
+	if (index_getnext_slot(scan, ForwardScanDirection, slot))
+		take_slot(slot, row);
 	index_endscan(scan);
 }
 
 /*
  * Finds ids [count], ascending, by reading through the part of the index that
- * they lie in, instead of descending to each of them.
+ * they lie in, instead of descending to each of them.  The scan has room for
+ * two keys.
  */
 static void
-find_range(Relation table, Relation key, Snapshot snapshot,
-		   TupleTableSlot *slot, const int64 *ids, int count, HotRow *rows)
+find_run(IndexScanDesc scan, TupleTableSlot *slot, const int64 *ids, int count,
+		 HotRow *rows)
 {
-	IndexScanDesc scan = begin_index_scan(table, key, snapshot, 2);
-	ScanKeyData	  range[2];
-	int			  i = 0;
+	ScanKeyData range[2];
+	int			i = 0;
 
 	ScanKeyInit(&range[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum(ids[0]));
 	ScanKeyInit(&range[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
 				Int64GetDatum(ids[count - 1]));
-	/* the id stands in the index: rows of others are not looked at */
-	scan->xs_want_itup = true;
 	index_rescan(scan, range, 2, NULL, 0);
 	while (index_getnext_tid(scan, ForwardScanDirection) != NULL)
 	{
@@ -278,11 +268,33 @@ find_range(Relation table, Relation key, Snapshot snapshot,
 		if (ids[i] == id && !rows[i].found && index_fetch_heap(scan, slot))
 			take_slot(slot, &rows[i]);
 	}
-	index_endscan(scan);
 }
 
-/* Of the ids in a range at least one in so many is wanted: it is read through. */
-#define DENSE 4
+/* Ids that are no further from each other are read in one run. */
+#define NEAR 4
+
+/*
+ * Finds ids [count], ascending, run by run.  One scan is begun for all of them:
+ * to begin one costs as much as to find a row.
+ */
+static void
+find_runs(Relation table, Relation key, Snapshot snapshot, TupleTableSlot *slot,
+		  const int64 *ids, int count, HotRow *rows)
+{
+	IndexScanDesc scan = begin_index_scan(table, key, snapshot, 2);
+
+	/* the id stands in the index: rows of others are not looked at */
+	scan->xs_want_itup = true;
+	for (int first = 0, end; first < count; first = end)
+	{
+		CHECK_FOR_INTERRUPTS();
+		end = first + 1;
+		while (end < count && (uint64) ids[end] - (uint64) ids[end - 1] <= NEAR)
+			end++;
+		find_run(scan, slot, ids + first, end - first, rows + first);
+	}
+	index_endscan(scan);
+}
 
 /* Finds rows by ids [count], ascending, in their index. */
 static void
@@ -290,11 +302,11 @@ find_rows(Relation table, Relation key, Snapshot snapshot, const int64 *ids,
 		  int count, HotRow *rows)
 {
 	TupleTableSlot *slot = table_slot_create(table, NULL);
-	bool dense = count > 1 && (uint64) ids[count - 1] - (uint64) ids[0] <
-								  (uint64) count * DENSE;
 
-	(dense ? find_range : find_each)(table, key, snapshot, slot, ids, count,
-									 rows);
+	if (count == 1)
+		find_one(table, key, snapshot, slot, ids[0], rows);
+	else
+		find_runs(table, key, snapshot, slot, ids, count, rows);
 	ExecDropSingleTupleTableSlot(slot);
 }
 

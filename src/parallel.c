@@ -8,8 +8,9 @@
  * read by them, and none is written.  The caller alone holds the row locks,
  * returns rows and writes.
  *
- * Agents are taken in small portions, first come first served.  Who has taken
- * one makes all the steps that are left of it.  A worker puts the rows of each
+ * Agents are taken in portions, first come first served, smaller ones towards
+ * the end, so that all end together.  Who has taken one makes all the steps that
+ * are left of it.  A worker puts the rows of each
  * step into its queue, and the state that it ends with where it found the first
  * one.  The caller takes portions too, and empties the queues between its own
  * steps, so that nobody waits for long.  Draws hang on an agent's seed and step
@@ -43,6 +44,7 @@ PGDLLEXPORT void fa_parallel_main(dsm_segment *segment, shm_toc *toc);
 
 #define LIBRARY		 "fa_agents"
 #define PORTION		 64			  /* agents taken at once, at most */
+#define LAST_PORTION 8			  /* and at the end */
 #define QUEUE_SIZE	 (256 * 1024) /* bytes of a worker's queue */
 #define MESSAGE_SIZE (16 * 1024)  /* rows are sent in messages of so many */
 #define SERVER_SIZE	 (256 * 1024) /* what the server adds, */
@@ -65,7 +67,7 @@ typedef struct SharedRun
 	int32			 steps;
 	int32			 trials;
 	int32			 lanes;
-	int32			 portion;
+	int32			 processes; /* that may take some, at most */
 	int32			 models;
 	bool			 until;
 	pg_atomic_uint32 taken; /* lanes that somebody has begun with */
@@ -447,7 +449,8 @@ run_portion(Worker *worker, int first, int count)
 		orders[i].agent_id = block->rows[i].agent_id;
 		orders[i].position = first + i;
 	}
-	block_open_lanes(block, orders);
+	block->orders = orders;
+	block_open_lanes(block);
 	for (int i = 0; i < count; i++)
 	{
 		SharedLane *shared = shared_lane(worker->lane_offsets, first + i);
@@ -467,16 +470,29 @@ run_portion(Worker *worker, int first, int count)
 	}
 }
 
-/* The next portion's first lane, and *count; false: all are taken. */
+/*
+ * The next portion's first lane, and *count; false: all are taken.  A portion
+ * is a part of what is left: the last ones are small, and nobody waits long for
+ * who has the last, while there are few of them in all.
+ */
 static bool
 take_portion(SharedRun *run, int *first, int *count)
 {
-	uint32 next = pg_atomic_fetch_add_u32(&run->taken, run->portion);
+	uint32 next = pg_atomic_read_u32(&run->taken);
 
-	if (next >= (uint32) run->lanes)
-		return false;
-	*first = (int) next;
-	*count = Min(run->portion, run->lanes - *first);
+	do
+	{
+		int left = run->lanes - (int) next;
+
+		if (left <= 0)
+			return false;
+		*first = (int) next;
+		*count = Min(left / (4 * run->processes), PORTION);
+		*count = Min(Max(*count, LAST_PORTION), left);
+		/* for few agents of long runs even that is too much for one */
+		*count = Min(*count, Max(run->lanes / (2 * run->processes), 1));
+	} while (!pg_atomic_compare_exchange_u32(&run->taken, &next,
+											 next + (uint32) *count));
 	return true;
 }
 
@@ -727,8 +743,7 @@ share(Leader *leader, int workers)
 	leader->run->steps = plan->steps;
 	leader->run->trials = plan->trials;
 	leader->run->lanes = block->count;
-	leader->run->portion =
-		Max(Min(PORTION, block->count / (8 * (workers + 1))), 1);
+	leader->run->processes = workers + 1;
 	leader->run->models = models.count;
 	leader->run->until = until != NULL;
 	pg_atomic_init_u32(&leader->run->taken, 0);

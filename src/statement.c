@@ -319,13 +319,37 @@ unpin_planner(const Costs *saved)
 }
 
 /*
+ * Runs a plan, with its rows going to a receiver one by one instead of to
+ * SPI's table; none of the values [nargs] is null.
+ */
+static int
+execute_into(const Call *call, const Statement *statement, const Datum *values,
+			 DestReceiver *receiver)
+{
+	ParamListInfo	  params = makeParamList(statement->nargs);
+	SPIExecuteOptions options = {
+		.params = params, .read_only = call->read_only, .dest = receiver};
+
+	for (int i = 0; i < statement->nargs; i++)
+	{
+		params->params[i].value = values[i];
+		params->params[i].isnull = false;
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = statement->types[i];
+	}
+	return SPI_execute_plan_extended(statement->plan, &options);
+}
+
+/*
  * Runs a prepared statement under the pinned planner settings, with rows that
  * it may take by fa_rows().  A trigger of somebody's may come back here in
- * between, so what was handed before is put back.
+ * between, so what was handed before is put back.  A receiver takes the rows of
+ * the result, or SPI does (NULL).
  */
 static int
 run_pinned(const Call *call, Statement *statement, Datum *values,
-		   const char *nulls, int64 limit, const HandedRows *rows)
+		   const char *nulls, int64 limit, const HandedRows *rows,
+		   DestReceiver *receiver)
 {
 	volatile int	 result = 0;
 	const HandedRows outer = handed;
@@ -335,8 +359,11 @@ run_pinned(const Call *call, Statement *statement, Datum *values,
 	PG_TRY();
 	{
 		handed = *rows;
-		result = SPI_execute_plan(statement->plan, values, nulls,
-								  call->read_only, limit);
+		if (receiver != NULL)
+			result = execute_into(call, statement, values, receiver);
+		else
+			result = SPI_execute_plan(statement->plan, values, nulls,
+									  call->read_only, limit);
 	}
 	PG_CATCH();
 	{
@@ -359,11 +386,12 @@ run_pinned(const Call *call, Statement *statement, Datum *values,
  */
 static int
 prepare_and_run(const Call *call, Statement *statement, Datum *values,
-				const char *nulls, int64 limit, const HandedRows *rows)
+				const char *nulls, int64 limit, const HandedRows *rows,
+				DestReceiver *receiver)
 {
 	if (statement->plan == NULL || statement->generation != current_generation)
 		statement_prepare(statement);
-	return run_pinned(call, statement, values, nulls, limit, rows);
+	return run_pinned(call, statement, values, nulls, limit, rows, receiver);
 }
 
 /*
@@ -380,7 +408,7 @@ statement_run(const Call *call, Statement *statement, Datum *values,
 {
 	const HandedRows none = {NULL, NULL};
 
-	return prepare_and_run(call, statement, values, nulls, limit, &none);
+	return prepare_and_run(call, statement, values, nulls, limit, &none, NULL);
 }
 
 /*
@@ -418,7 +446,21 @@ statement_run_with(const Call *call, Statement *statement, Datum *values,
 {
 	const HandedRows handing = {rows, desc};
 
-	return prepare_and_run(call, statement, values, nulls, 0, &handing);
+	return prepare_and_run(call, statement, values, nulls, 0, &handing, NULL);
+}
+
+/*
+ * The same with a receiver that takes the rows of the result one by one: a
+ * million of them need no memory.  It must not run statements itself.  None of
+ * the values is null.
+ */
+void
+statement_stream(const Call *call, Statement *statement, Datum *values,
+				 DestReceiver *receiver)
+{
+	const HandedRows none = {NULL, NULL};
+
+	(void) prepare_and_run(call, statement, values, NULL, 0, &none, receiver);
 }
 
 /*

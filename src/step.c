@@ -37,12 +37,12 @@ PG_FUNCTION_INFO_V1(fa_step);
 PG_FUNCTION_INFO_V1(fa_step_many);
 
 #define BLOCK_AGENTS		  1024 /* agents gathered at once, at most */
-#define FIRST_BLOCK			  16   /* until it is known how large they are */
+#define FIRST_BLOCK			  16   /* by which it is found how large they are */
 #define BLOCK_MEMORY		  (64 * 1024 * 1024) /* bytes of a block, about */
 #define BLOCK_SUBTRANSACTIONS 32 /* more than 64 slow every backend */
 #define OPTIMISTIC_TRIES	  3
 #define PROGRESS_SECONDS	  5
-#define ALONE_MILLISECONDS	  50 /* of a run, before others are asked to help */
+#define ALONE_MILLISECONDS	  10 /* of a run, before others are asked to help */
 
 /*
  * How far a call is, for whoever waits for it.  Most are over before there is
@@ -134,14 +134,14 @@ try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	block_gather(&block, call, plan, orders, count);
 	if (repeat_step(&block, orders))
 		return true;
-	block_open(&block, orders);
+	block_open(&block);
 	block_step(&block);
 	if (!block_write(&block))
 		return false;
 	block_write_history(&block, false);
 	if (plan->key != NULL)
 		store_key(&block);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < block.count; i++)
 		block_emit(&block, &block.lanes[i]);
 	return true;
 }
@@ -261,12 +261,11 @@ step_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 
 /* ---------- many steps of each, locked ---------- */
 
-/* A run of a block: when it is worth while to share it is found by trying. */
+/* A run of a block: whether it is worth while to share is found by trying. */
 typedef struct Run
 {
-	Progress   *progress;
-	bool		may_share;
-	TimestampTz begun;
+	Progress *progress;
+	bool	  may_share;
 } Run;
 
 /*
@@ -279,10 +278,10 @@ made_steps(void *context, int stepped)
 	Run *run = context;
 
 	tell_progress(run->progress, stepped);
-	return !run->may_share ||
-		   !(parallel_forced() ||
-			 TimestampDifferenceExceeds(run->begun, GetCurrentTimestamp(),
-										ALONE_MILLISECONDS));
+	return !run->may_share || !(parallel_forced() ||
+								TimestampDifferenceExceeds(
+									run->progress->begun, GetCurrentTimestamp(),
+									ALONE_MILLISECONDS));
 }
 
 /*
@@ -301,9 +300,8 @@ run_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		elog(ERROR, "SPI_connect failed");
 	lock_orders(call, orders, count);
 	block_gather(&block, call, plan, orders, count);
-	block_open(&block, orders);
+	block_open(&block);
 	run.may_share = parallel_possible(&block);
-	run.begun = GetCurrentTimestamp();
 	block_run(&block, made_steps, &run);
 	if (run.may_share && block_unfinished(&block) &&
 		!parallel_run(&block, made_steps, &run))
@@ -344,11 +342,45 @@ sort_orders(StepOrder *orders, int count)
 }
 
 /*
+ * The bytes that orders [count] take as a block.  They are gathered for it and
+ * left again, which is little beside their many steps.
+ */
+static Size
+measure_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
+			  int count)
+{
+	StepBlock block;
+	Size	  memory;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	block_gather(&block, call, plan, orders, count);
+	block_open_lanes(&block);
+	memory = MemoryContextMemAllocated(CurrentMemoryContext, true);
+	SPI_finish();
+	return memory;
+}
+
+/*
+ * How many agents to take at once, where a block of count took so many bytes
+ * (one agent that learns may have some MB of counts): at most as many as there
+ * is memory for.
+ */
+static int
+block_size(Size memory, int count, int most)
+{
+	int size = (int) Min(BLOCK_MEMORY / (memory / count + 1), (Size) most);
+
+	return Max(size, FIRST_BLOCK);
+}
+
+/*
  * Steps agents as planned, in blocks in ascending order of their ids.  Orders
- * are sorted in place; position tells where each stood.  The first block is
- * small; the next ones are as large as memory allows for agents of that size
- * (one that learns may have some MB of counts), and for many agents large
- * enough that there are few subtransactions.
+ * are sorted in place; position tells where each stood.  How large blocks may
+ * be is found by the first agents: steps by stepping them in a small block, and
+ * runs before they begin, for all of a run's agents should be there to be
+ * shared.  For many agents blocks are so large that there are few
+ * subtransactions.
  *
  * What was emitted counts only if it returns: an ERROR in the last block
  * undoes the first, too.
@@ -370,6 +402,9 @@ step_orders(const Call *call, StepOrder *orders, int count,
 	}
 	progress.most = (double) count * plan->steps * plan->trials;
 	progress.begun = progress.told = GetCurrentTimestamp();
+	if (!single && count > FIRST_BLOCK)
+		size = block_size(measure_block(call, plan, orders, FIRST_BLOCK),
+						  FIRST_BLOCK, most);
 	for (int first = 0; first < count;)
 	{
 		int	 n = Min(size, count - first);
@@ -385,8 +420,7 @@ step_orders(const Call *call, StepOrder *orders, int count,
 			run_block(call, plan, orders + first, n, &progress, &memory);
 		first += n;
 		/* memory of the last block is the best guess for the next */
-		size = (int) Min(BLOCK_MEMORY / (memory / n + 1), (Size) most);
-		size = Max(size, FIRST_BLOCK);
+		size = block_size(memory, n, most);
 	}
 }
 

@@ -193,7 +193,8 @@ read_inbox(StepBlock *block)
 
 	for (int i = 0; i < block->count; i++)
 	{
-		if (block->lanes[i].order->observation != NULL)
+		if (block->lanes[i].order->observation != NULL &&
+			!block->lanes[i].order->sensed)
 			continue;
 		ids[count] = block->lanes[i].row->agent_id;
 		lanes[count++] = &block->lanes[i];
@@ -209,9 +210,30 @@ read_inbox(StepBlock *block)
 }
 
 /*
+ * Leaves those out of a block that are paused, with their orders.  The orders
+ * themselves stay as they are, for the block may have to be gathered again.
+ */
+static void
+leave_out_paused(StepBlock *block)
+{
+	StepOrder *orders = palloc(sizeof(StepOrder) * block->count);
+	int		   kept = 0;
+
+	for (int i = 0; i < block->count; i++)
+	{
+		if (block->rows[i].paused)
+			continue;
+		block->rows[kept] = block->rows[i];
+		orders[kept++] = block->orders[i];
+	}
+	block->orders = orders;
+	block->count = kept;
+}
+
+/*
  * Reads the hot rows of a block, and sees to it that their history can be
- * kept. orders [count] are in ascending order of id.  History's lock is taken
- * here, before any hot row is locked.
+ * kept. orders [count] are in ascending order of id, and last as long as the
+ * block.  History's lock is taken here, before any hot row is locked.
  */
 void
 block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
@@ -223,10 +245,13 @@ block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
 	block->call = call;
 	block->plan = plan;
 	block->count = count;
+	block->orders = orders;
 	for (int i = 0; i < count; i++)
 		ids[i] = orders[i].agent_id;
 	block->rows = belief_read(call, ids, count);
-	for (int i = 0; i < count; i++)
+	if (plan->skip_paused)
+		leave_out_paused(block);
+	for (int i = 0; i < block->count; i++)
 	{
 		if (block->rows[i].history == 0)
 			continue;
@@ -240,7 +265,7 @@ block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
  * agent, and makes room for what it computes.
  */
 void
-block_open_lanes(StepBlock *block, const StepOrder *orders)
+block_open_lanes(StepBlock *block)
 {
 	int count = block->count;
 
@@ -250,7 +275,8 @@ block_open_lanes(StepBlock *block, const StepOrder *orders)
 	block->stepping = palloc(sizeof(Lane *) * count);
 	host_init(&block->host, CurrentMemoryContext);
 	for (int i = 0; i < count; i++)
-		open_lane(block->plan, &orders[i], &block->rows[i], &block->lanes[i]);
+		open_lane(block->plan, &block->orders[i], &block->rows[i],
+				  &block->lanes[i]);
 	block_group(block, block->lanes, count);
 }
 
@@ -259,9 +285,9 @@ block_open_lanes(StepBlock *block, const StepOrder *orders)
  * answered in between, whatever the agent's state is now.
  */
 void
-block_open(StepBlock *block, const StepOrder *orders)
+block_open(StepBlock *block)
 {
-	block_open_lanes(block, orders);
+	block_open_lanes(block);
 	read_inbox(block);
 }
 
@@ -331,8 +357,8 @@ take_from_inbox(StepBlock *block, Lane *lane, int32 *observation)
 
 /*
  * What the agent perceives now: the observation that was given; else the next
- * of the inbox, and the world's where the inbox has none; else nothing, all
- * -1.  One that was given leaves the inbox alone, for who gives it need not
+ * of the inbox, and a sensor's or the world's where the inbox has none; else
+ * nothing, all -1.  One that was given leaves the inbox alone, for who gives it need not
  * know what waits.
  */
 static void
@@ -348,9 +374,10 @@ find_observation(StepBlock *block, Lane *lane)
 	{
 		memcpy(observation, order->observation,
 			   sizeof(int32) * order->observation_count);
-		return;
+		if (!order->sensed)
+			return;
 	}
-	if (lane->world != NULL)
+	else if (lane->world != NULL)
 		kernel_world_observe(lane->world, lane->row->seed, lane->row->step + 1,
 							 lane->row->world_state, observation);
 	if (lane->inbox != NULL)

@@ -41,7 +41,8 @@ typedef struct StepBlock
 	const Call		*call;
 	const StepPlan	*plan;
 	int				 count;
-	Lane			*lanes;	   /* [count], ascending by agent */
+	const StepOrder *orders;   /* [count], ascending by agent */
+	Lane			*lanes;	   /* [count], alike */
 	Lane		   **by_model; /* [count], grouped by model */
 	AgentRow		*rows;	   /* [count] */
 	KernelAgent		*agents;   /* [count]: room for one group's step */
@@ -55,8 +56,8 @@ typedef struct StepBlock
 extern void
 block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
 			 const StepOrder *orders, int count);
-extern void block_open_lanes(StepBlock *block, const StepOrder *orders);
-extern void block_open(StepBlock *block, const StepOrder *orders);
+extern void block_open_lanes(StepBlock *block);
+extern void block_open(StepBlock *block);
 extern void block_group(StepBlock *block, Lane *lanes, int count);
 extern int	block_step(StepBlock *block);
 extern void block_run(StepBlock *block,

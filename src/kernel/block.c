@@ -308,7 +308,8 @@ put_moves(Block *block, const Spec *spec, KernelModel *model)
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
 		const PlanNodes *nodes = &plan->moves[f];
-		KernelMoves		 moves = {.count = nodes->count};
+		KernelMoves		 moves = {.count = nodes->count,
+								  .predicted = nodes->predicted};
 
 		moves.starts = block_list(block, nodes->starts, plan->length + 1);
 		moves.actions = block_list(block, nodes->actions, nodes->count);
@@ -320,6 +321,40 @@ put_moves(Block *block, const Spec *spec, KernelModel *model)
 		block_write(block, model->moves + (KernelOffset) f * sizeof(moves),
 					&moves, 1, sizeof(moves));
 	}
+}
+
+/*
+ * The numbers that the views of a modality share; all 0 where they share none.
+ * Numbers of a kind may be none at all (sums, where each is a state).
+ */
+static KernelNumbers
+block_numbers(Block *block, const PlanNumbers *numbers, int32_t parents,
+			  int32_t views)
+{
+	KernelNumbers out = {0};
+
+	if (numbers->starts == NULL)
+		return out;
+	out.product_count = numbers->product_count;
+	out.term_count = numbers->term_count;
+	out.expected_count = numbers->expected_count;
+	out.sum_starts = block_list(block, numbers->sum_starts, parents + 1);
+	out.sums =
+		block_list(block, numbers->sums, 2 * numbers->sum_starts[parents]);
+	if (parents > 1)
+		out.products = block_list(block, numbers->products,
+								  (int64_t) numbers->product_count * parents);
+	out.terms = block_list(block, numbers->terms, 2 * numbers->term_count);
+	out.weights =
+		block_put(block, numbers->weights, numbers->term_count, sizeof(double));
+	out.expected =
+		block_list(block, numbers->expected, numbers->expected_count);
+	out.starts = block_list(block, numbers->starts, views + 1);
+	out.outcomes = block_list(block, numbers->outcomes, numbers->starts[views]);
+	out.of_outcome =
+		block_list(block, numbers->of_outcome, numbers->starts[views]);
+	out.ambiguity = block_list(block, numbers->ambiguity, views);
+	return out;
 }
 
 /*
@@ -340,9 +375,13 @@ put_views(Block *block, const Spec *spec, KernelModel *model)
 								  .contracted = nodes->contracted};
 
 		views.starts = block_list(block, nodes->starts, plan->length + 1);
-		views.moves = block_list(block, nodes->parents,
-								 (int64_t) nodes->count *
-									 spec->modality[m].parents.count);
+		if (nodes->numbers.starts == NULL)
+			views.moves = block_list(block, nodes->parents,
+									 (int64_t) nodes->count *
+										 spec->modality[m].parents.count);
+		views.numbers =
+			block_numbers(block, &nodes->numbers,
+						  spec->modality[m].parents.count, nodes->count);
 		views.of_branch =
 			block_list(block, nodes->of_branch, plan->branch_count);
 		views.axes =

@@ -357,6 +357,24 @@ typedef struct SpecFactor
 	double	 *gain;			 /* likewise, W(pB) in nats */
 } SpecFactor;
 
+/* As KernelNumbers, but with pointers; starts is NULL where there are none. */
+typedef struct PlanNumbers
+{
+	int32_t *sum_starts;
+	int32_t *sums;
+	int32_t *products;
+	int32_t *terms;
+	double	*weights;
+	int32_t *expected;
+	int32_t *starts;
+	int32_t *outcomes;
+	int32_t *of_outcome;
+	int32_t *ambiguity;
+	int32_t	 product_count;
+	int32_t	 term_count;
+	int32_t	 expected_count;
+} PlanNumbers;
+
 /* Moves of a factor or views of a modality; see KernelMoves. */
 typedef struct PlanNodes
 {
@@ -367,7 +385,11 @@ typedef struct PlanNodes
 	int32_t *of_branch; /* [branch_count]: the node of each branch */
 	int32_t *axes; /* [parent_count] of views: the order in which parents are
 						 * summed away */
-	bool	 contracted; /* of views: one parent after another */
+	bool	 contracted;	  /* of views: one parent after another */
+	double	 work;			  /* of views: multiplications of all of them */
+	const int32_t *maps;	  /* [count][S] of moves that are maps; else NULL */
+	bool		   predicted; /* of moves: see KernelMoves */
+	PlanNumbers	   numbers;	  /* of views: see KernelNumbers */
 } PlanNodes;
 
 /* A policy set and its plan; all arrays as in KernelModel. */
@@ -477,6 +499,27 @@ typedef struct ViewRoom
 } ViewRoom;
 
 extern bool views_sort(Spec *spec, int32_t m, const ViewRoom *room);
+
+/* ---------- classes.c ---------- */
+
+/*
+ * The states of a parent that A of a modality does not tell apart are one
+ * class: it is enough to know how probable the class is.
+ */
+typedef struct Classes
+{
+	int32_t	 states;
+	int32_t	 count;
+	int32_t *of_state;		 /* [states] */
+	int32_t *representative; /* [count]: the first state of each */
+} Classes;
+
+extern bool
+classes_find(Reader *reader, const Matrix *A, int64_t after, Classes *classes);
+
+/* ---------- share.c ---------- */
+
+extern bool plan_share(Spec *spec);
 
 /* ---------- block.c ---------- */
 

@@ -133,7 +133,7 @@ typedef uint64_t KernelOffset;
 	((const type *) ((const char *) (model) + (offset)))
 
 #define KERNEL_MAGIC  UINT64_C(0x6c656e72656b6166) /* "fakernel" */
-#define KERNEL_LAYOUT 2 /* raised whenever the block's layout changes */
+#define KERNEL_LAYOUT 3 /* raised whenever the block's layout changes */
 
 #define KERNEL_LOG_FLOOR \
 	2.220446049250313e-16 /* pymdp's eps: L(x) = ln max(x, eps) */
@@ -244,21 +244,58 @@ typedef struct KernelMoves /* of one factor */
 								 * parent factor one step before, -1 at step 0 */
 	KernelOffset of_branch; /* int32_t[branch_count]: this factor's move */
 	int32_t		 count;
-	int32_t		 padding;
+	int32_t		 predicted; /* 1: some move's belief is needed as such; 0: all
+								 * that see the factor share numbers */
 } KernelMoves;
+
+/*
+ * Numbers that the views of one modality share, where all its parents move by
+ * maps: a predicted probability is the sum of the current ones of some states,
+ * and equal sums, products and expected probabilities are there once.  Each
+ * one is made of one before it and of something more, so that they are computed
+ * in order.
+ */
+typedef struct KernelNumbers
+{
+	KernelOffset sum_starts; /* int32_t[parent_count + 1]: sums by parent */
+	KernelOffset sums;		 /* int32_t[][2]: sum before and state that is
+								 * added; the first S(f) sums of a parent are its
+								 * states, which are not listed */
+	KernelOffset products;	 /* int32_t[product_count][parent_count]: the sum
+								 * of each parent; 0 for one parent, whose sums
+								 * are the products */
+	KernelOffset terms;		 /* int32_t[term_count][2]: term before, and the
+								 * product that is added ... */
+	KernelOffset weights;	 /* double[term_count]: ... times this; term 0 is
+								 * the number 0 */
+	KernelOffset expected;	 /* int32_t[expected_count]: the term that is an
+								 * expected probability */
+	KernelOffset starts;	 /* int32_t[views + 1] into the next two; 0: the
+								 * modality shares no numbers */
+	KernelOffset outcomes;	 /* int32_t[]: outcomes of a view that are not
+								 * impossible */
+	KernelOffset of_outcome; /* int32_t[]: and which expected probability */
+	KernelOffset ambiguity;	 /* int32_t[views]: the term that it is */
+	int32_t		 product_count;
+	int32_t		 term_count;
+	int32_t		 expected_count;
+	int32_t		 padding;
+} KernelNumbers;
 
 typedef struct KernelViews /* of one modality */
 {
-	KernelOffset starts;	/* int32_t[policy_length + 1] */
-	KernelOffset moves;		/* int32_t[count][parent_count]: the move of each
-								 * parent factor at the same step */
-	KernelOffset of_branch; /* int32_t[branch_count]: this modality's view */
-	KernelOffset axes;		/* int32_t[parent_count]: the order in which parents
+	KernelOffset  starts;	 /* int32_t[policy_length + 1] */
+	KernelOffset  moves;	 /* int32_t[count][parent_count]: the move of each
+								 * parent factor at the same step; 0 where
+								 * numbers are shared */
+	KernelOffset  of_branch; /* int32_t[branch_count]: this modality's view */
+	KernelOffset  axes; /* int32_t[parent_count]: the order in which parents
 								 * are summed away; views that agree in the
 								 * first of them are neighbours */
-	int32_t		 count;
-	int32_t		 contracted; /* 1: parents are summed away one after another;
+	int32_t		  count;
+	int32_t		  contracted; /* 1: parents are summed away one after another;
 								 * 0: by the product of their beliefs */
+	KernelNumbers numbers;
 } KernelViews;
 
 typedef enum KernelSampling /* pymdp's sampling_mode: what is chosen */

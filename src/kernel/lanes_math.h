@@ -123,7 +123,8 @@ exp_array(KernelWorkspace *workspace, double *x, int64_t count)
  * What dot(), dot_shared() and total() have in common: the sum of term(i), i <
  * count, in four running sums.  The last terms are written out, so that the
  * sums can stay in registers.  Of one lane the four are one vector, and quad(i)
- * adds to all of them.
+ * adds to all of them, where the terms lie side by side
+ * (SUM_OF_EACH_TERM: where they do not).
  */
 #define SUM_OF_LAST_TERMS(term, count) \
 	if (i < (count))                   \
@@ -149,7 +150,9 @@ exp_array(KernelWorkspace *workspace, double *x, int64_t count)
 	d = four[3];                        \
 	SUM_OF_LAST_TERMS(term, count)
 #else
-#define SUM_OF_TERMS(term, quad, count)          \
+#define SUM_OF_TERMS(term, quad, count) SUM_OF_EACH_TERM(term, count)
+#endif
+#define SUM_OF_EACH_TERM(term, count)            \
 	Vector	a = splat(0.0), b = a, c = a, d = a; \
 	int64_t i = 0;                               \
 	for (; i + 4 <= (count); i += 4)             \
@@ -160,7 +163,6 @@ exp_array(KernelWorkspace *workspace, double *x, int64_t count)
 		d = term(i + 3, d);                      \
 	}                                            \
 	SUM_OF_LAST_TERMS(term, count)
-#endif
 
 /*
  * The sum of x [count].

@@ -14,7 +14,7 @@
 #ifndef FA_KERNEL_LANES_PLAN_H
 #define FA_KERNEL_LANES_PLAN_H
 
-#include "lanes_infer.h"
+#include "lanes_share.h"
 
 /*
  * The row of I that applies to a factor in one lane: that of the first step at
@@ -372,7 +372,8 @@ evaluate_plan_step(KernelWorkspace *workspace, int32_t t, Vector log_epsilon)
 			KERNEL_AT(model, KernelMoves, model->moves) + f;
 		const int32_t *starts = KERNEL_AT(model, int32_t, moves->starts);
 
-		evaluate_moves(workspace, f, starts[t], starts[t + 1], log_epsilon);
+		if (workspace->factors[f].predicted)
+			evaluate_moves(workspace, f, starts[t], starts[t + 1], log_epsilon);
 	}
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
@@ -383,7 +384,8 @@ evaluate_plan_step(KernelWorkspace *workspace, int32_t t, Vector log_epsilon)
 		int64_t cost = modality->parent_states * (modality->outcomes + 1) +
 					   (int64_t) COST_OF_LOG * modality->outcomes;
 
-		for (int32_t view = starts[t]; view < starts[t + 1];)
+		for (int32_t view = starts[t];
+			 modality->numbers.starts == NULL && view < starts[t + 1];)
 		{
 			int32_t left = starts[t + 1] - view;
 			int32_t count = rounds_at_once(
@@ -470,6 +472,11 @@ evaluate_policies(KernelWorkspace *workspace, Vector log_epsilon)
 	find_goals(workspace);
 	for (int32_t t = 0; t < workspace->model->policy_length; t++)
 		evaluate_plan_step(workspace, t, log_epsilon);
+	for (int32_t m = 0; m < workspace->model->modality_count; m++)
+	{
+		if (workspace->modalities[m].numbers.starts != NULL)
+			evaluate_shared(workspace, m);
+	}
 	sum_branches(workspace);
 }
 

@@ -430,6 +430,8 @@ plan_moves(Spec *spec, int32_t *slots)
 		nodes->count = list->count;
 		nodes->actions = copy_items(&spec->reader, list, 0, 1);
 		nodes->parents = copy_items(&spec->reader, list, 1, list->width);
+		if (moves[f].maps.tuples.count == list->count)
+			nodes->maps = moves[f].maps.tuples.items;
 		if (nodes->actions == NULL || nodes->parents == NULL)
 			return false;
 	}
@@ -533,5 +535,6 @@ plan_make(Spec *spec)
 							sizeof(int32_t), "policies");
 	return plan->moves != NULL && plan->views != NULL && slots != NULL &&
 		   plan_branches(spec) && branches_fit(spec) &&
-		   plan_moves(spec, slots) && plan_views(spec, slots);
+		   plan_moves(spec, slots) && plan_views(spec, slots) &&
+		   plan_share(spec);
 }

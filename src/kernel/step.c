@@ -30,10 +30,14 @@
 /* The sizes on which a workspace depends. */
 typedef struct WorkspaceSizes
 {
-	int64_t joint;		 /* largest number of joint states */
-	int64_t outcomes;	 /* largest O(m) */
-	int64_t columns;	 /* largest P * O of what is contracted */
-	int64_t actions;	 /* largest number of actions of a control */
+	int64_t joint;	  /* largest number of joint states */
+	int64_t outcomes; /* largest O(m) */
+	int64_t columns;  /* largest P * O of what is contracted */
+	int64_t actions;  /* largest number of actions of a control */
+	int64_t sums;	  /* largest numbers of what views share */
+	int64_t products;
+	int64_t terms;
+	int64_t expected;	 /* at once, shared or not */
 	int32_t parents;	 /* largest number of parents */
 	int64_t all_parents; /* of all modalities and factors */
 } WorkspaceSizes;
@@ -48,14 +52,50 @@ larger(int64_t a, int64_t b)
 }
 
 /*
+ * What the views of a modality take for expected probabilities: all of them at
+ * once where they share numbers, else some views at a time.
+ */
+static void
+add_view_sizes(const KernelModel *model, int32_t m, WorkspaceSizes *sizes)
+{
+	const KernelModality *modality = kernel_modality(model, m);
+	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views) + m;
+	const KernelNumbers *numbers = &views->numbers;
+	const int32_t		*parents = KERNEL_AT(model, int32_t, modality->parents);
+	const int32_t		*starts;
+
+	if (views->contracted)
+		sizes->columns = larger(sizes->columns,
+								modality->parent_states * modality->outcomes);
+	if (numbers->starts == 0)
+	{
+		sizes->expected = larger(sizes->expected,
+								 VIEWS_AT_ONCE * (int64_t) modality->outcomes);
+		return;
+	}
+	starts = KERNEL_AT(model, int32_t, numbers->sum_starts);
+	for (int32_t i = 0; i < modality->parent_count; i++)
+		sizes->sums =
+			larger(sizes->sums, kernel_factor(model, parents[i])->states +
+									starts[i + 1] - starts[i]);
+	sizes->products = larger(sizes->products, numbers->product_count);
+	sizes->terms = larger(sizes->terms, numbers->term_count);
+	sizes->expected = larger(sizes->expected, numbers->expected_count);
+}
+
+/*
  * The sizes on which a workspace depends, from the model alone: what an agent
  * has of its own never needs more.
  */
 static WorkspaceSizes
 workspace_sizes(const KernelModel *model)
 {
-	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
-	WorkspaceSizes	   sizes = {1, 1, 1, 1, 1, 0};
+	WorkspaceSizes sizes = {.joint = 1,
+							.outcomes = 1,
+							.columns = 1,
+							.actions = 1,
+							.expected = 1,
+							.parents = 1};
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
@@ -63,9 +103,7 @@ workspace_sizes(const KernelModel *model)
 
 		sizes.joint = larger(sizes.joint, modality->parent_states);
 		sizes.outcomes = larger(sizes.outcomes, modality->outcomes);
-		if (views[m].contracted)
-			sizes.columns = larger(sizes.columns, modality->parent_states *
-													  modality->outcomes);
+		add_view_sizes(model, m, &sizes);
 		sizes.parents = (int32_t) larger(sizes.parents, modality->parent_count);
 		sizes.all_parents += modality->parent_count;
 	}
@@ -166,9 +204,10 @@ lay_out_planning(const KernelModel *model, Pieces *pieces,
 
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
-		double *belief = lanes_piece(
-			pieces, (int64_t) moves[f].count * kernel_factor(model, f)->states,
-			lanes);
+		int32_t states =
+			moves[f].predicted ? kernel_factor(model, f)->states : 0;
+		double *belief =
+			lanes_piece(pieces, (int64_t) moves[f].count * states, lanes);
 		double *value =
 			lanes_piece(pieces, (int64_t) moves[f].count * MOVE_PARTS, lanes);
 
@@ -193,10 +232,11 @@ lay_out_planning(const KernelModel *model, Pieces *pieces,
 		lanes_pieces(pieces, sizes->parents, sizes->columns, lanes);
 	workspace->partial_ambiguity =
 		lanes_pieces(pieces, sizes->parents, sizes->joint, lanes);
-	workspace->expected =
-		lanes_piece(pieces, VIEWS_AT_ONCE * sizes->outcomes, lanes);
-	workspace->logarithms =
-		lanes_piece(pieces, VIEWS_AT_ONCE * sizes->outcomes, lanes);
+	workspace->sums = lanes_pieces(pieces, sizes->parents, sizes->sums, lanes);
+	workspace->products = lanes_piece(pieces, sizes->products, lanes);
+	workspace->terms = lanes_piece(pieces, sizes->terms, lanes);
+	workspace->expected = lanes_piece(pieces, sizes->expected, lanes);
+	workspace->logarithms = lanes_piece(pieces, sizes->expected, lanes);
 	workspace->off_the_way = lanes_piece(pieces, model->belief_size, lanes);
 	workspace->branch_values = lanes_piece(pieces, model->branch_count, lanes);
 	workspace->weights = lanes_piece(pieces, model->policy_count, lanes);
@@ -313,6 +353,31 @@ same_parents(const KernelModel *model, int32_t one, int32_t other)
 }
 
 /*
+ * The numbers that views share, as pointers.
+ */
+static Numbers
+numbers_of(const KernelModel *model, const KernelNumbers *numbers)
+{
+	Numbers out = {.product_count = numbers->product_count,
+				   .term_count = numbers->term_count,
+				   .expected_count = numbers->expected_count};
+
+	if (numbers->starts == 0)
+		return out;
+	out.sum_starts = KERNEL_AT(model, int32_t, numbers->sum_starts);
+	out.sums = KERNEL_AT(model, int32_t, numbers->sums);
+	out.products = KERNEL_AT(model, int32_t, numbers->products);
+	out.terms = KERNEL_AT(model, int32_t, numbers->terms);
+	out.weights = KERNEL_AT(model, double, numbers->weights);
+	out.expected = KERNEL_AT(model, int32_t, numbers->expected);
+	out.starts = KERNEL_AT(model, int32_t, numbers->starts);
+	out.outcomes = KERNEL_AT(model, int32_t, numbers->outcomes);
+	out.of_outcome = KERNEL_AT(model, int32_t, numbers->of_outcome);
+	out.ambiguity = KERNEL_AT(model, int32_t, numbers->ambiguity);
+	return out;
+}
+
+/*
  * What tables know besides numbers, once and for all: sizes of the parents,
  * the order in which they are summed away, and whose evidence can be added up.
  */
@@ -320,6 +385,7 @@ static void
 set_shapes(KernelWorkspace *workspace)
 {
 	const KernelModel *model = workspace->model;
+	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves);
 	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
 	int32_t			  *shapes = workspace->shapes;
 
@@ -333,6 +399,7 @@ set_shapes(KernelWorkspace *workspace)
 		for (int32_t i = 0; i < modality->parent_count; i++)
 			*shapes++ = kernel_factor(model, parents[i])->states;
 		table->axes = KERNEL_AT(model, int32_t, views[m].axes);
+		table->numbers = numbers_of(model, &views[m].numbers);
 		table->contracted = views[m].contracted;
 		table->twin = 0;
 		while (!same_parents(model, table->twin, m))
@@ -343,6 +410,7 @@ set_shapes(KernelWorkspace *workspace)
 		const KernelFactor *factor = kernel_factor(model, f);
 		const int32_t *parents = KERNEL_AT(model, int32_t, factor->parents);
 
+		workspace->factors[f].predicted = moves[f].predicted;
 		workspace->factors[f].sizes = shapes;
 		for (int32_t i = 0; i < factor->parent_count; i++)
 			*shapes++ = kernel_factor(model, parents[i])->states;
@@ -679,6 +747,9 @@ explain_policy(const KernelWorkspace *workspace, int32_t p,
 				workspace->move_values[f] +
 				KERNEL_AT(model, int32_t, moves[f].of_branch)[b] * MOVE_PARTS;
 
+			/* what nobody predicts has no value of its own */
+			if (!moves[f].predicted)
+				continue;
 			explanation->param_info_gain[p] += value[MOVE_PARAM_GAIN];
 			explanation->inductive[p] += value[MOVE_INDUCTIVE];
 		}

@@ -41,6 +41,24 @@ typedef struct Mixture
 	int64_t		   width;	/* columns of one group */
 } Mixture;
 
+/* The numbers that the views of a modality share, see KernelNumbers. */
+typedef struct Numbers
+{
+	const int32_t *sum_starts; /* [parents + 1] */
+	const int32_t *sums;	   /* [][2] */
+	const int32_t *products;   /* [product_count][parents] */
+	const int32_t *terms;	   /* [term_count][2] */
+	const double  *weights;	   /* [term_count] */
+	const int32_t *expected;   /* [expected_count] */
+	const int32_t *starts;	   /* [views + 1]; NULL: none are shared */
+	const int32_t *outcomes;   /* [] */
+	const int32_t *of_outcome; /* [] */
+	const int32_t *ambiguity;  /* [views] */
+	int32_t		   product_count;
+	int32_t		   term_count;
+	int32_t		   expected_count;
+} Numbers;
+
 /* One modality as an agent sees it: the model's, or what the agent learned. */
 typedef struct ModalityTable
 {
@@ -56,6 +74,7 @@ typedef struct ModalityTable
 	int64_t		   parent_states; /* P(m) */
 	int32_t		   offset;		  /* of this modality in a row of outcomes */
 	bool		   contracted;	  /* see KernelViews */
+	Numbers		   numbers;
 	int32_t		   twin; /* the first modality with the same parents, whose
 								 * evidence table it shares */
 } ModalityTable;
@@ -72,6 +91,7 @@ typedef struct FactorTable
 	int32_t		   states;		  /* S(f) */
 	int32_t		   offset;		  /* of this factor in a belief */
 	int64_t		   parent_states; /* P(f) */
+	bool		   predicted;	  /* see KernelMoves */
 } FactorTable;
 
 /*
@@ -121,9 +141,14 @@ struct KernelWorkspace
 	double **partial;			/* [largest parent_count]: [largest P * O] each:
 								 * A with first axes summed away */
 	double **partial_ambiguity; /* likewise [largest P] each */
-	double	*expected;			/* [VIEWS_AT_ONCE][largest O] */
+	double **sums;				/* [largest parent_count]: [largest number of
+								 * shared sums] each */
+	double	*products;			/* [largest number of shared products] */
+	double	*terms;				/* [largest number of shared terms] */
+	double	*expected;			/* [VIEWS_AT_ONCE][largest O], or shared ones */
 	double	*logarithms;		/* likewise */
-	double **move_beliefs;		/* [factor_count]: [moves][S(f)] */
+	double **move_beliefs;		/* [factor_count]: [moves][S(f)]; nothing where
+								 * no belief is predicted */
 	double **move_values;		/* [factor_count]: [moves][MOVE_PARTS] */
 	double **view_values;		/* [modality_count]: [views][VIEW_PARTS] */
 	double	*off_the_way;	/* [belief_size]: 1 - I of the row that applies */

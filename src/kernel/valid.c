@@ -210,6 +210,39 @@ moves_valid(const KernelModel *model, const KernelMoves *moves, int32_t parents)
 }
 
 /*
+ * The numbers that the views of a modality with so many parents share.  How
+ * many sums there are, and how many outcomes are listed, stands in the block
+ * itself, at the end of the starts.
+ */
+static bool
+numbers_valid(const KernelModel *model, const KernelNumbers *numbers,
+			  int32_t parents, int32_t views)
+{
+	int64_t sums;
+	int64_t listed;
+
+	if (!within(model, numbers->starts, (int64_t) views + 1, sizeof(int32_t)) ||
+		!within(model, numbers->sum_starts, (int64_t) parents + 1,
+				sizeof(int32_t)))
+		return false;
+	sums = KERNEL_AT(model, int32_t, numbers->sum_starts)[parents];
+	listed = KERNEL_AT(model, int32_t, numbers->starts)[views];
+	return within(model, numbers->sums, 2 * sums, sizeof(int32_t)) &&
+		   (parents == 1 || within(model, numbers->products,
+								   (int64_t) numbers->product_count * parents,
+								   sizeof(int32_t))) &&
+		   within(model, numbers->terms, 2 * (int64_t) numbers->term_count,
+				  sizeof(int32_t)) &&
+		   within(model, numbers->weights, numbers->term_count,
+				  sizeof(double)) &&
+		   indices_valid(model, numbers->expected, numbers->expected_count,
+						 numbers->term_count) &&
+		   within(model, numbers->outcomes, listed, sizeof(int32_t)) &&
+		   within(model, numbers->of_outcome, listed, sizeof(int32_t)) &&
+		   indices_valid(model, numbers->ambiguity, views, numbers->term_count);
+}
+
+/*
  * The views of a modality with so many parents, likewise.
  */
 static bool
@@ -217,8 +250,10 @@ views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
 {
 	return within(model, views->starts, (int64_t) model->policy_length + 1,
 				  sizeof(int32_t)) &&
-		   within(model, views->moves, (int64_t) views->count * parents,
-				  sizeof(int32_t)) &&
+		   (views->numbers.starts != 0 ?
+				numbers_valid(model, &views->numbers, parents, views->count) :
+				within(model, views->moves, (int64_t) views->count * parents,
+					   sizeof(int32_t))) &&
 		   indices_valid(model, views->axes, parents, parents) &&
 		   indices_valid(model, views->of_branch, model->branch_count,
 						 views->count);

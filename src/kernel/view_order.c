@@ -78,21 +78,24 @@ renumber(const Spec *spec, PlanNodes *views, const int32_t *order,
 /*
  * Is it less work to sum one parent after another away than to make the
  * products of all parents' beliefs?  Counted in multiplications, over all
- * views, what neighbours share being done once.
+ * views, what neighbours share being done once.  Sets views->contracted and
+ * views->work.
  */
-static bool
-prefer_contraction(const Spec *spec, int32_t m, const PlanNodes *views)
+static void
+choose_contraction(const Spec *spec, int32_t m, PlanNodes *views)
 {
 	const SpecModality *modality = &spec->modality[m];
 	const IndexList	   *parents = &modality->parents;
 	double				contracted = 0.0;
 	double				mixed =
-		3.0 * (double) modality->parent_states +
-		(modality->rows.starts != NULL ? 2.0 * (double) modality->rows.entries :
-										 (double) modality->A.entries);
+		(double) views->count * (3.0 * (double) modality->parent_states +
+								 (modality->rows.starts != NULL ?
+									  2.0 * (double) modality->rows.entries :
+									  (double) modality->A.entries));
 
+	views->work = mixed;
 	if (parents->count < 2 || modality->A.sparse || modality->gain != NULL)
-		return false;
+		return;
 	for (int32_t v = 0; v < views->count; v++)
 	{
 		const int32_t *view = views->parents + (int64_t) v * parents->count;
@@ -109,7 +112,9 @@ prefer_contraction(const Spec *spec, int32_t m, const PlanNodes *views)
 			size /= spec->factors.variables[parents->items[axis]].size;
 		}
 	}
-	return contracted < mixed * views->count;
+	views->contracted = contracted < mixed;
+	if (views->contracted)
+		views->work = contracted;
 }
 
 /*
@@ -151,6 +156,6 @@ views_sort(Spec *spec, int32_t m, const ViewRoom *room)
 		reader_poll(reader);
 	}
 	renumber(spec, views, order, parents->count, sorted, renumbered);
-	views->contracted = prefer_contraction(spec, m, views);
+	choose_contraction(spec, m, views);
 	return true;
 }

@@ -318,8 +318,8 @@ test_plan(void)
 	   "branches by step");
 	ok(moves[0].count == 15 && moves[1].count == 3,
 	   "moves of each factor: equal maps are one");
-	ok(views[0].count == 15 && views[1].count == 15 && views[2].count == 3,
-	   "views of each modality");
+	ok(views[0].count == 15 && views[1].count == 3 && views[2].count == 3,
+	   "views of each modality: what it does not tell apart is one");
 	starts = KERNEL_AT(model, int32_t, moves[1].starts);
 	ok(starts[1] == 1 && starts[2] == 2 && starts[3] == 3 &&
 		   KERNEL_AT(model, int32_t, moves[1].parents)[0] == -1 &&
@@ -334,6 +334,91 @@ test_plan(void)
 		   KERNEL_AT(model, int32_t, model->policies)[123 * 6 + 4] == 3 &&
 		   KERNEL_AT(model, int32_t, model->policies)[123 * 6 + 5] == 0,
 	   "lexicographic policies");
+}
+
+/* The numbers that modality 0 shares; starts is 0 where there are none. */
+static const KernelNumbers *
+numbers_of(const KernelModel *model)
+{
+	return &KERNEL_AT(model, KernelViews, model->views)[0].numbers;
+}
+
+/*
+ * Three places in a row, left and right, nothing beyond: in two steps.  Sums
+ * are of the places that end up in one: {0 1} and {1 2} after one step, and
+ * {0 1 2}; the places themselves are not listed.
+ */
+#define ROW3                                                  \
+	"'B': [{'next': [['0', '1'], ['0', '2'], ['1', '2']]}], " \
+	"'policy_len': 2"
+#define IDENTITY3 "'A': [[[1, 0, 0], [0, 1, 0], [0, 0, 1]]]"
+
+static bool
+shares(const char *text, const char *name)
+{
+	const KernelModel *model = compiles(text, name);
+
+	return model != NULL && numbers_of(model)->starts != 0;
+}
+
+static void
+test_sharing(void)
+{
+	const KernelModel	*model = compiles("{" IDENTITY3 ", " ROW3 "}", "a row");
+	const KernelNumbers *numbers;
+	const int32_t		*sums;
+
+	if (model == NULL)
+		return;
+	numbers = numbers_of(model);
+	sums = KERNEL_AT(model, int32_t, numbers->sums);
+	ok(numbers->starts != 0 &&
+		   KERNEL_AT(model, int32_t, numbers->sum_starts)[1] == 3 &&
+		   sums[0] == 0 && sums[1] == 1 && sums[2] == 1 && sums[3] == 2 &&
+		   sums[4] == 3 && sums[5] == 2,
+	   "sums of states, each of one before it");
+	ok(numbers->term_count == 1 + 5 && numbers->expected_count == 5,
+	   "an expected probability for each distinct sum");
+	ok(KERNEL_AT(model, KernelMoves, model->moves)[0].predicted == 0,
+	   "nobody asks for the predicted beliefs");
+	model = compiles("{'A': [[[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], "
+					 "[0.1, 0.1, 0.8]]], " ROW3 "}",
+					 "a row in fog");
+	ok(model != NULL && numbers_of(model)->expected_count == 5 + 1,
+	   "noise that is the same everywhere adds the impossible outcome");
+}
+
+/* What must not be shared: each of these would give wrong numbers. */
+static void
+test_not_shared(void)
+{
+	const KernelModel *model;
+
+	ok(!shares("{" IDENTITY3 ", 'B': [[[[1, 0.999], [1, 0], [0, 0]], "
+			   "[[0, 0.001], [0, 0], [1, 0]], [[0, 0], [0, 1], [0, 1]]]], "
+			   "'policy_len': 2}",
+			   "an uncertain row"),
+	   "moves that are not certain have no sums of states");
+	ok(!shares("{" IDENTITY3 ", " ROW3 ", 'learn_A': true, "
+			   "'pA': [[[1, 1, 1], [1, 1, 1], [1, 1, 1]]]}",
+			   "A that is learned"),
+	   "A of an agent's own");
+	ok(!shares("{" IDENTITY3 ", " ROW3 ", 'use_param_info_gain': true, "
+			   "'pA': [[[1, 1, 1], [1, 1, 1], [1, 1, 1]]]}",
+			   "a gain of pA"),
+	   "counts of states that A does not tell apart");
+	model = compiles("{'A': [[[0.5, 0.5, 0.5000000000000001], "
+					 "[0.5, 0.5, 0.4999999999999999]]], " ROW3 "}",
+					 "columns that differ in the last bit");
+	ok(model != NULL && numbers_of(model)->starts != 0 &&
+		   KERNEL_AT(model, int32_t, numbers_of(model)->sum_starts)[1] > 0 &&
+		   KERNEL_AT(model, KernelViews, model->views)[0].count > 2,
+	   "columns are equal to the bit, or not at all");
+	model = compiles("{'A': [[[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]], " ROW3 "}",
+					 "equal columns");
+	ok(model != NULL &&
+		   KERNEL_AT(model, KernelViews, model->views)[0].count == 2,
+	   "but where all are, the steps have one view each");
 }
 
 /* How many moves factor 0 has in a model of two steps. */
@@ -435,6 +520,8 @@ test_merging_limit(void)
 	   "with room, moves are as many as distances");
 	ok(KERNEL_AT(part, KernelMoves, part->moves)[0].count == 2 + 3 + 4 + 8 + 16,
 	   "without, what is merged stays so");
+	ok(numbers_of(whole)->starts != 0 && numbers_of(part)->starts == 0,
+	   "and no numbers are shared");
 	value_ring(whole, values[0]);
 	value_ring(part, values[1]);
 	for (int p = 0; p < 32; p++)
@@ -593,7 +680,7 @@ test_grid(void)
 	compile(next, &model);
 	host.allocate = real.allocate;
 	/* dense, B alone would take 32 MB */
-	ok(model != NULL && asked < 2 << 20 && model->size < 1 << 20,
+	ok(model != NULL && asked < 3 << 20 && model->size < 1 << 20,
 	   "a sparse grid stays small (%zu bytes)", asked);
 	ok(model != NULL && kernel_factor(model, 0)->B.sparse &&
 		   kernel_modality(model, 0)->log_A.sparse,
@@ -876,6 +963,8 @@ main(void)
 	test_configured_controls();
 	test_plan();
 	test_merging();
+	test_sharing();
+	test_not_shared();
 	test_merging_limit();
 	test_merging_many();
 	test_coupled_plan();

@@ -1119,11 +1119,26 @@ has_merged_moves(const Pair *pair)
 	return false;
 }
 
+/*
+ * Does a modality share numbers, of several factors at that?
+ */
+static bool
+has_shared_products(const Pair *pair)
+{
+	for (int m = 0; m < pair->toy.modalities; m++)
+	{
+		if (KERNEL_AT(pair->model, KernelViews, pair->model->views)[m]
+				.numbers.product_count > 0)
+			return true;
+	}
+	return false;
+}
+
 static const char *const sets[] = {"plain", "sse2", "avx2", "avx512"};
 
 /* One random model on every instruction set; returns the largest difference. */
 static double
-check_model(int number, int *merged)
+check_model(int number, int *merged, int *shared)
 {
 	static Pair pair;
 	static Toy	toy;
@@ -1146,6 +1161,7 @@ check_model(int number, int *merged)
 		walk(&pair, &host);
 	}
 	*merged += compiled && has_merged_moves(&pair);
+	*shared += compiled && has_shared_products(&pair);
 	if (!compiled || !(pair.worst <= TOLERANCE) || !pair.chooses)
 		ok(false, "random model %d: off by %.3g, actions %s", number,
 		   pair.worst, pair.chooses ? "agree" : "differ");
@@ -1160,12 +1176,14 @@ main(void)
 {
 	double worst = 0.0;
 	int	   merged = 0;
+	int	   shared = 0;
 
 	for (int i = 1; i <= MODELS; i++)
-		worst = fmax(worst, check_model(i, &merged));
+		worst = fmax(worst, check_model(i, &merged, &shared));
 	printf("# largest difference: %.3g\n", worst);
 	ok(worst <= TOLERANCE,
 	   "%d random models follow the formulas, on each instruction set", MODELS);
 	ok(merged >= MODELS / 40, "%d of them have moves that are equal", merged);
+	ok(shared >= MODELS / 50, "%d of them share products of beliefs", shared);
 	return tap_done();
 }

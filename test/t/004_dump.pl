@@ -61,6 +61,10 @@ RESET fa_agents.outbox;
 SELECT setval('fa_message_id_seq', 131072);
 SELECT fa_broadcast(agent_id, 'pair', '"second leaf"') FROM fa_agent WHERE name = 'ann';
 SELECT count(*) FROM fa_agent a, fa_receive(a.agent_id, 1) WHERE name = 'bill';
+SELECT fa_edge_put(fa_node_put('place', 'kitchen ''quoted'' 🧠', '{"floor": 1}'), fa_node_put('place', ''), 'door', 2.5, '{"wide": true}');
+SELECT fa_edge_put(1, 2, 'door', 3), fa_node_put('place', '', '{"changed": true}');
+INSERT INTO fa_edge (src, dst, kind, valid_from) VALUES (2, 2, 'loop', '2020-01-01'), (2, 2, 'loop', '2020-01-01');
+GRANT SELECT ON fa_node, fa_edge TO bob;
 SET ROLE alice;
 SELECT fa_model_create('alice''s', fa_spec_grid(2, 2));
 SELECT fa_agent_create('alice''s', 'alice''s', '{"history": true}');
@@ -114,12 +118,15 @@ my $rows = q{SET search_path = "Active ""agents""";
 	SELECT 'message', m::text FROM fa_message m UNION ALL SELECT 'dead letter', d::text FROM fa_dead_letter d UNION ALL
 	SELECT 'consumer', c::text FROM fa_outbox_consumer c UNION ALL
 	SELECT 'coalition', c::text FROM fa_coalition c UNION ALL SELECT 'member', m::text FROM fa_coalition_member m UNION ALL
+	SELECT 'node', v::text FROM fa_node_version v UNION ALL SELECT 'edge', v::text FROM fa_edge_version v UNION ALL
 	SELECT 'sequence', s::text FROM (SELECT 'agent', last_value, is_called FROM fa_agent_id_seq UNION ALL
 		SELECT 'model', last_value, is_called FROM fa_model_id_seq UNION ALL
 		SELECT 'world', last_value, is_called FROM fa_world_id_seq UNION ALL
 		SELECT 'observation', last_value, is_called FROM fa_observation_id_seq UNION ALL
 		SELECT 'message', last_value, is_called FROM fa_message_id_seq UNION ALL
-		SELECT 'coalition', last_value, is_called FROM fa_coalition_id_seq) s
+		SELECT 'coalition', last_value, is_called FROM fa_coalition_id_seq UNION ALL
+		SELECT 'node', last_value, is_called FROM fa_node_id_seq UNION ALL
+		SELECT 'edge', last_value, is_called FROM fa_edge_id_seq) s
 	ORDER BY 1, 2};
 
 # What the agents do next: new ids, and the same numbers.

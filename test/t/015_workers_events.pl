@@ -81,12 +81,14 @@ all_seen('after a crash');
 is(sql($made), $before + 6000, 'each is stepped once');
 
 # an observation that an agent cannot have
+my $steps_before = sql('SELECT sum(step) - (SELECT steps FROM fa_schedule_status) FROM fa_belief');
 sql(q{CREATE TEMP TABLE t (LIKE fa_observation); COPY t FROM '} . $node->basedir . q{/copy'; UPDATE t SET observation = '{7}';
 	INSERT INTO fa_observation SELECT * FROM t});
 sql("SELECT fa_observe(10, '{0}'), fa_observe(8, '{0}')");
 comes_true($node, 'count(*) = 1 FROM fa_retry', 'who cannot be stepped is found');
 is(sql('SELECT agent_id, error FROM fa_retry'), '8|outcome 7 of modality "modality_0" is out of range for agent 8', 'and the reason kept');
 comes_true($node, 'count(*) = 0 FROM fa_observation WHERE agent_id = 10', 'the other is stepped');
+comes_true($node, "errors > 0 AND steps = (SELECT sum(step) FROM fa_belief) - $steps_before FROM fa_schedule_status", 'it counts as an error and not as a step');
 sql("DELETE FROM fa_observation WHERE agent_id = 8; SELECT fa_agent_resume('{8}')");
 
 # who listens is told once a commit, where that is wanted
