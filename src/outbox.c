@@ -21,8 +21,7 @@
 /* So many events are written by a session until it removes old ones. */
 #define SWEEP_EVENTS 1000
 
-static const char *const kind_names[] = {"step", "mind", "failed", "coalition",
-										 "graph"};
+static const char *const kind_names[] = {"step", "mind", "failed", "coalition"};
 
 /* $5: details as text[], null elements are none. */
 static Statement insert_statement = {
@@ -154,8 +153,8 @@ write_events(const Call *call, OutboxKind kind, const Events *events)
 	arguments[4] = text_array(events->details, events->count);
 	statement_run(call, &insert_statement, arguments, NULL, 0);
 	if (written < 0)
-		written = (int64) (pg_prng_double(&pg_global_prng_state) *
-						   SWEEP_EVENTS);
+		written =
+			(int64) (pg_prng_double(&pg_global_prng_state) * SWEEP_EVENTS);
 	written += events->count;
 	if (written >= SWEEP_EVENTS)
 		sweep(call);
