@@ -520,8 +520,7 @@ typedef enum OutboxKind
 	OUTBOX_STEP,
 	OUTBOX_MIND,
 	OUTBOX_FAILED,
-	OUTBOX_COALITION,
-	OUTBOX_GRAPH
+	OUTBOX_COALITION
 } OutboxKind;
 
 #define OUTBOX_WANTS(kind) ((fa_outbox_kinds & (1 << (kind))) != 0)
