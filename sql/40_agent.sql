@@ -86,7 +86,7 @@ COMMENT ON COLUMN fa_belief.before IS
 COMMENT ON COLUMN fa_belief.belief IS
 	'the factors'' marginals one after another: the posterior of the last step';
 COMMENT ON COLUMN fa_belief.synced IS
-	'the belief that the knowledge graph was last told; null: none';
+	'the belief that the knowledge graph was last told; null: none; empty: under another model''s names';
 
 CREATE TABLE fa_learned (
 	agent_id bigint NOT NULL,

@@ -128,7 +128,7 @@ static Statement pause_statement = {
 	{INT8ARRAYOID, BOOLOID}};
 static Statement set_model_belief_statement = {
 	"UPDATE @.fa_belief SET model_id = $2, model_digest = $3, parameters = $4,"
-	" synced = NULL"
+	" synced = CASE WHEN synced IS NOT NULL THEN '{}'::pg_catalog.float4[] END"
 	" WHERE agent_id" EQ "$1",
 	4,
 	{INT8OID, INT8OID, BYTEAOID, FLOAT8ARRAYOID}};

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
@@ -45,52 +46,45 @@ static Statement settings_statement = {
 	1,
 	{INT8ARRAYOID}};
 
-/* An agent's node; fa_agent has another collation than the graph. */
-#define AGENT_NODE_NAME                             \
-	"COALESCE(a.name, a.agent_id::pg_catalog.text)" \
-	" COLLATE pg_catalog.\"C\""
+/* An agent's node is found by this; fa_agent has another collation. */
+#define AGENT_NODE_NAME                                     \
+	"(SELECT COALESCE(a.name, a.agent_id::pg_catalog.text)" \
+	" COLLATE pg_catalog.\"C\" FROM @.fa_agent a WHERE a.agent_id"
 
 /*
- * The rows come, and so are locked, in the order of the array.  A node that is
- * not there yet is for the insert.
+ * There is no join whose order a planner could choose: rows come, and are
+ * locked, in the order of the array, whatever the sizes of the tables.
  */
-static Statement update_statement = {
-	"UPDATE @.fa_node n SET props = n.props OPERATOR(pg_catalog.||) u.props"
+static Statement put_statement = {
+	"INSERT INTO @.fa_node AS o (kind, name, props) SELECT 'agent'," AGENT_NODE_NAME
+		EQ "u.agent_id), u.props"
 	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"
-	" AS u (agent_id, props) JOIN @.fa_agent a ON a.agent_id" EQ
-	"u.agent_id WHERE n.kind" EQ "'agent' AND n.name" EQ AGENT_NODE_NAME,
-	2,
-	{INT8ARRAYOID, JSONBARRAYOID}};
-static Statement insert_statement = {
-	"INSERT INTO @.fa_node AS o (kind, name, props)"
-	" SELECT 'agent', " AGENT_NODE_NAME ", u.props"
-	" FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2))"
-	" WITH ORDINALITY AS u (agent_id, props, n)"
-	" JOIN @.fa_agent a ON a.agent_id" EQ "u.agent_id ORDER BY u.n"
+	" WITH ORDINALITY AS u (agent_id, props, n) ORDER BY u.n"
 	" ON CONFLICT (kind, name) DO UPDATE"
 	" SET props = o.props OPERATOR(pg_catalog.||) excluded.props",
 	2,
 	{INT8ARRAYOID, JSONBARRAYOID}};
 
-/* Nodes that nobody else has given anything, and what is ours of the others. */
-#define NODES_OF_AGENTS                                          \
-	" @.fa_agent a WHERE a.agent_id" EQ "ANY ($1) AND n.kind" EQ \
-	"'agent' AND n.name" EQ AGENT_NODE_NAME                      \
-	" AND n.props OPERATOR(pg_catalog.->) 'agent_id'" EQ         \
-	"pg_catalog.to_jsonb(a.agent_id)"
-#define OTHER_PROPS                  \
-	"n.props OPERATOR(pg_catalog.-)" \
+static Statement synced_statement = {
+	"SELECT agent_id FROM @.fa_belief WHERE agent_id" EQ
+	"ANY ($1) AND synced IS NOT NULL ORDER BY agent_id",
+	1,
+	{INT8ARRAYOID}};
+
+/* A node that nobody else has given anything, and what is ours of another. */
+#define NODE_OF_AGENT \
+	" WHERE kind" EQ "'agent' AND name" EQ AGENT_NODE_NAME EQ "$1)"
+#define OTHER_PROPS                \
+	"props OPERATOR(pg_catalog.-)" \
 	" ARRAY['agent_id', 'belief', 'believes']::pg_catalog.text[]"
 static Statement forget_statements[] = {
-	{"DELETE FROM @.fa_node n USING" NODES_OF_AGENTS " AND " OTHER_PROPS EQ
-	 "'{}' AND NOT EXISTS (SELECT FROM @.fa_edge e WHERE e.src" EQ
-	 "n.node_id) AND NOT EXISTS (SELECT FROM @.fa_edge e WHERE e.dst" EQ
-	 "n.node_id)",
+	{"DELETE FROM @.fa_node n" NODE_OF_AGENT " AND " OTHER_PROPS EQ
+	 "'{}' AND NOT EXISTS (SELECT FROM @.fa_edge WHERE src" EQ
+	 "n.node_id OFFSET 0) AND NOT EXISTS (SELECT FROM @.fa_edge WHERE dst" EQ
+	 "n.node_id OFFSET 0)",
 	 1,
-	 {INT8ARRAYOID}},
-	{"UPDATE @.fa_node n SET props = " OTHER_PROPS " FROM" NODES_OF_AGENTS,
-	 1,
-	 {INT8ARRAYOID}},
+	 {INT8OID}},
+	{"UPDATE @.fa_node SET props = " OTHER_PROPS NODE_OF_AGENT, 1, {INT8OID}},
 };
 
 static Statement never_statement = {
@@ -174,18 +168,20 @@ find_setting(const Setting *settings, int count, int64 model_id)
 
 /*
  * The belief [size] that the graph has of an agent, which was kept as real;
- * NULL: none.  Raises XX001 where it does not fit the model.
+ * NULL: none, or one under another model's names.  Raises XX001 where it does
+ * not fit the model.
  */
 static double *
 synced_belief(const AgentRow *agent, int size)
 {
 	const float4 *stored;
 	double		 *belief;
+	Datum		  synced = agent->stored->values[HOT_SYNCED];
 
-	if (agent->stored->nulls[HOT_SYNCED])
+	if (agent->stored->nulls[HOT_SYNCED] ||
+		ARR_NDIM(DatumGetArrayTypeP(synced)) == 0)
 		return NULL;
-	stored = array_floats(agent->stored->values[HOT_SYNCED], size,
-						  "belief in the graph");
+	stored = array_floats(synced, size, "belief in the graph");
 	belief = palloc(sizeof(double) * size);
 	for (int i = 0; i < size; i++)
 		belief[i] = stored[i];
@@ -257,6 +253,7 @@ graph_belief_decide(const Call *call, AgentRow **agents, int count, int *due)
 
 /* ---------- as props ---------- */
 
+/* The string is copied when the whole value is made, and must last till then. */
 static void
 push_string(JsonbParseState **state, JsonbIteratorToken token,
 			const char *string)
@@ -279,6 +276,16 @@ push_numeric(JsonbParseState **state, Numeric number)
 	(void) pushJsonbValue(state, WJB_VALUE, &value);
 }
 
+/* A label; a number, which states without labels have, is a copy. */
+static const char *
+label_of(const KernelModel *model, const KernelFactor *factor, int32 state)
+{
+	char		buffer[16];
+	const char *label = kernel_label(model, factor->labels, state, buffer);
+
+	return label == buffer ? pstrdup(label) : label;
+}
+
 /* thousandths > 0, without zeros at the end. */
 static Numeric
 short_numeric(int64 thousandths)
@@ -299,12 +306,10 @@ push_factor(JsonbParseState **state, const KernelModel *model,
 	for (int32 s = 0; s < factor->states; s++)
 	{
 		int64 thousandths = (int64) rint(belief[s] * 1000);
-		char  buffer[16];
 
 		if (thousandths <= 0)
 			continue;
-		push_string(state, WJB_KEY,
-					kernel_label(model, factor->labels, s, buffer));
+		push_string(state, WJB_KEY, label_of(model, factor, s));
 		push_numeric(state, short_numeric(thousandths));
 	}
 	(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
@@ -316,7 +321,6 @@ agent_props(const AgentRow *agent)
 {
 	const KernelModel *model = agent->model->model;
 	JsonbParseState	  *state = NULL;
-	char			   buffer[16];
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_string(&state, WJB_KEY, "agent_id");
@@ -330,8 +334,7 @@ agent_props(const AgentRow *agent)
 										factor->states);
 
 		push_string(&state, WJB_KEY, KERNEL_AT(model, char, factor->name));
-		push_string(&state, WJB_VALUE,
-					kernel_label(model, factor->labels, best, buffer));
+		push_string(&state, WJB_VALUE, label_of(model, factor, best));
 	}
 	(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	push_string(&state, WJB_KEY, "belief");
@@ -372,22 +375,30 @@ graph_belief_write(const Call *call, AgentRow **agents, int count)
 	arguments[0] = array_from_int64(ids, count);
 	arguments[1] = PointerGetDatum(
 		construct_array(props, count, JSONBOID, -1, false, TYPALIGN_INT));
-	/* an upsert of all would lock each row first, and use up ids */
-	if (statement_run(call, &update_statement, arguments, NULL, 0) < count)
-		statement_run(call, &insert_statement, arguments, NULL, 0);
+	statement_run(call, &put_statement, arguments, NULL, 0);
 }
 
 /*
  * Agents [count] are about to be dropped, and their hot rows are locked: takes
- * what they believe out of the graph, and nodes that then have nothing.
+ * what they believe out of the graph, and nodes that then have nothing.  One by
+ * one: a unique key is the only condition that no plan can pass by.
  */
 void
 graph_belief_forget(const Call *call, const int64 *ids, int count)
 {
-	Datum arguments[1] = {array_from_int64(ids, count)};
+	Datum  arguments[1] = {array_from_int64(ids, count)};
+	int	   found = statement_run(call, &synced_statement, arguments, NULL, 0);
+	int64 *synced = palloc(sizeof(int64) * Max(found, 1));
 
-	for (int i = 0; i < (int) lengthof(forget_statements); i++)
-		statement_run(call, &forget_statements[i], arguments, NULL, 0);
+	for (int i = 0; i < found; i++)
+		synced[i] = result_int64(i, 1);
+	for (int i = 0; i < found; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		arguments[0] = Int64GetDatum(synced[i]);
+		for (int j = 0; j < (int) lengthof(forget_statements); j++)
+			statement_run(call, &forget_statements[j], arguments, NULL, 0);
+	}
 }
 
 /* ---------- fa_belief_sync ---------- */
