@@ -35,10 +35,13 @@ CREATE TABLE fa_schedule_slice (
 	phase int NOT NULL,
 	agent_id bigint NOT NULL DEFAULT 0,
 	skipped bigint NOT NULL DEFAULT 0,
+	empty boolean NOT NULL DEFAULT false,
 	PRIMARY KEY (schedule_id, slice)
 ) WITH (fillfactor = 25);
 COMMENT ON TABLE fa_schedule_slice IS
 	'the hands of a schedule: agents of a slice are due together, and stepped by one worker';
+COMMENT ON COLUMN fa_schedule_slice.empty IS
+	'no agent was found in it; it is not due until there is one';
 
 CREATE TABLE fa_retry (
 	agent_id bigint PRIMARY KEY,

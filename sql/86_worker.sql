@@ -2,7 +2,8 @@
 
 CREATE FUNCTION fa_worker_list(OUT pid int, OUT database_id oid, OUT role text,
 							   OUT state text, OUT batch int, OUT steps bigint,
-							   OUT since timestamptz, OUT started_at timestamptz)
+							   OUT since timestamptz, OUT started_at timestamptz,
+							   OUT owner regrole)
 	RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'fa_worker_list'
 	LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 10;
@@ -10,11 +11,11 @@ COMMENT ON FUNCTION fa_worker_list() IS 'what view fa_worker shows';
 
 CREATE VIEW fa_worker AS
 	SELECT w.pid, d.datname AS database, w.role, w.state, w.batch, w.steps,
-		w.since, w.started_at
+		w.since, w.started_at, w.owner
 	FROM fa_worker_list() w
 		LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) w.database_id;
 COMMENT ON VIEW fa_worker IS
-	'background processes of all databases: what they do, since when, how many agents in this batch, how many steps';
+	'background processes of all databases: what they do, since when, how many agents in this batch, how many steps; owner: as whom a sensor worker runs';
 GRANT SELECT ON fa_worker TO PUBLIC;
 
 CREATE FUNCTION fa_schedule_counters(OUT schedule_id bigint, OUT steps bigint,
@@ -27,7 +28,6 @@ CREATE FUNCTION fa_schedule_counters(OUT schedule_id bigint, OUT steps bigint,
 COMMENT ON FUNCTION fa_schedule_counters() IS
 	'steps of this database''s schedules since the server started, and their lag in milliseconds';
 
--- The due time of slices that have agents; others never have their turn.
 CREATE VIEW fa_schedule_status WITH (security_invoker = true) AS
 	SELECT s.schedule_id, s.name, s.model, s.owner,
 		CASE WHEN s.error IS NOT NULL THEN 'suspended'
@@ -46,13 +46,7 @@ CREATE VIEW fa_schedule_status WITH (security_invoker = true) AS
 		LEFT JOIN LATERAL (SELECT pg_catalog.min(l.due) AS due
 			FROM fa_schedule_slice l
 			WHERE l.schedule_id OPERATOR(pg_catalog.=) s.schedule_id
-			AND EXISTS (SELECT FROM fa_model m, fa_agent a
-				WHERE m.name OPERATOR(pg_catalog.=) s.model
-				AND (s.version IS NULL OR m.version OPERATOR(pg_catalog.=) s.version)
-				AND a.model_id OPERATOR(pg_catalog.=) m.model_id
-				AND a.phase OPERATOR(pg_catalog.>=) (l.slice OPERATOR(pg_catalog.*) 1024)
-				AND a.phase OPERATOR(pg_catalog.<)
-					((l.slice OPERATOR(pg_catalog.+) 1) OPERATOR(pg_catalog.*) 1024))) d ON true
+			AND NOT l.empty) d ON true
 		LEFT JOIN fa_schedule_counters() c
 			ON c.schedule_id OPERATOR(pg_catalog.=) s.schedule_id;
 COMMENT ON VIEW fa_schedule_status IS

@@ -136,6 +136,12 @@ static Statement set_model_agent_statement = {
 	"UPDATE @.fa_agent SET model_id = $2 WHERE agent_id" EQ "$1",
 	2,
 	{INT8OID, INT8OID}};
+/* Its own sensor and actuator go with it to a model of another name. */
+static Statement set_model_sensor_statement = {
+	"UPDATE @.fa_sensor x SET model = m.name FROM @.fa_model m WHERE x.agent_id" EQ
+	"$1 AND x.agent_id" GT "0 AND m.model_id" EQ "$2",
+	2,
+	{INT8OID, INT8OID}};
 static Statement params_statement = {
 	"SELECT params FROM @.fa_agent WHERE agent_id" EQ "$1", 1, {INT8OID}};
 /* A fork has no name (names are unique) and belongs to who makes it. */
@@ -193,6 +199,10 @@ static Statement drop_statements[] = {
 	 " (message_id, sender, recipient, sent_at, priority, body, reason)"
 	 " SELECT message_id, sender, recipient, sent_at, priority, body, 'dropped'"
 	 " FROM gone",
+	 1,
+	 {INT8ARRAYOID}},
+	/* not those of whole models, which have 0 */
+	{"DELETE FROM @.fa_sensor WHERE agent_id" EQ "ANY ($1) AND agent_id" GT "0",
 	 1,
 	 {INT8ARRAYOID}},
 };
@@ -928,6 +938,7 @@ set_model(const Call *call, AgentRow *agent, const ModelRow *model,
 	statement_run(call, &set_model_belief_statement, arguments,
 				  params.packed ? NULL : "   n", 0);
 	statement_run(call, &set_model_agent_statement, arguments, NULL, 0);
+	statement_run(call, &set_model_sensor_statement, arguments, NULL, 0);
 }
 
 /*

@@ -21,21 +21,61 @@
 
 #include <math.h>
 
-#define BATCH_US   50000 /* that a batch should take */
+#define BATCH_US   50000   /* that a batch should take */
+#define SENSING_US 1000000 /* and one with sensors or actuators */
 #define FEWEST	   16
 #define FIRST_STEP 25.0 /* microseconds of a step, until it is measured */
-#define FIRST_LAG  16	/* microseconds of the first bucket's upper bound */
-#define PER_DOUBLE 4	/* buckets */
+#define SINGLES \
+	32				  /* of a batch that is done one by one; savepoints cost
+						 * everybody */
+#define FIRST_LAG  16 /* microseconds of the first bucket's upper bound */
+#define PER_DOUBLE 4  /* buckets */
 
 /* of one step, the commit included; a moving average of this worker's */
-static double	   step_us = FIRST_STEP;
-static TimestampTz begun; /* the batch that is being made */
+static double step_us = 0; /* 0: none was measured */
 
-/* How many agents to step at once. */
+/* The batch that is being made. */
+static TimestampTz begun;
+static int		   asked; /* how many agents it was begun with */
+
+/* Does this process run what an owner has named? */
+static bool
+is_sensing(void)
+{
+	return OidIsValid(pool_self->owner);
+}
+
+/* Microseconds of a step; at first a guess. */
+static double
+cost(void)
+{
+	if (step_us > 0)
+		return step_us;
+	return is_sensing() ? (double) SENSING_US / FEWEST : FIRST_STEP;
+}
+
+/*
+ * How many agents to step at once.  With code of users it is few at first, for
+ * nobody knows how long it takes, and more than what takes a moment, for a set
+ * form may cost the same for any number.
+ */
 int
 batch_size(void)
 {
-	return (int) Min(Max(BATCH_US / step_us, FEWEST), FLIGHT_AGENTS);
+	double size = (is_sensing() ? SENSING_US : BATCH_US) / cost();
+
+	return (int) Min(Max(size, FEWEST), FLIGHT_AGENTS);
+}
+
+/*
+ * How many agents to step one by one in a transaction: with code of users only
+ * one, for its deferred constraints have to be looked at before the next one's
+ * are set.
+ */
+int
+batch_single_size(void)
+{
+	return is_sensing() ? 1 : SINGLES;
 }
 
 /*
@@ -49,12 +89,9 @@ note_stepped(void *context, const StepOrder *order, const KernelModel *model,
 	((bool *) context)[order->position] = true;
 }
 
-/*
- * One step of each that is not paused, noted in stepped [count]; within the
- * time limit, else an ERROR (57014).
- */
+/* One step of each by our own code. */
 static void
-step(const Call *call, const int64 *ids, int count, bool *stepped)
+compute(const Call *call, const int64 *ids, int count, bool *stepped)
 {
 	StepPlan   plan = {.steps = 1,
 					   .trials = 1,
@@ -63,18 +100,52 @@ step(const Call *call, const int64 *ids, int count, bool *stepped)
 					   .emit_context = stepped};
 	StepOrder *orders = palloc0(sizeof(StepOrder) * Max(count, 1));
 
-	memset(stepped, 0, sizeof(bool) * count);
-
 	for (int i = 0; i < count; i++)
 	{
 		orders[i].agent_id = ids[i];
 		orders[i].position = i;
 	}
+	step_orders(call, orders, count, &plan);
+	pfree(orders);
+}
+
+/* One step of each by its sensor and actuator. */
+static void
+act(const Call *call, const int64 *ids, int count, bool *stepped)
+{
+	ActResult *results = palloc(sizeof(ActResult) * Max(count, 1));
+
+	act_agents(call, ids, count, true, results);
+	/* what waits for the commit would fail there, where nobody is blamed */
+	act_check_constraints(call);
+	for (int i = 0; i < count; i++)
+		stepped[i] = results[i].stepped;
+	pfree(results);
+}
+
+/*
+ * One step of each that is not paused and has something to perceive, noted in
+ * stepped [count]; within the time limit, else an ERROR (57014).
+ */
+static void
+step(const Call *call, const int64 *ids, int count, bool *stepped)
+{
+	memset(stepped, 0, sizeof(bool) * count);
 	if (fa_batch_timeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, fa_batch_timeout);
-	step_orders(call, orders, count, &plan);
+	if (is_sensing())
+		act(call, ids, count, stepped);
+	else
+		compute(call, ids, count, stepped);
 	disable_timeout(STATEMENT_TIMEOUT, false);
-	pfree(orders);
+}
+
+/* A batch of agents [count] begins. */
+static void
+begin(int count)
+{
+	begun = GetCurrentTimestamp();
+	asked = count;
 }
 
 /*
@@ -96,7 +167,7 @@ notify(void)
 void
 batch_step(const Call *call, int64 *ids, int count, bool *stepped)
 {
-	begun = GetCurrentTimestamp();
+	begin(count);
 	pool_set_state(PROCESS_STEPPING, count);
 	flight_note(ids, count);
 	step(call, ids, count, stepped);
@@ -154,7 +225,7 @@ batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
 {
 	int failed = 0;
 
-	begun = GetCurrentTimestamp();
+	begin(count);
 	for (int i = 0; i < count; i++)
 	{
 		ErrorData *error;
@@ -209,16 +280,16 @@ batch_quantile(const uint64 *lag, double share)
 void
 batch_done(int steps, int failed)
 {
-	int64 elapsed = GetCurrentTimestamp() - begun;
+	double elapsed = GetCurrentTimestamp() - begun;
 
 	flight_clear();
-	if (steps + failed == 0)
+	if (asked == 0)
 		return;
-	if (steps > 0)
+	if (failed < asked)
 		work_done();
 	pg_atomic_fetch_add_u64(&pool_self->steps, steps);
 	if (failed == 0)
-		step_us += 0.2 * ((double) elapsed / steps - step_us);
+		step_us = cost() + 0.2 * (elapsed / asked - cost());
 }
 
 /*

@@ -39,11 +39,16 @@
 #define insert_index_tuples(indexes, slot, executor, updated)              \
 	ExecInsertIndexTuples(indexes, slot, executor, true, false, NULL, NIL, \
 						  (updated) == TU_Summarizing)
+#define insert_new_index_tuples(indexes, slot, executor)                    \
+	ExecInsertIndexTuples(indexes, slot, executor, false, false, NULL, NIL, \
+						  false)
 #else
 #define UpdatedIndexes	 bool
 #define UPDATED_NO_INDEX false
 #define insert_index_tuples(indexes, slot, executor, updated) \
 	ExecInsertIndexTuples(indexes, slot, executor, true, false, NULL, NIL)
+#define insert_new_index_tuples(indexes, slot, executor) \
+	ExecInsertIndexTuples(indexes, slot, executor, false, false, NULL, NIL)
 #endif
 
 /* 18 counts what an index scan does, for EXPLAIN; and has deferrable keys */
@@ -63,6 +68,18 @@
 	object_ownercheck(DatabaseRelationId, database, user)
 #else
 #define database_owned(database, user) pg_database_ownercheck(database, user)
+#endif
+
+/* 16 asks for rights on any object by one function, and may return errors */
+#if PG16_GE
+#define may_execute(function, user)                                       \
+	(object_aclcheck(ProcedureRelationId, function, user, ACL_EXECUTE) == \
+	 ACLCHECK_OK)
+#define qualified_names(string) stringToQualifiedNameList(string, NULL)
+#else
+#define may_execute(function, user) \
+	(pg_proc_aclcheck(function, user, ACL_EXECUTE) == ACLCHECK_OK)
+#define qualified_names(string) stringToQualifiedNameList(string)
 #endif
 
 /* 17 lets extensions name what they wait for */

@@ -17,6 +17,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "pool.h"
@@ -34,12 +35,20 @@ PGDLLEXPORT void coordinator_main(Datum main_arg);
 /* The workers of this database, as of the last look. */
 typedef struct Workers
 {
-	int			count; /* running or coming */
-	double		load;  /* share of the time in which they had a batch */
-	TimestampTz at;	   /* when that was measured */
-	uint64	   *busy;  /* [process_count], microseconds until then */
-	int			calm;  /* looks in a row that found little load */
+	int			count;	 /* running or coming */
+	int			sensing; /* sensor workers */
+	double		load;	 /* share of the time in which they had a batch */
+	TimestampTz at;		 /* when that was measured */
+	uint64	   *busy;	 /* [process_count], microseconds until then */
+	int			calm;	 /* looks in a row that found little load */
 } Workers;
+
+/* An owner who had a sensor worker. */
+typedef struct Served
+{
+	Oid			owner;
+	TimestampTz at; /* when it was started */
+} Served;
 
 /* ---------- how busy the workers are ---------- */
 
@@ -67,15 +76,17 @@ measure(Workers *workers)
 	double		elapsed = Max(now - workers->at, 1);
 	double		sum = 0;
 
-	workers->count = 0;
+	workers->count = workers->sensing = 0;
 	LWLockAcquire(pool->lock, LW_SHARED);
 	for (int i = 0; i < pool->process_count; i++)
 	{
 		PoolProcess *process = &pool->processes[i];
 		uint64		 total;
 
-		if (process->state == PROCESS_FREE || process->role != ROLE_WORKER ||
-			process->database != MyDatabaseId)
+		if (process->state == PROCESS_FREE || process->database != MyDatabaseId)
+			continue;
+		workers->sensing += process->role == ROLE_SENSOR;
+		if (process->role != ROLE_WORKER)
 			continue;
 		workers->count++;
 		total = pg_atomic_read_u64(&process->busy);
@@ -126,16 +137,20 @@ dismiss_worker(void)
  * process costs more than a small batch.
  */
 static int
-wanted_workers(const Look *look, Workers *workers)
+wanted_workers(Look *look, Workers *workers)
 {
-	int	 wanted = workers->count;
-	bool soon = look->events ||
-				look->next < TimestampTzPlusMilliseconds(workers->at, IDLE_MS);
+	const LookPart *computing = look_part(look, InvalidOid);
+	int64			due = computing ? computing->due : 0;
+	int				wanted = workers->count;
+	bool			soon =
+		look->events ||
+		(computing != NULL &&
+		 computing->next < TimestampTzPlusMilliseconds(workers->at, IDLE_MS));
 
 	workers->calm = workers->load < SHRINK_BELOW ? workers->calm + 1 : 0;
-	if (wanted == 0 && (look->due > 0 || look->events))
+	if (wanted == 0 && (due > 0 || look->events))
 		wanted = 1;
-	else if (workers->load > GROW_ABOVE && look->due > 0)
+	else if (workers->load > GROW_ABOVE && due > 0)
 		wanted++;
 	else if (workers->calm >= SHRINK_LOOKS && (wanted > 1 || !soon))
 	{
@@ -150,14 +165,15 @@ wanted_workers(const Look *look, Workers *workers)
  * the last worker, which come and go with the work.
  */
 static void
-resize(const char *database, const Look *look, Workers *workers)
+resize(const char *database, Look *look, Workers *workers)
 {
 	int wanted = wanted_workers(look, workers);
 	int before = workers->count;
 
 	for (; workers->count > wanted; workers->count--)
 		dismiss_worker();
-	while (workers->count < wanted && pool_start(ROLE_WORKER, MyDatabaseId))
+	while (workers->count < wanted &&
+		   pool_start(ROLE_WORKER, MyDatabaseId, InvalidOid))
 		workers->count++;
 	if (workers->count != before)
 		ereport(Min(workers->count, before) > 0 ? LOG : DEBUG1,
@@ -167,7 +183,127 @@ resize(const char *database, const Look *look, Workers *workers)
 						   workers->load * 100)));
 }
 
+/* ---------- sensor workers ---------- */
+
+/* How many sensor workers an owner has, and how many of them have a batch. */
+static int
+sensor_workers(Oid owner, int *busy)
+{
+	int result = 0;
+
+	*busy = 0;
+	LWLockAcquire(pool->lock, LW_SHARED);
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		if (process->state == PROCESS_FREE || process->role != ROLE_SENSOR ||
+			process->database != MyDatabaseId || process->owner != owner)
+			continue;
+		result++;
+		*busy += process->state == PROCESS_STEPPING;
+	}
+	LWLockRelease(pool->lock);
+	return result;
+}
+
+/* Could this owner's last sensor worker not connect, a moment ago? */
+static bool
+is_ailing(Oid owner)
+{
+	PoolDatabase *entry;
+	bool		  result;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	result = entry != NULL && entry->ailing_owner == owner &&
+			 GetCurrentTimestamp() < entry->ailing_until;
+	LWLockRelease(pool->lock);
+	return result;
+}
+
+/* When an owner got a sensor worker for the last time; 0: never. */
+static TimestampTz *
+served_at(Oid owner)
+{
+	static HTAB *served = NULL;
+	TimestampTz *entry;
+	bool		 found;
+
+	if (served == NULL)
+	{
+		HASHCTL control = {.keysize = sizeof(Oid), .entrysize = sizeof(Served)};
+
+		served = hash_create("fa_agents owners", 16, &control,
+							 HASH_ELEM | HASH_BLOBS);
+	}
+	entry = &((Served *) hash_search(served, &owner, HASH_ENTER, &found))->at;
+	if (!found)
+		*entry = 0;
+	return entry;
+}
+
+/*
+ * The owner who is to get a sensor worker next: one who has something due and
+ * none, whose last was longest ago; where each has one (more), one all of whose
+ * workers are busy.  NULL: nobody.
+ */
+static LookPart *
+next_owner(Look *look, bool more)
+{
+	LookPart *best = NULL;
+
+	for (int i = 0; i < look->part_count; i++)
+	{
+		LookPart *part = &look->parts[i];
+		int		  busy;
+		int		  workers;
+
+		if (!OidIsValid(part->runner) || part->due == 0 ||
+			is_ailing(part->runner))
+			continue;
+		workers = sensor_workers(part->runner, &busy);
+		if (more ? busy < workers : workers > 0)
+			continue;
+		if (best == NULL || *served_at(part->runner) < *served_at(best->runner))
+			best = part;
+	}
+	return best;
+}
+
+/*
+ * Starts sensor workers: one for each owner who has something due and none; and,
+ * where that is possible for all, one more for one whose workers are all busy,
+ * for what they wait for may take long.
+ */
+static void
+serve_owners(Look *look)
+{
+	LookPart *part;
+
+	while ((part = next_owner(look, false)) != NULL)
+	{
+		if (!pool_start(ROLE_SENSOR, MyDatabaseId, part->runner))
+			return;
+		*served_at(part->runner) = GetCurrentTimestamp();
+	}
+	pool_no_owner_waits();
+	part = next_owner(look, true);
+	if (part != NULL && pool_start(ROLE_SENSOR, MyDatabaseId, part->runner))
+		*served_at(part->runner) = GetCurrentTimestamp();
+}
+
+/* All workers look for themselves. */
+static void
+wake_workers(void)
+{
+	pool_wake(MyDatabaseId, ROLE_WORKER);
+	pool_wake(MyDatabaseId, ROLE_SENSOR);
+}
+
 /* ---------- its life ---------- */
+
+static MemoryContext look_context = NULL; /* of the parts of the last look */
 
 /*
  * Looks at what is due.  What changes from now on is seen by the next look.
@@ -176,14 +312,22 @@ static void
 look_at_work(Look *look, bool first)
 {
 	PoolDatabase *entry;
+	bool		  changed = first;
 	Call		  call;
 
 	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
 	entry = pool_database(MyDatabaseId, false);
 	if (entry != NULL)
+	{
+		changed |= entry->wanted;
 		entry->wanted = false;
+	}
 	LWLockRelease(pool->lock);
 
+	if (look_context == NULL)
+		look_context = AllocSetContextCreate(TopMemoryContext, "fa_agents look",
+											 ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(look_context);
 	memset(look, 0, sizeof(Look));
 	look->next = DT_NOEND;
 	work_begin("looks at what is due");
@@ -193,8 +337,11 @@ look_at_work(Look *look, bool first)
 			retry_after_crash(&call);
 		/* each time: a batch that was under way may count afterwards */
 		turn_forget_dropped(&call);
-		turn_look(&call, look);
+		if (changed)
+			turn_find_occupied(&call);
+		turn_look(&call, look_context, look);
 		call_end(&call);
+		event_count_passed(look);
 	}
 	work_end();
 
@@ -233,7 +380,7 @@ leave(const Look *look)
 			entry->database = InvalidOid;
 	}
 	LWLockRelease(pool->lock);
-	pool_wake(MyDatabaseId, ROLE_WORKER);
+	wake_workers();
 	proc_exit(0);
 }
 
@@ -243,8 +390,8 @@ is_idle(const Look *look, const Workers *workers)
 {
 	if (!look->installed || (look->schedules == 0 && look->next == DT_NOEND))
 		return true;
-	return workers->count == 0 && look->due == 0 && !look->events &&
-		   fa_min_workers == 0 &&
+	return workers->count == 0 && workers->sensing == 0 && look->due == 0 &&
+		   !look->events && fa_min_workers == 0 &&
 		   look->next > TimestampTzPlusMilliseconds(workers->at, LINGER_MS);
 }
 
@@ -267,7 +414,7 @@ work_alone(const Workers *workers)
 static void
 wait_for_look(const Look *look, const Workers *workers)
 {
-	bool		active = workers->count > 0 || look->due > 0;
+	bool active = workers->count > 0 || workers->sensing > 0 || look->due > 0;
 	TimestampTz until = look->next;
 	TimestampTz calm = TimestampTzPlusMilliseconds(workers->at, CALM_MS);
 
@@ -292,8 +439,7 @@ coordinator_main(Datum main_arg)
 
 	pool_signals();
 	pool_attach(main_arg);
-	BackgroundWorkerInitializeConnectionByOid(pool_self->database, InvalidOid,
-											  0);
+	pool_connect();
 	work_settings();
 	workers.busy = MemoryContextAllocZero(TopMemoryContext,
 										  sizeof(uint64) * pool->process_count);
@@ -314,9 +460,12 @@ coordinator_main(Datum main_arg)
 			leave(&look);
 		}
 		if (look.installed)
+		{
 			resize(database, &look, &workers);
+			serve_owners(&look);
+		}
 		/* they sleep until what was the next when they looked */
-		pool_wake(MyDatabaseId, ROLE_WORKER);
+		wake_workers();
 		if (is_idle(&look, &workers))
 			leave(&look);
 		if (workers.count == 0 && pool_lacks_slots())

@@ -23,40 +23,47 @@
 /*
  * The agents' rows are locked before their inbox is looked at: who steps one
  * meanwhile takes its observation, and then there is nothing to step it for.
+ * Not so ($2) rows that a sensor worker may be holding for as long as an
+ * actuator takes; whether there are any is asked once.
  */
-static Statement lock_statement = {"SELECT 1 FROM @.fa_belief WHERE agent_id" EQ
-								   "ANY ($1)"
-								   " ORDER BY agent_id FOR NO KEY UPDATE",
-								   1,
-								   {INT8ARRAYOID}};
+static Statement lock_statement = {
+	"SELECT 1 FROM @.fa_belief b WHERE b.agent_id" EQ
+	"ANY ($1) AND (NOT $2 OR NOT (SELECT EXISTS (SELECT FROM @.fa_sensor))"
+	" OR NOT EXISTS (SELECT FROM @.fa_agent a, @.fa_model m, @.fa_sensor x"
+	" WHERE a.agent_id" EQ "b.agent_id AND m.model_id" EQ
+	"a.model_id AND x.owner" EQ "a.owner AND x.model" EQ
+	"m.name)) ORDER BY b.agent_id FOR NO KEY UPDATE OF b",
+	2,
+	{INT8ARRAYOID, BOOLOID}};
 /*
  * Of the agents $1, those that have an observation and a schedule by event;
- * and whether they have another one.
+ * whether they have another one, and who is to step them.
  */
 static Statement find_statement = {
-	"SELECT a.agent_id, s.schedule_id, s.deadline, o.first, o.more"
+	"SELECT a.agent_id, s.schedule_id, s.deadline, o.first, o.more, s.runner"
 	" FROM pg_catalog.unnest($1) AS i (agent_id), @.fa_agent a, @.fa_model m,"
 	" @.fa_belief b, LATERAL (SELECT s.schedule_id,"
 	" COALESCE(" MICROSECONDS(
 		"s.deadline") ", -1) AS deadline"
-					  " FROM @.fa_schedule s WHERE s.model" EQ
+					  "," SCHEDULE_RUNNER
+					  " AS runner FROM @.fa_schedule s WHERE s.model" EQ
 					  "m.name AND (s.version IS NULL OR s.version" EQ
 					  "m.version)"
-					  " AND s.every IS NULL AND (s.owner" EQ
-					  "a.owner OR pg_catalog.pg_has_role("
-					  "s.owner::pg_catalog.oid, a.owner::pg_catalog.oid, 'USAGE')) AND" SCHEDULE_ACTIVE
-					  " ORDER BY s.priority DESC, s.schedule_id LIMIT 1) AS s,"
-					  " LATERAL (SELECT pg_catalog.min(received_at) AS first, pg_catalog.count(*)" GT
-					  "1 AS more FROM (SELECT received_at FROM @.fa_observation w"
-					  " WHERE w.agent_id" EQ
-					  "a.agent_id ORDER BY w.observation_id LIMIT 2) AS w"
-					  " HAVING pg_catalog.count(*)" GT "0) AS o"
-					  " WHERE a.agent_id" EQ "i.agent_id AND m.model_id" EQ
-					  "a.model_id AND b.agent_id" EQ
-					  "a.agent_id AND NOT b.paused"
-					  " AND NOT EXISTS (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ
-					  "a.agent_id)"
-					  " ORDER BY s.schedule_id, a.agent_id",
+					  " AND s.every IS NULL AND" SCHEDULE_MAY_STEP(
+						  "s.owner") " AND" SCHEDULE_ACTIVE
+									 " ORDER BY s.priority DESC, s.schedule_id LIMIT 1) AS s,"
+									 " LATERAL (SELECT pg_catalog.min(received_at) AS first, pg_catalog.count(*)" GT
+									 "1 AS more FROM (SELECT received_at FROM @.fa_observation w"
+									 " WHERE w.agent_id" EQ
+									 "a.agent_id ORDER BY w.observation_id LIMIT 2) AS w"
+									 " HAVING pg_catalog.count(*)" GT "0) AS o"
+									 " WHERE a.agent_id" EQ
+									 "i.agent_id AND m.model_id" EQ
+									 "a.model_id AND b.agent_id" EQ
+									 "a.agent_id AND NOT b.paused"
+									 " AND NOT EXISTS (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ
+									 "a.agent_id)"
+									 " ORDER BY s.schedule_id, a.agent_id",
 	1,
 	{INT8ARRAYOID}};
 /* Agents after $1 with something in the inbox, each found by one descent. */
@@ -90,6 +97,7 @@ typedef struct Event
 	TimestampTz received;
 	bool		more;	 /* another observation waits */
 	bool		stepped; /* else its step failed */
+	Oid			runner;
 } Event;
 
 /* ---------- the ring ---------- */
@@ -113,13 +121,66 @@ put(PoolDatabase *entry, const int64 *ids, int count)
 }
 
 /*
- * Takes at most room ids out of the ring of this database.  *sweep: the inbox
- * is to be read through, and this worker is the one to do it.
+ * Takes at most room ids out of the ring.  *sweep: the inbox is to be read
+ * through, and this worker is the one to do it.  The spinlock is held.
+ */
+static int
+take_ring(PoolDatabase *entry, int64 *ids, int room, bool *sweep)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			count = 0;
+
+	while (count < room && entry->ring_count > 0)
+	{
+		ids[count++] = entry->ring[entry->ring_first];
+		entry->ring_first = (entry->ring_first + 1) % RING_SIZE;
+		entry->ring_count--;
+	}
+	*sweep = entry->ring_lost ||
+			 TimestampDifferenceExceeds(entry->swept_at, now,
+										fa_sweep_interval * 1000);
+	if (*sweep)
+	{
+		entry->ring_lost = false;
+		entry->swept_at = now;
+	}
+	return count;
+}
+
+/*
+ * Takes at most room ids that were passed on to this worker's owner.  When there
+ * are no more, those that found no room are looked for again.  The spinlock is
+ * held.
+ */
+static int
+take_passed(PoolDatabase *entry, int64 *ids, int room)
+{
+	int count = 0;
+	int kept = 0;
+
+	for (int i = 0; i < entry->passed_count; i++)
+	{
+		if (entry->passed[i].runner == pool_self->owner && count < room)
+			ids[count++] = entry->passed[i].agent_id;
+		else
+			entry->passed[kept++] = entry->passed[i];
+	}
+	entry->passed_count = kept;
+	if (count < room && entry->passed_lost)
+	{
+		entry->passed_lost = false;
+		entry->ring_lost = true;
+	}
+	return count;
+}
+
+/*
+ * Takes at most room ids of agents that this worker is to step.  *sweep: it is
+ * to read the inbox through.
  */
 static int
 take(int64 *ids, int room, bool *sweep)
 {
-	TimestampTz	  now = GetCurrentTimestamp();
 	PoolDatabase *entry;
 	int			  count = 0;
 
@@ -129,20 +190,9 @@ take(int64 *ids, int room, bool *sweep)
 	if (entry != NULL && entry->events)
 	{
 		SpinLockAcquire(&entry->ring_lock);
-		while (count < room && entry->ring_count > 0)
-		{
-			ids[count++] = entry->ring[entry->ring_first];
-			entry->ring_first = (entry->ring_first + 1) % RING_SIZE;
-			entry->ring_count--;
-		}
-		*sweep = entry->ring_lost ||
-				 TimestampDifferenceExceeds(entry->swept_at, now,
-											fa_sweep_interval * 1000);
-		if (*sweep)
-		{
-			entry->ring_lost = false;
-			entry->swept_at = now;
-		}
+		count = OidIsValid(pool_self->owner) ?
+					take_passed(entry, ids, room) :
+					take_ring(entry, ids, room, sweep);
 		SpinLockRelease(&entry->ring_lock);
 	}
 	LWLockRelease(pool->lock);
@@ -162,6 +212,70 @@ put_back(const int64 *ids, int count, bool lost)
 		put(entry, ids, count);
 		if (lost)
 			entry->ring_lost = true;
+	}
+	LWLockRelease(pool->lock);
+}
+
+/*
+ * Passes on an agent that another runner is to step, after the commit that found
+ * it; 0 is whoever computes.  The coordinator is told, for there may be no
+ * sensor worker of that owner yet.
+ */
+static void
+pass_on(const Event *event)
+{
+	PoolDatabase *entry;
+
+	if (!OidIsValid(event->runner))
+	{
+		put_back(&event->agent_id, 1, false);
+		pool_wake_one(MyDatabaseId);
+		return;
+	}
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		SpinLockAcquire(&entry->ring_lock);
+		if (entry->passed_count < PASSED_SIZE)
+			entry->passed[entry->passed_count++] =
+				(PassedAgent){event->agent_id, event->runner};
+		else
+			entry->passed_lost = true;
+		SpinLockRelease(&entry->ring_lock);
+		pool_wake_held(MyDatabaseId, ROLE_SENSOR);
+	}
+	LWLockRelease(pool->lock);
+	pool_want(MyDatabaseId, false);
+}
+
+/*
+ * Adds what was passed on to what is due; what is for nobody any more is
+ * forgotten.  For the coordinator.
+ */
+void
+event_count_passed(Look *look)
+{
+	PoolDatabase *entry;
+	int			  kept = 0;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		SpinLockAcquire(&entry->ring_lock);
+		for (int i = 0; i < entry->passed_count; i++)
+		{
+			LookPart *part = look_part(look, entry->passed[i].runner);
+
+			if (part == NULL || !part->events)
+				continue;
+			part->due++;
+			look->due++;
+			entry->passed[kept++] = entry->passed[i];
+		}
+		entry->passed_count = kept;
+		SpinLockRelease(&entry->ring_lock);
 	}
 	LWLockRelease(pool->lock);
 }
@@ -289,7 +403,8 @@ sweep_inbox(const Call *call)
 static Event *
 find_events(const Call *call, int64 *ids, int count, int *found)
 {
-	Datum  arguments[1] = {array_from_int64(ids, count)};
+	Datum  arguments[2] = {array_from_int64(ids, count),
+						   BoolGetDatum(!OidIsValid(pool_self->owner))};
 	Event *events;
 	bool   isnull;
 
@@ -304,8 +419,32 @@ find_events(const Call *call, int64 *ids, int count, int *found)
 		events[i].deadline = result_int64(i, 3);
 		events[i].received = DatumGetTimestampTz(result_datum(i, 4, &isnull));
 		events[i].more = DatumGetBool(result_datum(i, 5, &isnull));
+		events[i].runner = DatumGetObjectId(result_datum(i, 6, &isnull));
 	}
 	return events;
+}
+
+/*
+ * Moves events [count] that this worker is to step to the front, in order;
+ * returns how many there are.
+ */
+static int
+own_first(Event *events, int count)
+{
+	Event *others = palloc(sizeof(Event) * Max(count, 1));
+	int	   own = 0;
+	int	   other = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (events[i].runner == pool_self->owner)
+			events[own++] = events[i];
+		else
+			others[other++] = events[i];
+	}
+	memcpy(events + own, others, sizeof(Event) * other);
+	pfree(others);
+	return own;
 }
 
 /*
@@ -339,6 +478,8 @@ count_events(const Event *events, int count)
 {
 	int made = 0;
 
+	if (count == 0)
+		return;
 	for (int i = 0; i < count; i++)
 	{
 		made += events[i].stepped;
@@ -361,8 +502,9 @@ static void
 make(void *argument)
 {
 	bool   sweep = *(bool *) argument;
-	int	   count = singly ? Min(taken_count, SINGLE_AGENTS) : taken_count;
+	int	   count = singly ? Min(taken_count, batch_single_size()) : taken_count;
 	int	   found = 0;
+	int	   own = 0;
 	Event *events = NULL;
 	Event *copy;
 	Call   call;
@@ -379,7 +521,9 @@ make(void *argument)
 	if (count > 0)
 		events = find_events(&call, taken + taken_count - count, count, &found);
 	if (found > 0)
-		step_events(&call, events, found);
+		own = own_first(events, found);
+	if (own > 0)
+		step_events(&call, events, own);
 	call_end(&call);
 	/* the transaction's memory goes with it */
 	copy = MemoryContextAlloc(TopMemoryContext, sizeof(Event) * Max(found, 1));
@@ -387,7 +531,9 @@ make(void *argument)
 		memcpy(copy, events, sizeof(Event) * found);
 	work_end();
 	taken_count -= count;
-	count_events(copy, found);
+	count_events(copy, own);
+	for (int i = own; i < found; i++)
+		pass_on(&copy[i]);
 	pfree(copy);
 }
 

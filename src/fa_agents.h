@@ -40,16 +40,17 @@ extern int	fa_message_retention; /* seconds for which messages wait */
 extern bool fa_message_notify;	  /* tell clients when messages were sent */
 
 /* of the workers */
-extern char *fa_databases;		/* where agents may run, empty: everywhere */
-extern int	 fa_min_workers;	/* of a database with something scheduled */
-extern int	 fa_max_workers;	/* of the server */
-extern int	 fa_batch_timeout;	/* milliseconds of one batch */
-extern int	 fa_max_failures;	/* of an agent, until it is suspended */
-extern int	 fa_retry_delay;	/* milliseconds until the first retry */
-extern int	 fa_sweep_interval; /* seconds between readings of the inbox */
-extern int	 fa_worker_memory;	/* kB of a worker, without models */
-extern int	 fa_worker_steps;	/* of a worker, until it is replaced; 0: any */
-extern bool	 fa_notify;			/* tell clients when agents were stepped */
+extern char *fa_databases;	 /* where agents may run, empty: everywhere */
+extern int	 fa_min_workers; /* of a database with something scheduled */
+extern int	 fa_max_workers; /* of the server */
+extern int	 fa_max_sensor_workers; /* the same for sensing schedules */
+extern int	 fa_batch_timeout;		/* milliseconds of one batch */
+extern int	 fa_max_failures;		/* of an agent, until it is suspended */
+extern int	 fa_retry_delay;		/* milliseconds until the first retry */
+extern int	 fa_sweep_interval;		/* seconds between readings of the inbox */
+extern int	 fa_worker_memory;		/* kB of a worker, without models */
+extern int	 fa_worker_steps; /* of a worker, until it is replaced; 0: any */
+extern bool	 fa_notify;		  /* tell clients when agents were stepped */
 
 /* from where on fa_health warns: %, lag in milliseconds */
 extern double fa_cpu_warn;
@@ -280,6 +281,10 @@ typedef struct HotRow
 
 typedef struct HotWriter HotWriter;
 
+struct RelationData;
+
+extern bool table_is_plain(struct RelationData *table, AclMode wanted);
+
 extern void
 hot_read(const Call *call, const int64 *ids, int count, HotRow *rows);
 extern HotWriter *hot_write_begin(const Call *call);
@@ -421,7 +426,8 @@ typedef struct StepOrder
 	const int32 *observation; /* NULL: from the inbox, the world, or none */
 	int			 observation_count;	  /* 0 with an observation: no evidence */
 	int			 observation_padding; /* nulls that follow, for larger models */
-	const int32 *did;				  /* NULL: the action that was chosen */
+	bool		 sensed; /* the inbox's is laid over it, as over a world's */
+	const int32 *did;	 /* NULL: the action that was chosen */
 	int			 did_count;
 } StepOrder;
 
@@ -457,6 +463,21 @@ typedef struct StepPlan
 
 extern void step_orders(const Call *call, StepOrder *orders, int count,
 						const StepPlan *plan);
+
+/* ---------- act.c: steps through sensors and actuators ---------- */
+
+typedef struct ActResult
+{
+	bool   stepped; /* false: it had nothing to perceive */
+	int64  step;
+	double vfe;
+	int32 *action; /* [action_count] */
+	int	   action_count;
+} ActResult;
+
+extern void act_agents(const Call *call, const int64 *ids, int count,
+					   bool skip_paused, ActResult *results);
+extern void act_check_constraints(const Call *call);
 
 /* ---------- run.c: trials in closed loop ---------- */
 

@@ -35,6 +35,7 @@ int	 fa_message_retention;
 char *fa_databases;
 int	  fa_batch_timeout;
 int	  fa_max_failures;
+int	  fa_max_sensor_workers;
 int	  fa_max_workers;
 int	  fa_min_workers;
 bool  fa_notify;
@@ -172,6 +173,11 @@ worker_settings(void)
 		"fa_agents.max_failures",
 		"Sets after how many failed steps a worker suspends an agent.", NULL,
 		&fa_max_failures, 5, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.max_sensor_workers",
+		"Sets how many workers run sensors and actuators in the whole server.",
+		"Each of them serves one owner.", &fa_max_sensor_workers, 2, 0, 1024,
+		PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"fa_agents.max_workers",
 		"Sets how many workers step agents in the whole server.",

@@ -24,7 +24,6 @@ PG_FUNCTION_INFO_V1(fa_worker_stop);
 PG_FUNCTION_INFO_V1(fa_worker_drain);
 PG_FUNCTION_INFO_V1(fa_worker_start);
 
-static const char *const roles[] = {"launcher", "coordinator", "worker"};
 static const char *const states[] = {"free", "starting", "idle", "stepping"};
 
 /* ---------- what the views read ---------- */
@@ -33,24 +32,26 @@ static const char *const states[] = {"free", "starting", "idle", "stepping"};
 static void
 put_process(ReturnSetInfo *set, const PoolProcess *process, uint64 steps)
 {
-	Datum values[8] = {Int32GetDatum(process->pid),
+	Datum values[9] = {Int32GetDatum(process->pid),
 					   ObjectIdGetDatum(process->database),
-					   CStringGetTextDatum(roles[process->role]),
+					   CStringGetTextDatum(pool_role_name(process->role)),
 					   CStringGetTextDatum(states[process->state]),
 					   Int32GetDatum(process->batch),
 					   Int64GetDatum((int64) steps),
 					   TimestampTzGetDatum(process->since),
-					   TimestampTzGetDatum(process->started_at)};
-	bool  nulls[8] = {false};
+					   TimestampTzGetDatum(process->started_at),
+					   ObjectIdGetDatum(process->owner)};
+	bool  nulls[9] = {false};
 
 	nulls[0] = process->pid == 0;
 	nulls[1] = !OidIsValid(process->database);
+	nulls[8] = !OidIsValid(process->owner);
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }
 
 /*
  * fa_worker_list() returns setof (pid, database oid, role, state, batch, steps,
- * since, started_at): the background processes of all databases.  No rows
+ * since, started_at, owner): the background processes of all databases.  No rows
  * where the library was not preloaded.
  */
 Datum

@@ -117,20 +117,19 @@ may_be_distributed(void)
  * and a module may have rules of its own, or want to hear of it.
  */
 static bool
-has_rights(Oid table)
+has_rights(Oid table, AclMode wanted)
 {
-	const AclMode wanted = ACL_SELECT | ACL_UPDATE;
-
 	return ExecutorCheckPerms_hook == NULL &&
 		   pg_class_aclmask(table, GetUserId(), wanted, ACLMASK_ALL) == wanted;
 }
 
 /*
- * May the rows of this table be touched without the executor?  See the head of
- * this file.  The owner is asked for because no row security applies to him.
+ * May the rows of this table be touched without the executor, by who has these
+ * rights?  See the head of this file.  The owner is asked for because no row
+ * security applies to him.
  */
-static bool
-is_plain(Relation table)
+bool
+table_is_plain(Relation table, AclMode wanted)
 {
 	Form_pg_class	   form = table->rd_rel;
 	const TupleConstr *constraints = table->rd_att->constr;
@@ -141,7 +140,7 @@ is_plain(Relation table)
 		   !form->relhassubclass && table->trigdesc == NULL &&
 		   (constraints == NULL || (constraints->num_check == 0 &&
 									!constraints->has_generated_stored)) &&
-		   has_rights(RelationGetRelid(table)) && !may_be_distributed();
+		   has_rights(RelationGetRelid(table), wanted) && !may_be_distributed();
 }
 
 /*
@@ -169,7 +168,7 @@ open_plain(const Call *call, LOCKMODE mode)
 {
 	Relation table = table_open(call_relation(call, "fa_belief"), mode);
 
-	if (is_plain(table))
+	if (table_is_plain(table, ACL_SELECT | ACL_UPDATE))
 	{
 		check_columns(RelationGetNumberOfAttributes(table));
 		return table;

@@ -292,7 +292,7 @@ start_coordinators(void)
 
 	while (OidIsValid(database = next_database(now, &wake_at)))
 	{
-		if (pool_start(ROLE_COORDINATOR, database))
+		if (pool_start(ROLE_COORDINATOR, database, InvalidOid))
 			continue;
 		note_all_waiting(now);
 		return TimestampTzPlusMilliseconds(now, BUSY_MS);

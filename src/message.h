@@ -34,6 +34,8 @@ leaf_of(int64 message_id)
 }
 
 /* message_leaf.c */
+extern const char *const leaf_names[LEAVES];
+
 extern void
 			 leaf_insert(const Call *call, int leaf, const Message *message,
 						 const int64 *recipients, const int64 *message_ids, int count);

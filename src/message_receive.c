@@ -14,14 +14,18 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
+#include "access/genam.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -30,6 +34,11 @@
 PG_FUNCTION_INFO_V1(fa_receive);
 
 #define PORTION 1000 /* messages taken at once */
+/*
+ * The floor is raised when so many ids were drawn since: to pass by the entries
+ * of as many messages costs less than to write the mailbox each time.
+ */
+#define FLOOR_STEP 512
 
 static Statement lock_statement = {
 	"SELECT floor, next_floor, horizon FROM @.fa_mailbox WHERE agent_id" EQ
@@ -152,20 +161,23 @@ static void
 store_mailbox(Receiving *receiving, int64 oldest)
 {
 	int64 floor = receiving->floor;
+	int64 next_floor = receiving->next_floor;
 	Datum arguments[4] = {Int64GetDatum(receiving->agent_id)};
 
 	if (oldest >= receiving->horizon && !IsolationUsesXactSnapshot())
-		floor = Max(floor, receiving->all ?
-							   receiving->next_floor :
-							   Min(receiving->next_floor, receiving->last));
-	if (floor >= receiving->next_floor && receiving->last > floor)
+		floor = Max(floor, receiving->all ? next_floor :
+											Min(next_floor, receiving->last));
+	if (floor >= next_floor && receiving->last > floor)
 	{
-		receiving->next_floor = receiving->last;
+		next_floor = receiving->last;
 		receiving->horizon =
 			(int64) U64FromFullTransactionId(ReadNextFullTransactionId());
 	}
+	if (floor - receiving->floor < FLOOR_STEP &&
+		next_floor - receiving->next_floor < FLOOR_STEP)
+		return;
 	arguments[1] = Int64GetDatum(floor);
-	arguments[2] = Int64GetDatum(receiving->next_floor);
+	arguments[2] = Int64GetDatum(next_floor);
 	arguments[3] = Int64GetDatum(receiving->horizon);
 	statement_run(receiving->call, &store_statement, arguments, NULL, 0);
 }
@@ -295,6 +307,35 @@ take_kind(Receiving *receiving, Statement *statement)
 }
 
 /*
+ * Is there any message whose priority is not 0, of whatever agent?  Then the
+ * leaves' indexes of them are not empty: there is more than a page that says
+ * so.  False only where there is none.
+ */
+static bool
+has_priorities(const Call *call)
+{
+	static const char *const names[LEAVES] = {"fa_message_0_priority",
+											  "fa_message_1_priority",
+											  "fa_message_2_priority"};
+
+	for (int leaf = 0; leaf < LEAVES; leaf++)
+	{
+		Oid		 id = get_relname_relid(names[leaf], call->schema);
+		Relation index;
+		bool	 used;
+
+		if (!OidIsValid(id))
+			return true;
+		index = index_open(id, AccessShareLock);
+		used = RelationGetNumberOfBlocks(index) > 1;
+		index_close(index, AccessShareLock);
+		if (used)
+			return true;
+	}
+	return false;
+}
+
+/*
  * fa_receive(agent_id bigint, max int) returns setof (message_id, sender,
  * sent_at, body), at most max rows, in the order in which they are to be read:
  * higher priority first, and by id among equals.
@@ -310,6 +351,7 @@ fa_receive(PG_FUNCTION_ARGS)
 						   .left = PG_GETARG_INT32(1),
 						   .cutoff = message_cutoff()};
 	int64	  oldest;
+	bool	  priorities;
 	Call	  call;
 
 	if (receiving.left < 0)
@@ -323,9 +365,12 @@ fa_receive(PG_FUNCTION_ARGS)
 	(void) belief_check(&call, &receiving.agent_id, 1);
 	lock_mailbox(&receiving);
 	oldest = oldest_running();
-	(void) take_kind(&receiving, &urgent_statement);
+	priorities = has_priorities(&call);
+	if (priorities)
+		(void) take_kind(&receiving, &urgent_statement);
 	receiving.all = take_kind(&receiving, &plain_statement);
-	(void) take_kind(&receiving, &low_statement);
+	if (priorities)
+		(void) take_kind(&receiving, &low_statement);
 	if (receiving.taken)
 		store_mailbox(&receiving, oldest);
 	if (receiving.buried)

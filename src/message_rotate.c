@@ -246,9 +246,6 @@ find_leftovers(Relation leaf, Leftovers *left)
 
 /* ---------- rotation ---------- */
 
-static const char *const leaf_names[LEAVES] = {"fa_message_0", "fa_message_1",
-											   "fa_message_2"};
-
 /*
  * Is a leaf empty, or could it be made so?  oldest: its leftovers move on, for
  * it is the next to be written.

@@ -138,13 +138,15 @@ pool_database(Oid database, bool create)
 	unused->wanted = unused->failed = unused->stopped = unused->events = false;
 	unused->blocked = 0;
 	unused->wake_at = DT_NOEND;
-	unused->waiting = 0;
+	unused->waiting = unused->sensor_waiting = 0;
+	unused->ailing_owner = InvalidOid;
 	unused->load = 0;
 	SpinLockAcquire(&unused->minute_lock);
 	memset(unused->minutes, 0, sizeof(unused->minutes));
 	SpinLockRelease(&unused->minute_lock);
 	SpinLockAcquire(&unused->ring_lock);
-	unused->ring_first = unused->ring_count = 0;
+	unused->ring_first = unused->ring_count = unused->passed_count = 0;
+	unused->passed_lost = false;
 	unused->ring_lost = true; /* nobody has looked yet */
 	unused->swept_at = 0;
 	SpinLockRelease(&unused->ring_lock);

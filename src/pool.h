@@ -17,6 +17,7 @@
 #define POOL_DATABASES 64
 #define POOL_SCHEDULES 256	/* schedules with statistics */
 #define RING_SIZE	   4096 /* observed agents that a database remembers */
+#define PASSED_SIZE	   1024 /* those of them that are for sensor workers */
 #define LAG_BUCKETS	   96	/* 4 a doubling, from 16 us to 4.5 minutes */
 #define SLICES		   64	/* of a schedule */
 #define PHASES		   65536
@@ -26,7 +27,8 @@ typedef enum ProcessRole
 {
 	ROLE_LAUNCHER,
 	ROLE_COORDINATOR,
-	ROLE_WORKER
+	ROLE_WORKER,
+	ROLE_SENSOR /* a worker that runs what one owner named */
 } ProcessRole;
 
 /* What a process sleeps for; the first are the roles. */
@@ -35,6 +37,7 @@ typedef enum PoolWait
 	WAIT_LAUNCHER,
 	WAIT_COORDINATOR,
 	WAIT_WORKER,
+	WAIT_SENSOR,
 	WAIT_LEAVE
 } PoolWait;
 
@@ -46,13 +49,15 @@ typedef enum ProcessState
 	PROCESS_STEPPING
 } ProcessState;
 
-/* A launcher, coordinator or worker. */
+/* A launcher, coordinator, worker or sensor worker. */
 typedef struct PoolProcess
 {
 	ProcessState	 state;
 	ProcessRole		 role;
 	uint32			 generation; /* counts the processes that had this slot */
 	Oid				 database;
+	Oid				 owner;		/* whom a sensor worker serves, else 0 */
+	bool			 connected; /* it got as far as that */
 	int				 pid;
 	Latch			*latch;
 	bool			 leave; /* asked to exit when it can */
@@ -72,24 +77,37 @@ typedef struct PoolMinute
 	uint64 lag[LAG_BUCKETS]; /* steps by their lag */
 } PoolMinute;
 
+/* An observed agent whose schedule is a sensing one. */
+typedef struct PassedAgent
+{
+	int64 agent_id;
+	Oid	  runner; /* who is to step it */
+} PassedAgent;
+
 /* A database that has something scheduled, or may have. */
 typedef struct PoolDatabase
 {
-	Oid			database; /* InvalidOid: the entry is free */
-	bool		wanted;	  /* something changed: look at it */
-	bool		failed;	  /* its last coordinator died */
-	bool		stopped;  /* fa_worker_stop */
-	int			blocked;  /* commands that want it empty */
-	TimestampTz wake_at;  /* when a coordinator is to look at it */
-	TimestampTz waiting;  /* since when it wants a slot, 0: it does not */
-	bool		events;	  /* it has schedules by event */
+	Oid			database;		/* InvalidOid: the entry is free */
+	bool		wanted;			/* something changed: look at it */
+	bool		failed;			/* its last coordinator died */
+	bool		stopped;		/* fa_worker_stop */
+	int			blocked;		/* commands that want it empty */
+	TimestampTz wake_at;		/* when a coordinator is to look at it */
+	TimestampTz waiting;		/* since when it wants a slot, 0: it does not */
+	TimestampTz sensor_waiting; /* the same for a sensor worker */
+	Oid			ailing_owner;	/* whose sensor worker could not connect */
+	TimestampTz ailing_until;	/* when to try again */
+	bool		events;			/* it has schedules by event */
 	slock_t		ring_lock;
 	bool		ring_lost; /* the ring was full: the inbox must be read */
 	TimestampTz swept_at;  /* when it was last read through */
 	int			ring_first;
 	int			ring_count;
 	int64		ring[RING_SIZE]; /* ids of observed agents */
-	float		load;			 /* of the workers' time, when last looked at */
+	bool		passed_lost;	 /* there was no room for one */
+	int			passed_count;
+	PassedAgent passed[PASSED_SIZE];
+	float		load; /* of the workers' time, when last looked at */
 	slock_t		minute_lock;
 	PoolMinute	minutes[2]; /* the newest, and the one before, or older */
 } PoolDatabase;
@@ -137,17 +155,20 @@ extern void pool_keep_schedules(Oid database, const int64 *ids, int count);
 
 /* ---------- process.c: the processes and their slots ---------- */
 
-extern bool	  pool_start(ProcessRole role, Oid database);
-extern bool	  pool_lacks_slots(void);
-extern void	  pool_attach(Datum main_arg);
-extern void	  pool_give_up_lost(void);
-extern void	  pool_signals(void);
-extern void	  pool_set_state(ProcessState state, int batch);
-extern void	  pool_end_turn(TimestampTz begun);
-extern bool	  pool_should_leave(void);
-extern void	  pool_serve(void);
-extern void	  pool_wait(TimestampTz until);
-extern uint32 pool_wait_event(PoolWait what);
+extern bool		   pool_start(ProcessRole role, Oid database, Oid owner);
+extern void		   pool_no_owner_waits(void);
+extern bool		   pool_lacks_slots(void);
+extern const char *pool_role_name(ProcessRole role);
+extern void		   pool_attach(Datum main_arg);
+extern void		   pool_connect(void);
+extern void		   pool_give_up_lost(void);
+extern void		   pool_signals(void);
+extern void		   pool_set_state(ProcessState state, int batch);
+extern void		   pool_end_turn(TimestampTz begun);
+extern bool		   pool_should_leave(void);
+extern void		   pool_serve(void);
+extern void		   pool_wait(TimestampTz until);
+extern uint32	   pool_wait_event(PoolWait what);
 
 /* ---------- flight.c: what a crash found being stepped ---------- */
 
@@ -173,30 +194,72 @@ extern void command_empty(Oid database, int polite_ms);
 	" NOT s.paused AND s.error IS NULL AND EXISTS" \
 	" (SELECT FROM pg_catalog.pg_roles r"          \
 	" WHERE r.oid" EQ "s.owner AND r.rolcanlogin)"
+/*
+ * Has the schedule s agents in a slice l?  LATERAL with a LIMIT: it is one
+ * descent of an index, however few agents there were when the statement was
+ * planned.
+ */
+#define SLICE_OCCUPIED                                                           \
+	" EXISTS (SELECT FROM @.fa_model m, LATERAL (SELECT FROM @.fa_agent a"       \
+	" WHERE a.model_id" EQ "m.model_id"                                          \
+	" AND a.phase OPERATOR(pg_catalog.>=) (l.slice OPERATOR(pg_catalog.*) 1024)" \
+	" AND a.phase" LT                                                            \
+	"((l.slice OPERATOR(pg_catalog.+) 1) OPERATOR(pg_catalog.*) 1024)"           \
+	" ORDER BY a.phase LIMIT 1) AS x WHERE m.name" EQ                            \
+	"s.model AND (s.version IS NULL OR m.version" EQ "s.version))"
 #define MICROSECONDS(interval)                      \
 	" (pg_catalog.date_part('epoch', " interval ")" \
 	" OPERATOR(pg_catalog.*) 1000000.0)::pg_catalog.int8"
 
+/*
+ * Who runs a schedule s: 0, any worker, or its owner's sensor workers, while he
+ * has a sensor or actuator for its model.
+ */
+#define SCHEDULE_RUNNER                                              \
+	" (CASE WHEN EXISTS (SELECT FROM @.fa_sensor x WHERE x.owner" EQ \
+	"s.owner AND x.model" EQ                                         \
+	"s.model) THEN s.owner::pg_catalog.oid ELSE 0::pg_catalog.oid END)"
+/*
+ * May the owner of schedule s use an agent a of model m, and step it without
+ * its owner's sensor and actuator? They are his owner's alone to run.
+ */
+#define SCHEDULE_MAY_STEP(owner)                                            \
+	" (a.owner" EQ owner " OR pg_catalog.pg_has_role(" owner                \
+	"::pg_catalog.oid, a.owner::pg_catalog.oid, 'USAGE') AND NOT EXISTS"    \
+	" (SELECT FROM @.fa_sensor x WHERE x.owner" EQ "a.owner AND x.model" EQ \
+	"m.name))"
+
+/* What is to be done by one runner. */
+typedef struct LookPart
+{
+	Oid			runner;
+	bool		events; /* he has schedules by event */
+	int64		due;	/* slices, retries and events that are due now */
+	TimestampTz next;	/* when the next is due; DT_NOEND: never */
+} LookPart;
+
 typedef struct Look
 {
+	bool		installed; /* the extension is there, of our version */
 	int64		schedules; /* that are active */
 	bool		events;	   /* some of them by event */
-	int64		due;	   /* slices and retries that are due now */
-	TimestampTz next;	   /* when the next is due; DT_NOEND: never */
-	bool		installed; /* the extension is there, of our version */
+	int64		due;	   /* of all parts */
+	TimestampTz next;	   /* the earliest of all parts */
+	LookPart   *parts;	   /* [part_count] */
+	int			part_count;
 } Look;
 
-extern bool call_begin_extension(Call *call);
-extern void turn_forget_dropped(const Call *call);
-extern void turn_look(const Call *call, Look *look);
-extern bool turn_make(void);
+extern bool		 call_begin_extension(Call *call);
+extern void		 turn_forget_dropped(const Call *call);
+extern void		 turn_find_occupied(const Call *call);
+extern void		 turn_look(const Call *call, MemoryContext context, Look *look);
+extern LookPart *look_part(Look *look, Oid runner);
+extern bool		 turn_make(void);
 
 /* ---------- batch.c: agents that are stepped in one transaction ---------- */
 
-/* Agents of a batch that is done one by one; savepoints cost everybody. */
-#define SINGLE_AGENTS 32
-
 extern int	batch_size(void);
+extern int	batch_single_size(void);
 extern void batch_step(const Call *call, int64 *ids, int count, bool *stepped);
 extern int	batch_step_singly(const Call *call, int64 schedule_id, int64 *ids,
 							  int count, bool blame, bool *stepped);
@@ -211,6 +274,7 @@ extern void	 batch_recent(PoolMinute *recent);
 
 extern void event_init(void);
 extern bool event_make(void);
+extern void event_count_passed(Look *look);
 
 /* ---------- retry.c: agents whose step failed ---------- */
 
@@ -223,6 +287,7 @@ extern void retry_after_crash(const Call *call);
 
 extern void		  launcher_register(void);
 extern void		  work_settings(void);
+extern void		  work_renew(void);
 extern bool		  work_turn(TimestampTz *next);
 extern void		  work_begin(const char *what);
 extern void		  work_end(void);

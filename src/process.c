@@ -52,6 +52,16 @@ count(ProcessRole role, Oid database)
 	return result;
 }
 
+/* As fa_worker shows it. */
+const char *
+pool_role_name(ProcessRole role)
+{
+	static const char *const names[] = {"launcher", "coordinator", "worker",
+										"sensor worker"};
+
+	return names[role];
+}
+
 /* Is a worker wanted in vain, because the server has no slot for one? */
 bool
 pool_lacks_slots(void)
@@ -89,6 +99,40 @@ longest_waiting(Oid database, bool idle)
 }
 
 /*
+ * The database in which an owner has waited longest for a sensor worker, other
+ * than this one; NULL: none does.  The lock is held.
+ */
+static PoolDatabase *
+longest_sensing(Oid database)
+{
+	PoolDatabase *longest = NULL;
+
+	for (int i = 0; i < POOL_DATABASES; i++)
+	{
+		PoolDatabase *entry = &pool->databases[i];
+
+		if (OidIsValid(entry->database) && entry->database != database &&
+			entry->sensor_waiting != 0 &&
+			(longest == NULL ||
+			 entry->sensor_waiting < longest->sensor_waiting))
+			longest = entry;
+	}
+	return longest;
+}
+
+/*
+ * Is there no slot for any sensor worker, though one is wanted? Then the next
+ * is for one: what is to be computed coordinators can do as well.  The lock is
+ * held.
+ */
+static bool
+sensors_starve(void)
+{
+	return fa_max_sensor_workers > 0 && longest_sensing(InvalidOid) != NULL &&
+		   count(ROLE_SENSOR, InvalidOid) == 0;
+}
+
+/*
  * How many workers each database may have where there are not enough: those
  * that have some, or wait, get the same.  The lock is held.
  */
@@ -120,7 +164,7 @@ may_have_worker(PoolDatabase *entry)
 	PoolDatabase *other = longest_waiting(entry->database, false);
 	int			  own = count(ROLE_WORKER, entry->database);
 
-	if (count(ROLE_WORKER, InvalidOid) >= fa_max_workers)
+	if (count(ROLE_WORKER, InvalidOid) >= fa_max_workers || sensors_starve())
 		return false;
 	if (other == NULL)
 		return true;
@@ -129,13 +173,28 @@ may_have_worker(PoolDatabase *entry)
 }
 
 /*
+ * May a sensor worker be started in a database? Not before owners in others who
+ * have waited longer.  The lock is held.
+ */
+static bool
+may_have_sensor(PoolDatabase *entry)
+{
+	PoolDatabase *other = longest_sensing(entry->database);
+
+	return count(ROLE_SENSOR, InvalidOid) < fa_max_sensor_workers &&
+		   (other == NULL || (entry->sensor_waiting != 0 &&
+							  entry->sensor_waiting <= other->sensor_waiting));
+}
+
+/*
  * Reserves a slot for a process; -1 where none may be started now.  The lock
  * is held.
  */
 static int
-reserve(ProcessRole role, PoolDatabase *entry)
+reserve(ProcessRole role, PoolDatabase *entry, Oid owner)
 {
-	if (role == ROLE_WORKER && !may_have_worker(entry))
+	if ((role == ROLE_WORKER && !may_have_worker(entry)) ||
+		(role == ROLE_SENSOR && !may_have_sensor(entry)))
 		return -1;
 	for (int i = 0; i < pool->process_count; i++)
 	{
@@ -147,6 +206,8 @@ reserve(ProcessRole role, PoolDatabase *entry)
 		process->role = role;
 		process->generation++;
 		process->database = entry->database;
+		process->owner = owner;
+		process->connected = false;
 		process->pid = 0;
 		process->leave = false;
 		process->batch = 0;
@@ -187,27 +248,59 @@ tell_slots(bool out)
 		ereport(LOG, (errmsg("slots are free for background processes again")));
 }
 
+/* Has an owner a sensor worker in a database? The lock is held. */
+static bool
+has_sensor(Oid database, Oid owner)
+{
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		if (process->state != PROCESS_FREE && process->role == ROLE_SENSOR &&
+			process->database == database && process->owner == owner)
+			return true;
+	}
+	return false;
+}
+
 /*
  * A database has got a process, or waits for one: then others are woken, to
  * see whether they are to make room.  Who only wants more than its share does
  * not wait.  The lock is held.
  */
 static void
-note_waiting(PoolDatabase *entry, ProcessRole role, bool started)
+note_waiting(PoolDatabase *entry, ProcessRole role, Oid owner, bool started)
 {
-	bool waits =
-		!started && (role == ROLE_COORDINATOR ||
-					 count(ROLE_WORKER, entry->database) < fair_share());
+	bool		 waits = !started;
+	TimestampTz *since =
+		role == ROLE_SENSOR ? &entry->sensor_waiting : &entry->waiting;
 
-	if (waits && entry->waiting == 0)
-		entry->waiting = GetCurrentTimestamp();
-	else if (!waits)
-		entry->waiting = 0;
+	if (role == ROLE_WORKER)
+		waits &= count(ROLE_WORKER, entry->database) < fair_share();
+	else if (role == ROLE_SENSOR)
+		waits &= !has_sensor(entry->database, owner);
+	if (!waits)
+		*since = 0;
+	else if (*since == 0)
+		*since = GetCurrentTimestamp();
 	for (int i = 0; waits && i < pool->process_count; i++)
 	{
 		if (pool->processes[i].state > PROCESS_STARTING)
 			SetLatch(pool->processes[i].latch);
 	}
+}
+
+/* All owners of a database who have something to do have a sensor worker. */
+void
+pool_no_owner_waits(void)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+		entry->sensor_waiting = 0;
+	LWLockRelease(pool->lock);
 }
 
 /* Has the server a slot for the process that this one of ours is for? */
@@ -224,22 +317,21 @@ register_process(ProcessRole role, int slot)
 	worker.bgw_notify_pid = MyProcPid;
 	strlcpy(worker.bgw_library_name, "fa_agents", BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name,
-			role == ROLE_WORKER ? "worker_main" : "coordinator_main",
+			role == ROLE_COORDINATOR ? "coordinator_main" : "worker_main",
 			BGW_MAXLEN);
-	strlcpy(worker.bgw_type,
-			role == ROLE_WORKER ? "fa_agents worker" : "fa_agents coordinator",
-			BGW_MAXLEN);
+	snprintf(worker.bgw_type, BGW_MAXLEN, "fa_agents %s", pool_role_name(role));
 	strlcpy(worker.bgw_name, worker.bgw_type, BGW_MAXLEN);
 	memcpy(worker.bgw_extra, &pool->processes[slot].generation, sizeof(uint32));
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
 /*
- * Starts a process in a database; false where that may not be, or no slot is
- * free.  Who started it is told of its start and end.
+ * Starts a process in a database, for an owner where it is a sensor worker;
+ * false where that may not be, or no slot is free.  Who started it is told of
+ * its start and end.
  */
 bool
-pool_start(ProcessRole role, Oid database)
+pool_start(ProcessRole role, Oid database, Oid owner)
 {
 	PoolDatabase *entry;
 	int			  slot = -1;
@@ -250,7 +342,7 @@ pool_start(ProcessRole role, Oid database)
 	entry = pool_database(database, false);
 	allowed = entry != NULL && entry->blocked == 0 && !entry->stopped;
 	if (allowed)
-		slot = reserve(role, entry);
+		slot = reserve(role, entry, owner);
 	LWLockRelease(pool->lock);
 
 	started = slot >= 0 && register_process(role, slot);
@@ -260,7 +352,7 @@ pool_start(ProcessRole role, Oid database)
 		pool->processes[slot].state = PROCESS_FREE;
 	entry = pool_database(database, false);
 	if (entry != NULL)
-		note_waiting(entry, role, started || !allowed);
+		note_waiting(entry, role, owner, started || !allowed);
 	LWLockRelease(pool->lock);
 	if (slot >= 0)
 		tell_slots(!started);
@@ -283,7 +375,7 @@ coordinator_ended(const PoolProcess *process, bool failed)
 
 	if (entry == NULL)
 		return;
-	entry->waiting = 0;
+	entry->waiting = entry->sensor_waiting = 0;
 	if (!failed)
 		return;
 	entry->wanted = false;
@@ -297,9 +389,9 @@ coordinator_ended(const PoolProcess *process, bool failed)
  * held.
  */
 static void
-worker_ended(Oid database, bool failed)
+worker_ended(const PoolProcess *process, bool failed)
 {
-	PoolDatabase *entry = pool_database(database, false);
+	PoolDatabase *entry = pool_database(process->database, false);
 
 	if (failed && entry != NULL)
 	{
@@ -307,9 +399,19 @@ worker_ended(Oid database, bool failed)
 		entry->ring_lost = true;
 		SpinLockRelease(&entry->ring_lock);
 	}
-	pool_wake_held(database, ROLE_COORDINATOR);
+	/* it would fail again: once in a while is enough to find out */
+	if (failed && entry != NULL && process->role == ROLE_SENSOR &&
+		!process->connected)
+	{
+		entry->ailing_owner = process->owner;
+		entry->ailing_until =
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), AILING_MS);
+	}
+	pool_wake_held(process->database, ROLE_COORDINATOR);
 	/* one who waited for its place need not wait for its next look */
-	entry = longest_waiting(database, false);
+	entry = process->role == ROLE_SENSOR ?
+				longest_sensing(process->database) :
+				longest_waiting(process->database, false);
 	if (entry != NULL)
 		pool_wake_held(entry->database, ROLE_COORDINATOR);
 }
@@ -322,8 +424,8 @@ give_back(PoolProcess *process, bool failed)
 		coordinator_ended(process, failed);
 	process->state = PROCESS_FREE;
 	process->pid = 0;
-	if (process->role == ROLE_WORKER)
-		worker_ended(process->database, failed);
+	if (process->role >= ROLE_WORKER)
+		worker_ended(process, failed);
 	if (pool->launcher != NULL)
 		SetLatch(pool->launcher);
 }
@@ -394,6 +496,20 @@ pool_attach(Datum main_arg)
 	on_shmem_exit(detach, (Datum) 0);
 }
 
+/*
+ * Connects to the database: a sensor worker as its owner, all others as the
+ * bootstrap superuser.  FATAL where the owner may not log in.
+ */
+void
+pool_connect(void)
+{
+	BackgroundWorkerInitializeConnectionByOid(pool_self->database,
+											  pool_self->owner, 0);
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	pool_self->connected = true;
+	LWLockRelease(pool->lock);
+}
+
 /* For whoever looks; a batch is a number of agents. */
 void
 pool_set_state(ProcessState state, int batch)
@@ -458,6 +574,8 @@ makes_room(void)
 	PoolDatabase *other = longest_waiting(pool_self->database,
 										  pool_self->role == ROLE_COORDINATOR);
 
+	if (pool_self->role == ROLE_WORKER && sensors_starve())
+		return is_next_to_leave();
 	if (other == NULL ||
 		!TimestampDifferenceExceeds(pool_self->started_at,
 									GetCurrentTimestamp(), TURN_SECONDS * 1000))
@@ -469,7 +587,28 @@ makes_room(void)
 }
 
 /*
- * Has this process been asked to leave, or does a database wait for its slot?
+ * Is this sensor worker to make room for one of another owner? The oldest does,
+ * after a while.  The lock is held.
+ */
+static bool
+sensor_makes_room(void)
+{
+	if (longest_sensing(InvalidOid) == NULL ||
+		!TimestampDifferenceExceeds(pool_self->started_at,
+									GetCurrentTimestamp(), TURN_SECONDS * 1000))
+		return false;
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		if (pool->processes[i].state != PROCESS_FREE &&
+			pool->processes[i].role == ROLE_SENSOR &&
+			pool->processes[i].started_at < pool_self->started_at)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Has this process been asked to leave, or does another wait for its slot?
  */
 bool
 pool_should_leave(void)
@@ -479,8 +618,10 @@ pool_should_leave(void)
 
 	LWLockAcquire(pool->lock, LW_SHARED);
 	entry = pool_database(pool_self->database, false);
-	result = pool_self->leave || entry == NULL || entry->blocked > 0 ||
-			 entry->stopped || makes_room();
+	result =
+		pool_self->leave || entry == NULL || entry->blocked > 0 ||
+		entry->stopped ||
+		(pool_self->role == ROLE_SENSOR ? sensor_makes_room() : makes_room());
 	LWLockRelease(pool->lock);
 	return result;
 }
@@ -510,10 +651,10 @@ pool_serve(void)
 uint32
 pool_wait_event(PoolWait what)
 {
-	static const char *const names[] = {"FaAgentsLauncher",
-										"FaAgentsCoordinator", "FaAgentsWorker",
-										"FaAgentsLeave"};
-	static uint32			 events[lengthof(names)];
+	static const char *const names[] = {
+		"FaAgentsLauncher", "FaAgentsCoordinator", "FaAgentsWorker",
+		"FaAgentsSensorWorker", "FaAgentsLeave"};
+	static uint32 events[lengthof(names)];
 
 	if (events[what] == 0)
 		events[what] = new_wait_event(names[what]);

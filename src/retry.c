@@ -37,16 +37,16 @@ static Statement note_statement = {
 static Statement attempts_statement = {
 	"SELECT attempts FROM @.fa_retry WHERE agent_id" EQ "$1", 1, {INT8OID}};
 
-/* $2: this one; else the one that has waited longest. */
+/* The one that has waited longest, of those of runner $2. */
 static Statement claim_statement = {
 	"SELECT t.agent_id, t.schedule_id, COALESCE((SELECT b.paused FROM @.fa_belief b"
 	" WHERE b.agent_id" EQ "t.agent_id), true)"
 	" FROM @.fa_retry t, @.fa_schedule s WHERE t.next_try"
 	" OPERATOR(pg_catalog.<=) $1 AND s.schedule_id" EQ
-	"t.schedule_id AND" SCHEDULE_ACTIVE
-	" ORDER BY t.next_try LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
-	1,
-	{TIMESTAMPTZOID}};
+	"t.schedule_id AND" SCHEDULE_ACTIVE " AND" SCHEDULE_RUNNER EQ
+	"$2 ORDER BY t.next_try LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
+	2,
+	{TIMESTAMPTZOID, OIDOID}};
 static Statement forget_all_statement = {
 	"DELETE FROM @.fa_retry WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}};
 static Statement forget_statement = {
@@ -132,7 +132,8 @@ static void
 make(void *argument)
 {
 	bool *done = argument;
-	Datum arguments[1] = {TimestampTzGetDatum(GetCurrentTimestamp())};
+	Datum arguments[2] = {TimestampTzGetDatum(GetCurrentTimestamp()),
+						  ObjectIdGetDatum(pool_self->owner)};
 	int64 agent_id = 0;
 	int64 schedule_id = 0;
 	int	  failed = 0;

@@ -193,7 +193,8 @@ read_inbox(StepBlock *block)
 
 	for (int i = 0; i < block->count; i++)
 	{
-		if (block->lanes[i].order->observation != NULL)
+		if (block->lanes[i].order->observation != NULL &&
+			!block->lanes[i].order->sensed)
 			continue;
 		ids[count] = block->lanes[i].row->agent_id;
 		lanes[count++] = &block->lanes[i];
@@ -356,8 +357,8 @@ take_from_inbox(StepBlock *block, Lane *lane, int32 *observation)
 
 /*
  * What the agent perceives now: the observation that was given; else the next
- * of the inbox, and the world's where the inbox has none; else nothing, all
- * -1.  One that was given leaves the inbox alone, for who gives it need not
+ * of the inbox, and a sensor's or the world's where the inbox has none; else
+ * nothing, all -1.  One that was given leaves the inbox alone, for who gives it need not
  * know what waits.
  */
 static void
@@ -373,9 +374,10 @@ find_observation(StepBlock *block, Lane *lane)
 	{
 		memcpy(observation, order->observation,
 			   sizeof(int32) * order->observation_count);
-		return;
+		if (!order->sensed)
+			return;
 	}
-	if (lane->world != NULL)
+	else if (lane->world != NULL)
 		kernel_world_observe(lane->world, lane->row->seed, lane->row->step + 1,
 							 lane->row->world_state, observation);
 	if (lane->inbox != NULL)

@@ -29,38 +29,28 @@
 
 #define NAME "fa_agents"
 
-/*
- * Has the schedule agents in a slice l?  LATERAL with a LIMIT: it is one descent
- * of an index, however few agents there were when the statement was planned.
- */
-#define OCCUPIED                                                                 \
-	" EXISTS (SELECT FROM @.fa_model m, LATERAL (SELECT FROM @.fa_agent a"       \
-	" WHERE a.model_id" EQ "m.model_id"                                          \
-	" AND a.phase OPERATOR(pg_catalog.>=) (l.slice OPERATOR(pg_catalog.*) 1024)" \
-	" AND a.phase" LT                                                            \
-	"((l.slice OPERATOR(pg_catalog.+) 1) OPERATOR(pg_catalog.*) 1024)"           \
-	" ORDER BY a.phase LIMIT 1) AS x WHERE m.name" EQ                            \
-	"s.model AND (s.version IS NULL OR m.version" EQ "s.version))"
-
+/* By runner; $2: of that one only. */
 static Statement look_statement = {
-	"SELECT pg_catalog.count(DISTINCT s.schedule_id),"
+	"SELECT" SCHEDULE_RUNNER ", pg_catalog.count(DISTINCT s.schedule_id),"
 	" pg_catalog.count(DISTINCT s.schedule_id) FILTER (WHERE s.every IS NULL),"
 	" pg_catalog.count(l.due) FILTER (WHERE l.due OPERATOR(pg_catalog.<=) $1),"
 	" pg_catalog.min(l.due) FILTER (WHERE l.due" GT "$1)"
 	" FROM @.fa_schedule s LEFT JOIN @.fa_schedule_slice l"
-	" ON l.schedule_id" EQ "s.schedule_id AND" OCCUPIED
-	" WHERE" SCHEDULE_ACTIVE,
-	1,
-	{TIMESTAMPTZOID}};
+	" ON l.schedule_id" EQ "s.schedule_id AND NOT l.empty WHERE" SCHEDULE_ACTIVE
+	" AND ($2 IS NULL OR" SCHEDULE_RUNNER EQ "$2) GROUP BY 1",
+	2,
+	{TIMESTAMPTZOID, OIDOID}};
 static Statement ids_statement = {
 	"SELECT schedule_id FROM @.fa_schedule", 0, {0}};
 static Statement look_retry_statement = {
-	"SELECT pg_catalog.count(*) FILTER (WHERE t.next_try OPERATOR(pg_catalog.<=) $1),"
+	"SELECT" SCHEDULE_RUNNER ", pg_catalog.count(*)"
+	" FILTER (WHERE t.next_try OPERATOR(pg_catalog.<=) $1),"
 	" pg_catalog.min(t.next_try) FILTER (WHERE t.next_try" GT "$1)"
 	" FROM @.fa_retry t, @.fa_schedule s WHERE t.next_try" LT "'infinity'"
-	" AND s.schedule_id" EQ "t.schedule_id AND" SCHEDULE_ACTIVE,
-	1,
-	{TIMESTAMPTZOID}};
+	" AND s.schedule_id" EQ "t.schedule_id AND" SCHEDULE_ACTIVE
+	" AND ($2 IS NULL OR" SCHEDULE_RUNNER EQ "$2) GROUP BY 1",
+	2,
+	{TIMESTAMPTZOID, OIDOID}};
 /*
  * An owner who is gone or may not log in has no agents that run.  It is told
  * to whoever looks at the schedule.
@@ -76,8 +66,22 @@ static Statement suspend_statement = {
 	{0}};
 
 /*
- * The most urgent slice: a second late weighs as much as a priority.  $2 and
- * $3: only that slice, where they are not null.
+ * Slices that were empty and are not: due at their next turn, for their agents
+ * were made after the last.
+ */
+static Statement occupied_statement = {
+	"UPDATE @.fa_schedule_slice l SET empty = false, skipped = 0, due = l.due"
+	" OPERATOR(pg_catalog.+) (s.every OPERATOR(pg_catalog.*) GREATEST(0,"
+	" pg_catalog.ceil(pg_catalog.date_part('epoch', $1 OPERATOR(pg_catalog.-) l.due)"
+	" OPERATOR(pg_catalog./) pg_catalog.date_part('epoch', s.every))))"
+	" FROM @.fa_schedule s WHERE l.empty AND s.schedule_id" EQ
+	"l.schedule_id AND" SLICE_OCCUPIED,
+	1,
+	{TIMESTAMPTZOID}};
+
+/*
+ * The $3 most urgent slices of runner $2: a second late weighs as much as a
+ * priority.
  */
 static Statement claim_statement = {
 	"SELECT l.schedule_id, l.slice, l.due, l.phase, l.agent_id, l.skipped," MICROSECONDS("s.every") "," MICROSECONDS(
@@ -86,44 +90,46 @@ static Statement claim_statement = {
 										 "'skip', s.owner, s.model, s.version"
 										 " FROM @.fa_schedule s, @.fa_schedule_slice l"
 										 " WHERE l.schedule_id" EQ
-										 "s.schedule_id AND"
-										 " l.due OPERATOR(pg_catalog.<=) $1 AND ($2 IS NULL OR (l.schedule_id" EQ
-										 "$2 AND l.slice" EQ
-										 "$3)) AND" SCHEDULE_ACTIVE
-										 " AND" OCCUPIED
-										 " ORDER BY s.priority OPERATOR(pg_catalog.+) pg_catalog.date_part('epoch',"
-										 " $1 OPERATOR(pg_catalog.-) l.due) DESC LIMIT 1 FOR UPDATE OF l SKIP LOCKED",
+										 "s.schedule_id AND NOT l.empty AND"
+										 " l.due OPERATOR(pg_catalog.<=) $1 AND" SCHEDULE_ACTIVE
+										 " AND" SCHEDULE_RUNNER EQ
+										 "$2 ORDER BY s.priority OPERATOR(pg_catalog.+) pg_catalog.date_part('epoch',"
+										 " $1 OPERATOR(pg_catalog.-) l.due) DESC LIMIT $3 FOR UPDATE OF l SKIP LOCKED",
 	3,
-	{TIMESTAMPTZOID, INT8OID, INT4OID}};
+	{TIMESTAMPTZOID, OIDOID, INT8OID}};
 
 /*
  * The next agents of a slice after ($3, $4), and whether they are to be
- * stepped now, if they are not paused: that is seen when their rows are read.
+ * stepped now, if they are not paused: that is seen when their rows are read,
+ * or ($8) now, where a sensor would be asked before.
  * LATERAL with a LIMIT: no more of a model's are read than are asked for,
  * however many there are.  Nearly always nobody is being retried, which is
  * asked once instead of for each agent.
  */
 static Statement read_statement = {
-	"SELECT x.phase, x.agent_id, x.created_at, (x.owner" EQ
-	"$7 OR pg_catalog.pg_has_role($7::pg_catalog.oid,"
-	" x.owner::pg_catalog.oid, 'USAGE')) AND (NOT EXISTS"
-	" (SELECT FROM @.fa_retry) OR NOT EXISTS"
-	" (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ "x.agent_id))"
-	" FROM @.fa_model m, LATERAL (SELECT a.phase, a.agent_id, a.created_at, a.owner"
-	" FROM @.fa_agent a WHERE a.model_id" EQ "m.model_id"
-	" AND ROW(a.phase, a.agent_id)" GT "ROW($3, $4) AND a.phase" LT "$5"
-	" ORDER BY a.phase, a.agent_id LIMIT $6) AS x"
-	" WHERE m.name" EQ "$1 AND ($2 IS NULL OR m.version" EQ "$2)"
-	" ORDER BY x.phase, x.agent_id LIMIT $6",
-	7,
-	{TEXTOID, INT4OID, INT4OID, INT8OID, INT4OID, INT8OID, OIDOID}};
+	"SELECT a.phase, a.agent_id, a.created_at,"
+	" (" SCHEDULE_MAY_STEP(
+		"$7") ") AND (NOT $8 OR EXISTS"
+			  " (SELECT FROM @.fa_belief b WHERE b.agent_id" EQ
+			  "a.agent_id AND NOT b.paused)) AND (NOT EXISTS (SELECT FROM @.fa_retry)"
+			  " OR NOT EXISTS (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ
+			  "a.agent_id)) FROM @.fa_model m, LATERAL"
+			  " (SELECT a.phase, a.agent_id, a.created_at, a.owner"
+			  " FROM @.fa_agent a WHERE a.model_id" EQ "m.model_id"
+			  " AND ROW(a.phase, a.agent_id)" GT "ROW($3, $4) AND a.phase" LT
+			  "$5"
+			  " ORDER BY a.phase, a.agent_id LIMIT $6) AS a"
+			  " WHERE m.name" EQ "$1 AND ($2 IS NULL OR m.version" EQ "$2)"
+			  " ORDER BY a.phase, a.agent_id LIMIT $6",
+	8,
+	{TEXTOID, INT4OID, INT4OID, INT8OID, INT4OID, INT8OID, OIDOID, BOOLOID}};
 static Statement move_statement = {
 	"UPDATE @.fa_schedule_slice SET due = $3, phase = $4, agent_id = $5,"
-	" skipped = $6 WHERE schedule_id" EQ "$1 AND slice" EQ "$2",
-	6,
-	{INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT8OID, INT8OID}};
+	" skipped = $6, empty = $7 WHERE schedule_id" EQ "$1 AND slice" EQ "$2",
+	7,
+	{INT8OID, INT4OID, TIMESTAMPTZOID, INT4OID, INT8OID, INT8OID, BOOLOID}};
 
-/* A slice that this worker has locked, and the batch it takes of it. */
+/* A slice that this worker has locked, and what it takes of it. */
 typedef struct Slice
 {
 	int64		schedule_id;
@@ -139,24 +145,36 @@ typedef struct Slice
 	Datum		model;	 /* text, in SPI's memory */
 	Datum		version; /* int, if has_version */
 	bool		has_version;
-	int64	   *ids;	 /* [count]: agents to step */
-	int64	   *missed;	 /* [count]: turns that each has missed before */
-	bool	   *stepped; /* [count] */
+	TimestampTz was_due; /* its due time, before the hand moved on */
+	bool		empty;	 /* it has no agents */
+	int			first;	 /* of the batch: its agents */
 	int			count;
-	int			failed;
 } Slice;
 
 /*
- * Where a batch failed, up to which agent: this worker makes it one by one.
+ * A batch: agents of one slice or, where these have few, of several.  Agents
+ * and slices lie side by side.
  */
-static struct
+typedef struct Batch
 {
-	int64		schedule_id; /* 0: nowhere */
-	int32		slice;
-	TimestampTz due;
-	int32		phase;
-	int64		agent_id;
-} cautious;
+	Slice *slices; /* [slice_count] */
+	int	   slice_count;
+	int	   room;	/* for agents */
+	int64 *ids;		/* [count]: agents to step */
+	int64 *missed;	/* [count]: turns that each has missed before */
+	bool  *stepped; /* [count] */
+	int	   count;
+	int	   failed;
+} Batch;
+
+/*
+ * So many agents are to be made one by one, because a batch of as many has
+ * failed.
+ */
+static int cautious = 0;
+
+/* How many agents a slice has, about: a moving average of this worker's. */
+static double slice_agents = FLIGHT_AGENTS;
 
 /* ---------- the extension ---------- */
 
@@ -226,16 +244,6 @@ call_begin_extension(Call *call)
 
 /* ---------- looking ---------- */
 
-/* A time of the last result, or DT_NOEND where it is null. */
-static TimestampTz
-result_time(int column)
-{
-	bool  isnull;
-	Datum value = result_datum(0, column, &isnull);
-
-	return isnull ? DT_NOEND : DatumGetTimestampTz(value);
-}
-
 /* Forgets the statistics of schedules that were dropped. */
 void
 turn_forget_dropped(const Call *call)
@@ -250,12 +258,72 @@ turn_forget_dropped(const Call *call)
 	LWLockRelease(pool->lock);
 }
 
-/* What is due, and when the next will be. */
+/*
+ * Slices that have got agents since they were found empty.  Somebody has to
+ * ask for it after each commit that may have brought some.
+ */
 void
-turn_look(const Call *call, Look *look)
+turn_find_occupied(const Call *call)
 {
 	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
-	int	  suspended = statement_run(call, &suspend_statement, NULL, NULL, 0);
+
+	statement_run(call, &occupied_statement, &now, NULL, 0);
+}
+
+/* The part of a runner, or NULL. */
+LookPart *
+look_part(Look *look, Oid runner)
+{
+	for (int i = 0; i < look->part_count; i++)
+	{
+		if (look->parts[i].runner == runner)
+			return &look->parts[i];
+	}
+	return NULL;
+}
+
+/*
+ * Adds a part for each row of the last result, or adds it to the runner's: due
+ * and next are these columns.
+ */
+static void
+add_parts(Look *look, int rows, int due, int next)
+{
+	look->parts =
+		repalloc(look->parts, sizeof(LookPart) * (look->part_count + rows + 1));
+	for (int i = 0; i < rows; i++)
+	{
+		bool	  isnull;
+		Oid		  runner = DatumGetObjectId(result_datum(i, 1, &isnull));
+		LookPart *part = look_part(look, runner);
+		Datum	  at = result_datum(i, next, &isnull);
+
+		if (part == NULL)
+		{
+			part = &look->parts[look->part_count++];
+			*part = (LookPart){.runner = runner, .next = DT_NOEND};
+		}
+		part->due += result_int64(i, due);
+		if (!isnull)
+			part->next = Min(part->next, DatumGetTimestampTz(at));
+		look->due += result_int64(i, due);
+		look->next = Min(look->next, part->next);
+	}
+}
+
+/*
+ * What is due, and when the next will be: for all runners, or, in a process
+ * that makes batches, for its own.  The parts lie in a memory context that is
+ * given.
+ */
+void
+turn_look(const Call *call, MemoryContext context, Look *look)
+{
+	Datum		arguments[2] = {TimestampTzGetDatum(GetCurrentTimestamp()),
+								ObjectIdGetDatum(pool_self->owner)};
+	const char *nulls = pool_self->role == ROLE_COORDINATOR ? " n" : NULL;
+	int suspended = statement_run(call, &suspend_statement, NULL, NULL, 0);
+	int found;
 
 	for (int i = 0; i < suspended; i++)
 		ereport(LOG, (errmsg("schedule \"%s\" is suspended: %s",
@@ -264,17 +332,20 @@ turn_look(const Call *call, Look *look)
 							 SPI_getvalue(SPI_tuptable->vals[i],
 										  SPI_tuptable->tupdesc, 2))));
 	look->installed = true;
-	statement_run(call, &look_statement, &now, NULL, 0);
-	look->schedules = result_int64(0, 1);
-	look->events = result_int64(0, 2) > 0;
-	look->due = result_int64(0, 3);
-	look->next = result_time(4);
-	statement_run(call, &look_retry_statement, &now, NULL, 0);
-	look->due += result_int64(0, 1);
-	look->next = Min(look->next, result_time(2));
+	look->parts = MemoryContextAlloc(context, sizeof(LookPart));
+	found = statement_run(call, &look_statement, arguments, nulls, 0);
+	add_parts(look, found, 4, 5);
+	for (int i = 0; i < found; i++)
+	{
+		look->parts[i].events = result_int64(i, 3) > 0;
+		look->schedules += result_int64(i, 2);
+		look->events |= look->parts[i].events;
+	}
+	found = statement_run(call, &look_retry_statement, arguments, nulls, 0);
+	add_parts(look, found, 2, 3);
 }
 
-/* ---------- a batch of a slice ---------- */
+/* ---------- a batch of slices ---------- */
 
 /*
  * Jumps over turns that were missed, unless one was begun: its last agents
@@ -292,74 +363,85 @@ catch_up(Slice *slice, TimestampTz now)
 		slice->due += turns * slice->every;
 }
 
-/*
- * Locks a slice that is due: the most urgent, or the one where the last batch
- * failed.  False where there is none that nobody else has.
- */
-static bool
-claim(const Call *call, Slice *slice)
+/* A slice from the i-th row of the last result. */
+static void
+take_slice(int i, TimestampTz now, Slice *slice)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	Datum		arguments[3] = {TimestampTzGetDatum(now),
-								Int64GetDatum(cautious.schedule_id),
-								Int32GetDatum(cautious.slice)};
-	const char *nulls = cautious.schedule_id ? NULL : " nn";
-	bool		isnull;
+	bool isnull;
 
-	if (statement_run(call, &claim_statement, arguments, nulls, 1) == 0)
-		return false;
-	slice->schedule_id = result_int64(0, 1);
-	slice->slice = DatumGetInt32(result_datum(0, 2, &isnull));
-	slice->due = result_time(3);
-	slice->phase = DatumGetInt32(result_datum(0, 4, &isnull));
-	slice->agent_id = result_int64(0, 5);
-	slice->skipped = result_int64(0, 6);
-	slice->every = result_int64(0, 7);
-	slice->deadline = result_int64(0, 8);
-	slice->skip = DatumGetBool(result_datum(0, 9, &isnull));
-	slice->owner = DatumGetObjectId(result_datum(0, 10, &isnull));
-	slice->model = result_datum(0, 11, &isnull);
-	slice->version = result_datum(0, 12, &isnull);
+	memset(slice, 0, sizeof(*slice));
+	slice->schedule_id = result_int64(i, 1);
+	slice->slice = DatumGetInt32(result_datum(i, 2, &isnull));
+	slice->due = DatumGetTimestampTz(result_datum(i, 3, &isnull));
+	slice->phase = DatumGetInt32(result_datum(i, 4, &isnull));
+	slice->agent_id = result_int64(i, 5);
+	slice->skipped = result_int64(i, 6);
+	slice->every = result_int64(i, 7);
+	slice->deadline = result_int64(i, 8);
+	slice->skip = DatumGetBool(result_datum(i, 9, &isnull));
+	slice->owner = DatumGetObjectId(result_datum(i, 10, &isnull));
+	slice->model = result_datum(i, 11, &isnull);
+	slice->version = result_datum(i, 12, &isnull);
 	slice->has_version = !isnull;
-	slice->failed = 0;
 	catch_up(slice, now);
-	return true;
+	slice->was_due = slice->due;
 }
 
 /*
- * The next agents of the slice, at most limit, and where its hand stands after
- * them: in the slice, or at its next turn.  An agent that was made after the
- * due time is not owed this turn.
+ * Locks slices that are due, the most urgent first, as many as may fill the
+ * batch; they are fewer, or none, where others have them.
  */
 static void
-read_agents(const Call *call, Slice *slice, int limit)
+claim(const Call *call, Batch *batch)
 {
-	int32 end = (slice->slice + 1) * SLICE_PHASES;
-	Datum arguments[7] = {slice->model,
+	TimestampTz now = GetCurrentTimestamp();
+	int64 wanted = cautious > 0 ? 1 : (int64) (batch->room / slice_agents);
+	Datum arguments[3] = {TimestampTzGetDatum(now),
+						  ObjectIdGetDatum(pool_self->owner),
+						  Int64GetDatum(Min(Max(wanted, 1), SLICES))};
+
+	batch->slice_count =
+		statement_run(call, &claim_statement, arguments, NULL, 0);
+	batch->slices = palloc(sizeof(Slice) * batch->slice_count);
+	for (int i = 0; i < batch->slice_count; i++)
+		take_slice(i, now, &batch->slices[i]);
+}
+
+/*
+ * Adds the next agents of a slice to the batch, as many as there is room for,
+ * and moves its hand behind them: in the slice, or to its next turn.  An agent
+ * that was made after the due time is not owed this turn.
+ */
+static void
+read_agents(const Call *call, Batch *batch, Slice *slice)
+{
+	int32 begin = slice->slice * SLICE_PHASES;
+	int	  limit = batch->room - batch->count;
+	Datum arguments[8] = {slice->model,
 						  slice->version,
 						  Int32GetDatum(slice->phase),
 						  Int64GetDatum(slice->agent_id),
-						  Int32GetDatum(end),
+						  Int32GetDatum(begin + SLICE_PHASES),
 						  Int64GetDatum(limit),
-						  ObjectIdGetDatum(slice->owner)};
+						  ObjectIdGetDatum(slice->owner),
+						  BoolGetDatum(OidIsValid(pool_self->owner))};
 	int	  found = statement_run(call, &read_statement, arguments,
-								slice->has_version ? NULL : " n     ", 0);
+								slice->has_version ? NULL : " n      ", 0);
 	bool  isnull;
 
-	slice->ids = palloc(sizeof(int64) * found);
-	slice->missed = palloc(sizeof(int64) * found);
-	slice->stepped = palloc0(sizeof(bool) * found);
-	slice->count = 0;
+	slice->first = batch->count;
 	for (int i = 0; i < found; i++)
 	{
 		TimestampTz created = DatumGetTimestampTz(result_datum(i, 3, &isnull));
 
 		if (created > slice->due || !DatumGetBool(result_datum(i, 4, &isnull)))
 			continue;
-		slice->missed[slice->count] =
+		batch->missed[batch->count] =
 			Min(slice->skipped, (slice->due - created) / slice->every);
-		slice->ids[slice->count++] = result_int64(i, 2);
+		batch->ids[batch->count++] = result_int64(i, 2);
 	}
+	slice->count = batch->count - slice->first;
+	slice->empty = found == 0 && slice->phase == begin && slice->agent_id == 0;
 	if (found == limit)
 	{
 		slice->phase = DatumGetInt32(result_datum(found - 1, 1, &isnull));
@@ -368,57 +450,150 @@ read_agents(const Call *call, Slice *slice, int limit)
 	else
 	{
 		slice->due += slice->every;
-		slice->phase = slice->slice * SLICE_PHASES;
+		slice->phase = begin;
 		slice->agent_id = 0;
 	}
+}
+
+/*
+ * Is there a slice of another schedule of the same model in the batch, before
+ * this one?  They may have an agent in common, and it makes one step a batch.
+ */
+static bool
+may_overlap(const Batch *batch, const Slice *slice)
+{
+	char *model = TextDatumGetCString(slice->model);
+
+	for (const Slice *other = batch->slices; other < slice; other++)
+	{
+		if (other->schedule_id != slice->schedule_id &&
+			strcmp(TextDatumGetCString(other->model), model) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Fills the batch from its slices, and moves their hands; those that are not
+ * needed stay as they are.
+ */
+static void
+fill(const Call *call, Batch *batch)
+{
+	int used = 0;
+
+	batch->ids = palloc(sizeof(int64) * batch->room);
+	batch->missed = palloc(sizeof(int64) * batch->room);
+	batch->stepped = palloc0(sizeof(bool) * batch->room);
+	while (used < batch->slice_count && batch->count < batch->room &&
+		   !may_overlap(batch, &batch->slices[used]))
+		read_agents(call, batch, &batch->slices[used++]);
+	batch->slice_count = used;
+	if (used > 0)
+		slice_agents += 0.3 * ((double) batch->count / used - slice_agents);
+	slice_agents = Max(slice_agents, 1);
 }
 
 static void
 move_hand(const Call *call, const Slice *slice)
 {
-	Datum arguments[6] = {
+	Datum arguments[7] = {
 		Int64GetDatum(slice->schedule_id), Int32GetDatum(slice->slice),
 		TimestampTzGetDatum(slice->due),   Int32GetDatum(slice->phase),
-		Int64GetDatum(slice->agent_id),	   Int64GetDatum(slice->skipped)};
+		Int64GetDatum(slice->agent_id),	   Int64GetDatum(slice->skipped),
+		BoolGetDatum(slice->empty)};
 
 	statement_run(call, &move_statement, arguments, NULL, 0);
 }
 
-/* Steps that were made, and those that these agents have missed before. */
+/*
+ * Steps the agents, together or, after a failure, one by one: then there is one
+ * slice.
+ */
 static void
-count_steps(const Slice *slice, int *made, int64 *missed)
+step_batch(const Call *call, Batch *batch)
 {
-	*made = 0;
-	*missed = 0;
-	for (int i = 0; i < slice->count; i++)
+	if (cautious > 0)
 	{
-		*made += slice->stepped[i];
-		*missed += slice->stepped[i] ? slice->missed[i] : 0;
+		cautious = Max(cautious - Max(batch->count, 1), 0);
+		batch->failed =
+			batch_step_singly(call, batch->slices[0].schedule_id, batch->ids,
+							  batch->count, false, batch->stepped);
+		return;
 	}
+	/* noted before it can fail; forgotten if it does not */
+	cautious = batch->count;
+	batch_step(call, batch->ids, batch->count, batch->stepped);
 }
 
-/* Is the part that failed behind us? */
+/* Counts what became of a slice's agents, after the commit. */
 static void
-end_caution(const Slice *slice)
+count_slice(const Batch *batch, const Slice *slice)
 {
-	if (slice->due > cautious.due || (slice->due == cautious.due &&
-									  (slice->phase > cautious.phase ||
-									   (slice->phase == cautious.phase &&
-										slice->agent_id >= cautious.agent_id))))
-		cautious.schedule_id = 0;
+	int	  made = 0;
+	int64 missed = 0;
+
+	for (int i = slice->first; i < slice->first + slice->count; i++)
+	{
+		made += batch->stepped[i];
+		missed += batch->stepped[i] ? batch->missed[i] : 0;
+	}
+	batch_count(slice->schedule_id, made, slice->was_due, slice->deadline);
+	/* where steps fail there is one slice */
+	batch_count_faults(slice->schedule_id, batch->failed, missed);
+}
+
+/*
+ * Counts the whole batch, after the commit.  Who made an agent while we found
+ * its slice empty has told the coordinator before the slice was marked: it is
+ * to look once more.
+ */
+static void
+count_batch(const Batch *batch)
+{
+	int	 made = 0;
+	bool empty = false;
+
+	for (int i = 0; i < batch->count; i++)
+		made += batch->stepped[i];
+	batch_done(made, batch->failed);
+	for (int i = 0; i < batch->slice_count; i++)
+	{
+		count_slice(batch, &batch->slices[i]);
+		empty |= batch->slices[i].empty;
+	}
+	if (empty)
+		pool_want(MyDatabaseId, false);
+}
+
+/* A batch in the worker's own memory, for what is counted after the commit. */
+static void
+keep(Batch *batch, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Slice		 *slices = batch->slices;
+	int64		 *missed = batch->missed;
+	bool		 *stepped = batch->stepped;
+	int			  count = Max(batch->count, 1);
+
+	batch->slices = palloc(sizeof(Slice) * Max(batch->slice_count, 1));
+	memcpy(batch->slices, slices, sizeof(Slice) * batch->slice_count);
+	batch->missed = palloc(sizeof(int64) * count);
+	memcpy(batch->missed, missed, sizeof(int64) * batch->count);
+	batch->stepped = palloc(sizeof(bool) * count);
+	memcpy(batch->stepped, stepped, sizeof(bool) * batch->count);
+	MemoryContextSwitchTo(old);
 }
 
 /* The argument is a bool *: whether there was something to do. */
 static void
 make(void *argument)
 {
-	bool	   *done = argument;
-	bool		singly = cautious.schedule_id != 0;
-	TimestampTz due;
-	int64		missed;
-	int			made;
-	Slice		slice;
-	Call		call;
+	bool		 *done = argument;
+	bool		  singly = cautious > 0;
+	MemoryContext context = CurrentMemoryContext;
+	Batch		  batch = {0};
+	Call		  call;
 
 	*done = false;
 	work_begin("steps agents that are due");
@@ -427,57 +602,42 @@ make(void *argument)
 		work_end();
 		return;
 	}
-	if (claim(&call, &slice))
-	{
-		*done = true;
-		due = slice.due;
-		read_agents(&call, &slice, singly ? SINGLE_AGENTS : batch_size());
-		if (singly)
-			slice.failed =
-				batch_step_singly(&call, slice.schedule_id, slice.ids,
-								  slice.count, false, slice.stepped);
-		else
-		{
-			/* noted before it can fail; forgotten if it does not */
-			cautious.schedule_id = slice.schedule_id;
-			cautious.slice = slice.slice;
-			cautious.due = slice.due;
-			cautious.phase = slice.phase;
-			cautious.agent_id = slice.agent_id;
-			batch_step(&call, slice.ids, slice.count, slice.stepped);
-		}
-		move_hand(&call, &slice);
-		count_steps(&slice, &made, &missed);
-		call_end(&call);
-		work_end();
-		batch_done(made, slice.failed);
-		batch_count(slice.schedule_id, made, due, slice.deadline);
-		batch_count_faults(slice.schedule_id, slice.failed, missed);
-		end_caution(&slice);
-		return;
-	}
-	cautious.schedule_id = 0;
+	batch.room = singly ? batch_single_size() : batch_size();
+	claim(&call, &batch);
+	*done = batch.slice_count > 0;
+	if (!*done)
+		cautious = 0;
+	fill(&call, &batch);
+	if (*done)
+		step_batch(&call, &batch);
+	for (int i = 0; i < batch.slice_count; i++)
+		move_hand(&call, &batch.slices[i]);
+	keep(&batch, context);
 	call_end(&call);
 	work_end();
+	if (!singly)
+		cautious = 0;
+	count_batch(&batch);
 }
 
 /*
- * One batch of the most urgent slice; false: nothing is due.  Where it fails
- * through its agents it is made one by one by the next calls, else the error
- * is raised.
+ * One batch of the most urgent slices; false: nothing is due.  Where it fails
+ * through its agents they are stepped one by one by the next calls, else the
+ * error is raised.
  */
 bool
 turn_make(void)
 {
 	bool	   done;
-	bool	   singly = cautious.schedule_id != 0;
+	bool	   singly = cautious > 0;
 	ErrorData *error = work_attempt(make, &done);
 
 	if (error == NULL)
 		return done || singly;
-	if (singly || !work_blames_agent(error))
+	/* where no batch was begun it is no agent's fault */
+	if (singly || cautious == 0 || !work_blames_agent(error))
 	{
-		cautious.schedule_id = 0;
+		cautious = 0;
 		ReThrowError(error);
 	}
 	return true;

@@ -13,10 +13,15 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/async.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
+#include "storage/lock.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -26,6 +31,7 @@
 
 #define PAUSE_MS 1000  /* after an error that is no agent's */
 #define CALM_MS	 60000 /* without one, until all is well again */
+#define SOON_MS	 10000 /* a sensor worker stays for what is due within */
 
 PGDLLEXPORT void worker_main(Datum main_arg);
 
@@ -45,6 +51,28 @@ work_settings(void)
 	SetConfigOption("lock_timeout", "1s", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET,
 					PGC_S_OVERRIDE);
+	/* an owner may have given himself another role to begin with */
+	SetConfigOption("role", "none", PGC_SUSET, PGC_S_OVERRIDE);
+	pgstat_report_appname(MyBgworkerEntry->bgw_type);
+}
+
+/*
+ * Makes a sensor worker as good as new, so that a batch finds nothing of what
+ * code of users has left in the session by an earlier one.
+ */
+void
+work_renew(void)
+{
+	StartTransactionCommand();
+	SetPGVariable("role", NIL, false);
+	SetPGVariable("session_authorization", NIL, false);
+	ResetAllOptions();
+	DropAllPreparedStatements();
+	Async_UnlistenAll();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	ResetTempTableNamespace();
+	ResetSequenceCaches();
+	CommitTransactionCommand();
 	pgstat_report_appname(MyBgworkerEntry->bgw_type);
 }
 
@@ -61,12 +89,25 @@ work_begin(const char *what)
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
-/* Commits it. */
+/*
+ * Commits it.  Code of users may have left something to be done by the commit,
+ * for which the time limit counts too.
+ */
 void
 work_end(void)
 {
+	bool limited = pool_self->role == ROLE_SENSOR && fa_batch_timeout > 0;
+
 	PopActiveSnapshot();
+	if (limited)
+		enable_timeout_after(STATEMENT_TIMEOUT, fa_batch_timeout);
 	CommitTransactionCommand();
+	if (limited)
+	{
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		/* one that came too late is not for the next transaction */
+		QueryCancelPending = false;
+	}
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -160,6 +201,8 @@ make_turn(void *argument)
 	Look  look = {.next = DT_NOEND};
 	Call  call;
 
+	if (pool_self->role == ROLE_SENSOR)
+		work_renew();
 	turn->done = event_make() || retry_make() || turn_make();
 	turn->installed = true;
 	if (turn->done)
@@ -168,7 +211,7 @@ make_turn(void *argument)
 	turn->installed = call_begin_extension(&call);
 	if (turn->installed)
 	{
-		turn_look(&call, &look);
+		turn_look(&call, CurrentMemoryContext, &look);
 		call_end(&call);
 	}
 	work_end();
@@ -254,6 +297,14 @@ work_turn(TimestampTz *next)
 	return turn.installed;
 }
 
+/* Has an owner so little to do that his worker can go? It holds a scarce place. */
+static bool
+is_done(TimestampTz next)
+{
+	return pool_self->role == ROLE_SENSOR && next != 0 &&
+		   next > TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SOON_MS);
+}
+
 /* Leaves; another is started if there is work. */
 void
 worker_main(Datum main_arg)
@@ -262,11 +313,11 @@ worker_main(Datum main_arg)
 
 	pool_signals();
 	pool_attach(main_arg);
-	BackgroundWorkerInitializeConnectionByOid(pool_self->database, InvalidOid,
-											  0);
+	pool_connect();
 	work_settings();
 	/* one turn at least: what a process begins with may be much, too */
-	while (!pool_should_leave() && work_turn(&next) && !is_worn())
+	while (!pool_should_leave() && work_turn(&next) && !is_worn() &&
+		   !is_done(next))
 	{
 		if (next == 0)
 			pool_serve();

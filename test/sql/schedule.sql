@@ -25,6 +25,6 @@ SELECT fa_model_drop('grid');
 
 -- the settings
 SELECT name, setting, unit, context FROM pg_settings
-WHERE name ~ '^fa_agents\.(batch|databases|max_failures|max_workers|min_workers|notify|retry|sweep|worker|cpu|errors|memory|response)' ORDER BY name;
+WHERE name ~ '^fa_agents\.(batch|databases|max_failures|max_sensor|max_workers|min_workers|notify|retry|sweep|worker|cpu|errors|memory|response)' ORDER BY name;
 SET fa_agents.max_workers = 3;
 SET fa_agents.cpu_warn = 101;

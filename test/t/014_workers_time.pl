@@ -99,6 +99,19 @@ set_back('low', '150 s');
 set_back('high', '1 s');
 work('ageing: nothing is due any more');
 is(sql($order), 'a b', 'who has waited long enough comes first');
+sql("SELECT fa_schedule_drop(name) FROM fa_schedule");
+
+# a slice in which nobody is found is not looked at again, until somebody is there
+sql(q{SELECT fa_agent_drop(array_agg(agent_id)) FROM fa_agent; SELECT fa_agent_create('a', 'first');
+	SELECT fa_schedule_create('few', 'a', '200 ms'), fa_worker_start()});
+is(sql('SELECT count(*) FROM fa_schedule_slice WHERE NOT empty'), 1, 'one slice has the agent');
+comes_true($node, "step > 1 FROM fa_belief", 'it is stepped');
+sql("SELECT fa_agent_drop(array_agg(agent_id)) FROM fa_agent");
+comes_true($node, 'bool_and(empty) FROM fa_schedule_slice', 'it is gone, and so is the work');
+is(sql('SELECT due IS NULL AND state = $$running$$ FROM fa_schedule_status'), 't', 'nothing is due');
+sql("SELECT count(*) FROM fa_agent_create_many('a', 100)");
+comes_true($node, 'min(step) > 1 FROM fa_belief', 'new agents are stepped');
+comes_true($node, 'max(step) - min(step) < 3 FROM fa_belief', 'as often as each other');
 $node->stop('fast');
 
 done_testing();
