@@ -260,7 +260,7 @@ next_owner(Look *look, bool more)
 		int		  workers;
 
 		if (!OidIsValid(part->runner) || part->due == 0 ||
-			is_ailing(part->runner))
+			is_ailing(part->runner) || overtime_pending(part->runner))
 			continue;
 		workers = sensor_workers(part->runner, &busy);
 		if (more ? busy < workers : workers > 0)
@@ -330,9 +330,11 @@ look_at_work(Look *look, bool first)
 	MemoryContextReset(look_context);
 	memset(look, 0, sizeof(Look));
 	look->next = DT_NOEND;
+	overtime_end();
 	work_begin("looks at what is due");
 	if (call_begin_extension(&call))
 	{
+		overtime_note(&call);
 		if (first)
 			retry_after_crash(&call);
 		/* each time: a batch that was under way may count afterwards */
@@ -350,6 +352,7 @@ look_at_work(Look *look, bool first)
 	if (entry != NULL)
 	{
 		entry->failed = false;
+		entry->due = look->due;
 		/* what was observed before stands in the inbox only */
 		if (look->events && !entry->events)
 			entry->ring_lost = true;

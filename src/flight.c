@@ -120,6 +120,30 @@ read_record(int file, int i, FlightRecord *found)
 			 size >= (ssize_t) (HEAD_SIZE + sizeof(int64) * found->count)));
 }
 
+/*
+ * Which agents a process of ours is stepping, by its slot: [*count], in the
+ * current memory context; NULL where none are noted.
+ */
+int64 *
+flight_read(int slot, int *count)
+{
+	FlightRecord *found = palloc(sizeof(FlightRecord));
+	int			  file = open(FLIGHT_FILE, O_RDONLY | PG_BINARY, 0);
+	int64		 *ids = NULL;
+
+	if (file >= 0 && read_record(file, slot, found) && found->magic == MAGIC &&
+		found->count > 0)
+	{
+		*count = found->count;
+		ids = palloc(sizeof(int64) * found->count);
+		memcpy(ids, found->ids, sizeof(int64) * found->count);
+	}
+	if (file >= 0)
+		close(file);
+	pfree(found);
+	return ids;
+}
+
 /* Removes the second file where all its records were taken. */
 static void
 remove_taken(FlightRecord *found)

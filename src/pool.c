@@ -141,6 +141,7 @@ pool_database(Oid database, bool create)
 	unused->waiting = unused->sensor_waiting = 0;
 	unused->ailing_owner = InvalidOid;
 	unused->load = 0;
+	unused->due = 0;
 	SpinLockAcquire(&unused->minute_lock);
 	memset(unused->minutes, 0, sizeof(unused->minutes));
 	SpinLockRelease(&unused->minute_lock);

@@ -108,6 +108,7 @@ typedef struct PoolDatabase
 	int			passed_count;
 	PassedAgent passed[PASSED_SIZE];
 	float		load; /* of the workers' time, when last looked at */
+	int64		due;  /* slices and the like, when last looked at */
 	slock_t		minute_lock;
 	PoolMinute	minutes[2]; /* the newest, and the one before, or older */
 } PoolDatabase;
@@ -158,6 +159,7 @@ extern void pool_keep_schedules(Oid database, const int64 *ids, int count);
 extern bool		   pool_start(ProcessRole role, Oid database, Oid owner);
 extern void		   pool_no_owner_waits(void);
 extern bool		   pool_lacks_slots(void);
+extern int64	   pool_fair_part(void);
 extern const char *pool_role_name(ProcessRole role);
 extern void		   pool_attach(Datum main_arg);
 extern void		   pool_connect(void);
@@ -179,6 +181,7 @@ extern void	  flight_clear(void);
 extern void	  flight_crash_exit(SIGNAL_ARGS);
 extern void	  flight_collect(void);
 extern int64 *flight_take(int *count);
+extern int64 *flight_read(int slot, int *count);
 
 /* ---------- command.c: commands that want a database empty ---------- */
 
@@ -282,6 +285,13 @@ extern void retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 					   const ErrorData *error);
 extern bool retry_make(void);
 extern void retry_after_crash(const Call *call);
+extern void retry_after_end(const Call *call, const int64 *ids, int count);
+
+/* ---------- overtime.c: batches that do not end ---------- */
+
+extern void overtime_end(void);
+extern bool overtime_pending(Oid owner);
+extern void overtime_note(const Call *call);
 
 /* ---------- launcher.c, worker.c ---------- */
 

@@ -62,6 +62,25 @@ pool_role_name(ProcessRole role)
 	return names[role];
 }
 
+/*
+ * What is due in this process's database, as far as is known, by the number of
+ * those of its kind: one who took more at once would leave the others idle.
+ */
+int64
+pool_fair_part(void)
+{
+	PoolDatabase *entry;
+	int64		  result = 0;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+		result =
+			entry->due / Max(count(pool_self->role, pool_self->database), 1);
+	LWLockRelease(pool->lock);
+	return result;
+}
+
 /* Is a worker wanted in vain, because the server has no slot for one? */
 bool
 pool_lacks_slots(void)

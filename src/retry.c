@@ -52,20 +52,30 @@ static Statement forget_all_statement = {
 static Statement forget_statement = {
 	"DELETE FROM @.fa_retry WHERE agent_id" EQ "$1", 1, {INT8OID}};
 
-/* The agents that were in flight when the server crashed. */
+/*
+ * The agents that were in flight when the server crashed, or their process was
+ * ended; but for those that another process is stepping again already.
+ */
 static Statement crash_statement = {
-	"INSERT INTO @.fa_retry AS r (agent_id, schedule_id, attempts, next_try, error, sqlstate)"
+	"WITH free AS (SELECT agent_id FROM @.fa_retry WHERE agent_id" EQ
+	"ANY ($1) FOR UPDATE SKIP LOCKED)"
+	" INSERT INTO @.fa_retry AS r (agent_id, schedule_id, attempts, next_try, error, sqlstate)"
 	" SELECT a.agent_id, s.schedule_id, 1, CASE WHEN $2 THEN 'infinity'::pg_catalog.timestamptz"
-	" ELSE pg_catalog.now() END, $3, 'XX000'"
+	" ELSE pg_catalog.now() END, $3, $4"
 	" FROM @.fa_agent a, @.fa_model m, LATERAL (SELECT schedule_id FROM @.fa_schedule s"
 	" WHERE s.model" EQ "m.name AND (s.version IS NULL OR s.version" EQ
-	"m.version) ORDER BY schedule_id LIMIT 1) AS s"
-	" WHERE a.agent_id" EQ "ANY ($1) AND m.model_id" EQ "a.model_id"
-	" ON CONFLICT (agent_id) DO UPDATE SET attempts = r.attempts OPERATOR(pg_catalog.+) 1,"
-	" next_try = excluded.next_try, error = excluded.error,"
-	" sqlstate = excluded.sqlstate, failed_at = pg_catalog.clock_timestamp()",
-	3,
-	{INT8ARRAYOID, BOOLOID, TEXTOID}};
+	"m.version) AND" SCHEDULE_MAY_STEP(
+		"s.owner") " ORDER BY schedule_id LIMIT 1) AS s"
+				   " WHERE a.agent_id" EQ "ANY ($1) AND m.model_id" EQ
+				   "a.model_id AND (NOT EXISTS (SELECT FROM @.fa_retry t"
+				   " WHERE t.agent_id" EQ
+				   "a.agent_id) OR EXISTS (SELECT FROM free f WHERE f.agent_id" EQ
+				   "a.agent_id)) ON CONFLICT (agent_id)"
+				   " DO UPDATE SET attempts = r.attempts OPERATOR(pg_catalog.+) 1,"
+				   " next_try = excluded.next_try, error = excluded.error,"
+				   " sqlstate = excluded.sqlstate, failed_at = pg_catalog.clock_timestamp()",
+	4,
+	{INT8ARRAYOID, BOOLOID, TEXTOID, TEXTOID}};
 
 /* How often an agent has failed. */
 static int
@@ -198,9 +208,27 @@ retry_forget(const Call *call, const int64 *ids, int count)
 }
 
 /*
- * Agents that were being stepped by a process that crashed: several are tried
- * one by one; one that was alone is suspended, for it would do it again.
+ * Notes agents [count] of a batch that ended with its process: several are
+ * tried one by one; one that was alone is suspended, for it would do it again.
+ * Returns how many there still are.
  */
+static int
+note_ended(const Call *call, const int64 *ids, int count, const char *error,
+		   int sqlstate)
+{
+	Datum arguments[4] = {array_from_int64(ids, count),
+						  BoolGetDatum(count == 1), CStringGetTextDatum(error),
+						  CStringGetTextDatum(unpack_sql_state(sqlstate))};
+	int	  noted = statement_run(call, &crash_statement, arguments, NULL, 0);
+
+	if (noted > 0 && count == 1)
+		ereport(LOG, (errmsg("agent " INT64_FORMAT " is suspended: %s", ids[0],
+							 error),
+					  errhint("fa_agent_resume lets it go on.")));
+	return noted;
+}
+
+/* Agents that were being stepped by a process that crashed. */
 void
 retry_after_crash(const Call *call)
 {
@@ -209,22 +237,21 @@ retry_after_crash(const Call *call)
 
 	while ((ids = flight_take(&count)) != NULL)
 	{
-		Datum arguments[3] = {
-			array_from_int64(ids, count), BoolGetDatum(count == 1),
-			CStringGetTextDatum("the server crashed during its step")};
-		int noted = statement_run(call, &crash_statement, arguments, NULL, 0);
-
-		if (noted > 0 && count == 1)
-			ereport(LOG,
-					(errmsg("agent " INT64_FORMAT
-							" is suspended: the server crashed during its step",
-							ids[0]),
-					 errhint("fa_agent_resume lets it go on.")));
-		else if (noted > 0)
+		if (note_ended(call, ids, count, "the server crashed during its step",
+					   ERRCODE_INTERNAL_ERROR) > 0 &&
+			count > 1)
 			ereport(
 				LOG,
 				(errmsg("%d agents were being stepped when the server crashed",
 						count),
 				 errdetail("They are stepped one by one.")));
 	}
+}
+
+/* Agents [count] that were being stepped by a process that had to be ended. */
+void
+retry_after_end(const Call *call, const int64 *ids, int count)
+{
+	note_ended(call, ids, count, "its step did not end when it was cancelled",
+			   ERRCODE_QUERY_CANCELED);
 }

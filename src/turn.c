@@ -56,12 +56,17 @@ static Statement look_retry_statement = {
  * to whoever looks at the schedule.
  */
 static Statement suspend_statement = {
-	"UPDATE @.fa_schedule s SET error = CASE WHEN EXISTS (SELECT FROM"
-	" pg_catalog.pg_roles r WHERE r.oid" EQ "s.owner)"
+	"UPDATE @.fa_schedule s SET error = CASE WHEN NOT EXISTS (SELECT FROM"
+	" pg_catalog.pg_roles r WHERE r.oid" EQ "s.owner) THEN"
+	" pg_catalog.format('role with OID %s does not exist', s.owner::pg_catalog.oid)"
+	" WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid" EQ
+	"s.owner AND r.rolcanlogin)"
 	" THEN pg_catalog.format('role \"%s\" is not permitted to log in', s.owner)"
-	" ELSE pg_catalog.format('role with OID %s does not exist', s.owner::pg_catalog.oid)"
+	" ELSE pg_catalog.format('role \"%s\" is not permitted to connect to the database', s.owner)"
 	" END WHERE s.error IS NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r"
-	" WHERE r.oid" EQ "s.owner AND r.rolcanlogin) RETURNING s.name, s.error",
+	" WHERE r.oid" EQ "s.owner AND r.rolcanlogin AND"
+	" pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'CONNECT'))"
+	" RETURNING s.name, s.error",
 	0,
 	{0}};
 
@@ -395,10 +400,12 @@ static void
 claim(const Call *call, Batch *batch)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int64 wanted = cautious > 0 ? 1 : (int64) (batch->room / slice_agents);
-	Datum arguments[3] = {TimestampTzGetDatum(now),
-						  ObjectIdGetDatum(pool_self->owner),
-						  Int64GetDatum(Min(Max(wanted, 1), SLICES))};
+	int64		wanted = cautious > 0 ? 1 :
+										Min((int64) (batch->room / slice_agents),
+											pool_fair_part());
+	Datum		arguments[3] = {TimestampTzGetDatum(now),
+								ObjectIdGetDatum(pool_self->owner),
+								Int64GetDatum(Max(wanted, 1))};
 
 	batch->slice_count =
 		statement_run(call, &claim_statement, arguments, NULL, 0);

@@ -14,7 +14,6 @@
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "commands/async.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
@@ -24,6 +23,7 @@
 #include "storage/lock.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
@@ -31,7 +31,7 @@
 
 #define PAUSE_MS 1000  /* after an error that is no agent's */
 #define CALM_MS	 60000 /* without one, until all is well again */
-#define SOON_MS	 10000 /* a sensor worker stays for what is due within */
+#define SOON_MS	 10000 /* that a sensor worker stays with nothing to do */
 
 PGDLLEXPORT void worker_main(Datum main_arg);
 
@@ -64,11 +64,11 @@ void
 work_renew(void)
 {
 	StartTransactionCommand();
+	PortalHashTableDeleteAll();
 	SetPGVariable("role", NIL, false);
 	SetPGVariable("session_authorization", NIL, false);
 	ResetAllOptions();
 	DropAllPreparedStatements();
-	Async_UnlistenAll();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
 	ResetSequenceCaches();
@@ -159,9 +159,11 @@ work_excuses(const ErrorData *error)
 		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
 			return true;
 		default:
-			return error->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION ||
-				   error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
-				   error->sqlerrcode == ERRCODE_INVALID_TABLE_DEFINITION;
+			/* a table that code of users lacks is not one of ours */
+			return pool_self->role != ROLE_SENSOR &&
+				   (error->sqlerrcode == ERRCODE_READ_ONLY_SQL_TRANSACTION ||
+					error->sqlerrcode == ERRCODE_UNDEFINED_TABLE ||
+					error->sqlerrcode == ERRCODE_INVALID_TABLE_DEFINITION);
 	}
 }
 
@@ -297,12 +299,20 @@ work_turn(TimestampTz *next)
 	return turn.installed;
 }
 
-/* Has an owner so little to do that his worker can go? It holds a scarce place. */
-static bool
-is_done(TimestampTz next)
+/*
+ * When a sensor worker goes, because its owner has had nothing to do for a
+ * while; DT_NOEND: never, as far as is known.
+ */
+static TimestampTz
+done_at(TimestampTz next)
 {
-	return pool_self->role == ROLE_SENSOR && next != 0 &&
-		   next > TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SOON_MS);
+	static TimestampTz worked = 0;
+
+	if (pool_self->role != ROLE_SENSOR)
+		return DT_NOEND;
+	if (next == 0 || worked == 0)
+		worked = GetCurrentTimestamp();
+	return TimestampTzPlusMilliseconds(worked, SOON_MS);
 }
 
 /* Leaves; another is started if there is work. */
@@ -310,19 +320,22 @@ void
 worker_main(Datum main_arg)
 {
 	TimestampTz next;
+	TimestampTz end;
 
 	pool_signals();
 	pool_attach(main_arg);
 	pool_connect();
 	work_settings();
 	/* one turn at least: what a process begins with may be much, too */
-	while (!pool_should_leave() && work_turn(&next) && !is_worn() &&
-		   !is_done(next))
+	while (!pool_should_leave() && work_turn(&next) && !is_worn())
 	{
+		end = done_at(next);
 		if (next == 0)
 			pool_serve();
+		else if (next > end && GetCurrentTimestamp() >= end)
+			break;
 		else
-			pool_wait(next);
+			pool_wait(Min(next, end));
 	}
 	proc_exit(0);
 }

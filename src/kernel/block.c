@@ -386,6 +386,10 @@ put_views(Block *block, const Spec *spec, KernelModel *model)
 			block_list(block, nodes->of_branch, plan->branch_count);
 		views.axes =
 			block_list(block, nodes->axes, spec->modality[m].parents.count);
+		views.table = block_put(block, nodes->table,
+								spec->modality[m].parent_states *
+									(spec->modalities.variables[m].size + 1),
+								sizeof(double));
 		block_write(block, model->views + (KernelOffset) m * sizeof(views),
 					&views, 1, sizeof(views));
 	}

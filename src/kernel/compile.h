@@ -386,6 +386,7 @@ typedef struct PlanNodes
 	int32_t *axes; /* [parent_count] of views: the order in which parents are
 						 * summed away */
 	bool	 contracted;	  /* of views: one parent after another */
+	double	*table;			  /* of views: where contracted, see KernelViews */
 	double	 work;			  /* of views: multiplications of all of them */
 	const int32_t *maps;	  /* [count][S] of moves that are maps; else NULL */
 	bool		   predicted; /* of moves: see KernelMoves */
@@ -499,6 +500,7 @@ typedef struct ViewRoom
 } ViewRoom;
 
 extern bool views_sort(Spec *spec, int32_t m, const ViewRoom *room);
+extern bool views_table(Spec *spec, int32_t m);
 
 /* ---------- classes.c ---------- */
 

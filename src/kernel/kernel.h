@@ -284,19 +284,29 @@ typedef struct KernelNumbers
 
 typedef struct KernelViews /* of one modality */
 {
-	KernelOffset  starts;	 /* int32_t[policy_length + 1] */
-	KernelOffset  moves;	 /* int32_t[count][parent_count]: the move of each
+	KernelOffset starts;	/* int32_t[policy_length + 1] */
+	KernelOffset moves;		/* int32_t[count][parent_count]: the move of each
 								 * parent factor at the same step; 0 where
 								 * numbers are shared */
-	KernelOffset  of_branch; /* int32_t[branch_count]: this modality's view */
-	KernelOffset  axes; /* int32_t[parent_count]: the order in which parents
+	KernelOffset of_branch; /* int32_t[branch_count]: this modality's view */
+	KernelOffset axes;		/* int32_t[parent_count]: the order in which parents
 								 * are summed away; views that agree in the
 								 * first of them are neighbours */
-	int32_t		  count;
-	int32_t		  contracted; /* 1: parents are summed away one after another;
+	int32_t		 count;
+	int32_t		 contracted; /* 1: parents are summed away one after another;
 								 * 0: by the product of their beliefs */
+	KernelOffset table; /* where contracted, double[P(m)][O(m) + 1]: the columns
+								 * of A, each with its ambiguity behind it, the
+								 * parents in the order of axes */
 	KernelNumbers numbers;
 } KernelViews;
+
+/*
+ * The place of a joint state of the parents [count], row-major as they are
+ * listed, in a table that has them in the order of axes (view_order.c).
+ */
+extern int64_t kernel_place_by_axes(int64_t joint, const int32_t *sizes,
+									const int32_t *axes, int32_t count);
 
 typedef enum KernelSampling /* pymdp's sampling_mode: what is chosen */
 {

@@ -275,6 +275,7 @@ softmax(KernelWorkspace *workspace, Vector *x, int64_t count)
 #define unit_of(table, i)		  wide_load((table) + (i))
 #define unit_of_last(table, i, n) wide_load_some((table) + (i), n)
 #define unit_add(x, u, s)		  wide_multiply_add(wide_splat(x), u, s)
+#define unit_of_own(table, n)	  wide_load(table)
 #define unit_store				  wide_store
 #define unit_store_last(to, x, n) wide_store_some(to, x, n)
 typedef Wide Unit;
@@ -284,51 +285,77 @@ typedef Wide Unit;
 #define unit_of(table, i)		  splat((table)[i])
 #define unit_of_last(table, i, n) ((void) (n), splat((table)[i]))
 #define unit_add(x, u, s)		  multiply_add(x, u, s)
+#define unit_of_own(table, n)	  ((void) (n), *(table))
 #define unit_store(to, x)		  (*(to) = (x))
 #define unit_store_last(to, x, n) (*(to) = (x))
 typedef Vector Unit;
 #endif
 
-/* Units whose sums are made at once: they fit the registers of every set. */
-#define UNITS_AT_ONCE 8
+/*
+ * Units whose sums are made at once, of one belief and of each of several: they
+ * fit the registers of every set.
+ */
+#define UNITS_AT_ONCE	8
+#define UNITS_OF_EACH	(WIDTH == 8 ? 4 : 2)
+#define BELIEFS_AT_ONCE 4
 
 /*
- * out[r] = sum over c of x[c] * table[c * stride + r], for the rows of some
- * units, of which the last has last rows; count is a constant wherever it is
- * called.  The sum of a row is in the order of c, whatever the number of rows
- * taken at once.
+ * out[k][r] = sum over c of x[k][c] * table[c * stride + r], for the rows of
+ * some units from r on, of which the last has last rows, and for some beliefs.
+ * The table is one of the model, equal for all lanes (shared), or one of each
+ * lane (own); the other is NULL.  count and beliefs are constants wherever it
+ * is called.  The sum of a row is in the order of c, whatever the number of
+ * rows and beliefs taken at once.
  */
 ALWAYS_INLINE void
-combine_units(const double *table, int64_t stride, int64_t columns,
-			  const Vector *x, Vector *out, int32_t last, const int32_t count)
+combine_units(const double *shared, const Vector *own, int64_t stride,
+			  int64_t columns, const Vector *const *x, Vector *const *out,
+			  int64_t r, int32_t last, const int32_t beliefs,
+			  const int32_t count)
 {
-	Unit sum[UNITS_AT_ONCE];
+	Unit sum[BELIEFS_AT_ONCE][UNITS_AT_ONCE];
 
-	for (int32_t i = 0; i < count; i++)
-		sum[i] = unit_splat(0.0);
+	for (int32_t k = 0; k < beliefs; k++)
+	{
+		for (int32_t i = 0; i < count; i++)
+			sum[k][i] = unit_splat(0.0);
+	}
 	for (int64_t c = 0; c < columns; c++)
 	{
-		const double *column = table + c * stride;
+		int64_t at = c * stride + r;
 
-		for (int32_t i = 0; i < count - 1; i++)
-			sum[i] = unit_add(x[c], unit_of(column, i * UNIT), sum[i]);
-		sum[count - 1] =
-			unit_add(x[c], unit_of_last(column, (count - 1) * UNIT, last),
-					 sum[count - 1]);
+		for (int32_t i = 0; i < count; i++)
+		{
+			Unit unit;
+
+			if (own != NULL)
+				unit = unit_of_own(own + at + i * UNIT,
+								   i < count - 1 ? UNIT : last);
+			else if (i < count - 1)
+				unit = unit_of(shared + at, i * UNIT);
+			else
+				unit = unit_of_last(shared + at, i * UNIT, last);
+			for (int32_t k = 0; k < beliefs; k++)
+				sum[k][i] = unit_add(x[k][c], unit, sum[k][i]);
+		}
 	}
-	for (int32_t i = 0; i < count - 1; i++)
-		unit_store(out + i * UNIT, sum[i]);
-	unit_store_last(out + (count - 1) * UNIT, sum[count - 1], last);
+	for (int32_t k = 0; k < beliefs; k++)
+	{
+		for (int32_t i = 0; i < count - 1; i++)
+			unit_store(out[k] + r + i * UNIT, sum[k][i]);
+		unit_store_last(out[k] + r + (count - 1) * UNIT, sum[k][count - 1],
+						last);
+	}
 }
 
 /*
- * How many units to take at once: no more than UNITS_AT_ONCE, and as many each
- * time, for to take one alone is to wait for each of its additions.
+ * How many units to take at once: no more than most, and as many each time, for
+ * to take one alone is to wait for each of its additions.
  */
 ALWAYS_INLINE int64_t
-units_at_once(int64_t units)
+units_at_once(int64_t units, int64_t most)
 {
-	int64_t times = (units + UNITS_AT_ONCE - 1) / UNITS_AT_ONCE;
+	int64_t times = (units + most - 1) / most;
 
 	return times == 0 ? 1 : (units + times - 1) / times;
 }
@@ -363,14 +390,33 @@ units_at_once(int64_t units)
 	}
 
 /*
- * out [rows] = sum over c < columns of x[c] * table[c * stride + r], with a
- * table of the model, equal for all lanes.
+ * The same of up to UNITS_OF_EACH.
  */
-static void
-combine(const double *table, int64_t stride, int64_t columns, int64_t rows,
-		const Vector *x, Vector *out)
+#define WITH_SMALL_CONSTANT(count, function, ...) \
+	switch (count)                                \
+	{                                             \
+		case 1:                                   \
+			function(__VA_ARGS__, 1);             \
+			break;                                \
+		case 2:                                   \
+			function(__VA_ARGS__, 2);             \
+			break;                                \
+		case 3:                                   \
+			function(__VA_ARGS__, 3);             \
+			break;                                \
+		default:                                  \
+			function(__VA_ARGS__, UNITS_OF_EACH); \
+	}
+
+/*
+ * The rows of one belief, with the table of combine_units().
+ */
+ALWAYS_INLINE void
+combine_rows(const double *shared, const Vector *own, int64_t stride,
+			 int64_t columns, int64_t rows, const Vector *x, Vector *out)
 {
-	int64_t step = units_at_once((rows + UNIT - 1) / UNIT) * UNIT;
+	int64_t step =
+		units_at_once((rows + UNIT - 1) / UNIT, UNITS_AT_ONCE) * UNIT;
 
 	for (int64_t r = 0; r < rows; r += step)
 	{
@@ -378,52 +424,87 @@ combine(const double *table, int64_t stride, int64_t columns, int64_t rows,
 		int32_t count = (int32_t) ((left + UNIT - 1) / UNIT);
 		int32_t last = (int32_t) (left - (count - 1) * UNIT);
 
-		WITH_CONSTANT(count, combine_units, table + r, stride, columns, x,
-					  out + r, last);
+		WITH_CONSTANT(count, combine_units, shared, own, stride, columns, &x,
+					  &out, r, last, 1);
 	}
 }
 
-#if LANES == 1
-#define combine_own combine
-#else
 /*
- * The same for some rows of a table of each lane.
+ * The rows of BELIEFS_AT_ONCE beliefs: what is read of the table serves them
+ * all, and while one sum waits for its addition there are others to be made.
  */
 ALWAYS_INLINE void
-combine_rows(const Vector *table, int64_t stride, int64_t columns,
-			 const Vector *x, Vector *out, const int32_t count)
+combine_rows_of_each(const double *shared, const Vector *own, int64_t stride,
+					 int64_t columns, int64_t rows, const Vector *const *x,
+					 Vector *const *out)
 {
-	Vector sum[UNITS_AT_ONCE];
+	int64_t step =
+		units_at_once((rows + UNIT - 1) / UNIT, UNITS_OF_EACH) * UNIT;
 
-	for (int32_t r = 0; r < count; r++)
-		sum[r] = splat(0.0);
-	for (int64_t c = 0; c < columns; c++)
+	for (int64_t r = 0; r < rows; r += step)
 	{
-		const Vector *column = table + c * stride;
+		int64_t left = rows - r < step ? rows - r : step;
+		int32_t count = (int32_t) ((left + UNIT - 1) / UNIT);
+		int32_t last = (int32_t) (left - (count - 1) * UNIT);
 
-		for (int32_t r = 0; r < count; r++)
-			sum[r] = multiply_add(x[c], column[r], sum[r]);
+		WITH_SMALL_CONSTANT(count, combine_units, shared, own, stride, columns,
+							x, out, r, last, BELIEFS_AT_ONCE);
 	}
-	for (int32_t r = 0; r < count; r++)
-		out[r] = sum[r];
 }
 
 /*
- * The same as combine() with a table of each lane.
+ * out [rows] = sum over c < columns of x[c] * table[c * stride + r], with a
+ * table of the model, equal for all lanes.
  */
+static void
+combine(const double *table, int64_t stride, int64_t columns, int64_t rows,
+		const Vector *x, Vector *out)
+{
+	combine_rows(table, NULL, stride, columns, rows, x, out);
+}
+
+/*
+ * The same for several beliefs x [beliefs], each with its out.
+ */
+static void
+combine_each(const double *table, int64_t stride, int64_t columns, int64_t rows,
+			 const Vector *const *x, Vector *const *out, int32_t beliefs)
+{
+	int32_t k = 0;
+
+	for (; k + BELIEFS_AT_ONCE <= beliefs; k += BELIEFS_AT_ONCE)
+		combine_rows_of_each(table, NULL, stride, columns, rows, x + k,
+							 out + k);
+	for (; k < beliefs; k++)
+		combine(table, stride, columns, rows, x[k], out[k]);
+}
+
+/*
+ * The same two with a table of each lane.
+ */
+#if LANES == 1
+#define combine_own		 combine
+#define combine_own_each combine_each
+#else
 static void
 combine_own(const Vector *table, int64_t stride, int64_t columns, int64_t rows,
 			const Vector *x, Vector *out)
 {
-	int64_t step = units_at_once(rows);
+	combine_rows(NULL, table, stride, columns, rows, x, out);
+}
 
-	for (int64_t r = 0; r < rows; r += step)
-	{
-		int32_t count = (int32_t) (rows - r < step ? rows - r : step);
+static void
+combine_own_each(const Vector *table, int64_t stride, int64_t columns,
+				 int64_t rows, const Vector *const *x, Vector *const *out,
+				 int32_t beliefs)
+{
+	int32_t k = 0;
 
-		WITH_CONSTANT(count, combine_rows, table + r, stride, columns, x,
-					  out + r);
-	}
+	for (; k + BELIEFS_AT_ONCE <= beliefs; k += BELIEFS_AT_ONCE)
+		combine_rows_of_each(NULL, table, stride, columns, rows, x + k,
+							 out + k);
+	for (; k < beliefs; k++)
+		combine_own(table, stride, columns, rows, x[k], out[k]);
 }
 #endif
 

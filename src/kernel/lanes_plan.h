@@ -154,71 +154,55 @@ view_belief(const KernelWorkspace *workspace, const ModalityTable *modality,
 }
 
 /*
- * Sums the axis of one parent away, weighted by its belief x: out [before]
- * [after] from [before][states][after].  It is a table of the model (shared)
- * or of each lane (own); the other is NULL.
+ * Views by contraction [count], which agree in all parents but the last: one
+ * parent after another is summed away, and no product of beliefs is made.  The
+ * first levels, up to level same, are those of the view before, too.  expected
+ * [count][O(m)] and ambiguities [count] are set.
  */
 static void
-contract_axis(const double *shared, const Vector *own, int64_t before,
-			  int64_t states, int64_t after, const Vector *x, Vector *out)
+contract_views(KernelWorkspace *workspace, const ModalityTable *modality,
+			   const int32_t *from, int32_t count, int32_t same,
+			   Vector *expected, Vector *ambiguities)
 {
-	for (int64_t a = 0; a < before; a++)
+	int32_t		  last = modality->parent_count - 1;
+	int32_t		  axis = modality->axes[last];
+	int32_t		  outcomes = modality->outcomes;
+	int64_t		  rows = modality->parent_states * (outcomes + 1);
+	const Vector *x[VIEWS_AT_ONCE];
+	Vector		 *out[VIEWS_AT_ONCE];
+
+	for (int32_t level = 0; level < last; level++)
 	{
-		if (own == NULL)
-			combine(shared + a * states * after, after, states, after, x,
-					out + a * after);
-		else
-			combine_own(own + a * states * after, after, states, after, x,
-						out + a * after);
+		int32_t		  states = modality->sizes[modality->axes[level]];
+		const Vector *belief =
+			view_belief(workspace, modality, from, modality->axes[level]);
+		Vector *partial = VECTORS(workspace->partial[level]);
+
+		rows /= states;
+		if (level == 0 && same == 0)
+			combine(modality->table, rows, states, rows, belief, partial);
+		else if (level >= same)
+			combine_own(VECTORS(workspace->partial[level - 1]), rows, states,
+						rows, belief, partial);
+	}
+	for (int32_t i = 0; i < count; i++)
+	{
+		x[i] = view_belief(workspace, modality,
+						   from + (int64_t) i * modality->parent_count, axis);
+		out[i] = VECTORS(workspace->partial[last]) + i * (outcomes + 1);
+	}
+	combine_own_each(VECTORS(workspace->partial[last - 1]), outcomes + 1,
+					 modality->sizes[axis], outcomes + 1, x, out, count);
+	for (int32_t i = 0; i < count; i++)
+	{
+		for (int32_t o = 0; o < outcomes; o++)
+			expected[(int64_t) i * outcomes + o] = out[i][o];
+		ambiguities[i] = out[i][outcomes];
 	}
 }
 
 /*
-  * A view by contraction: expected [O(m)] and returned, the expected
- * ambiguity; one parent after another is summed away, and no product of
- * beliefs is made.  The first levels, up to level same, are those of the view
- * before: views that differ in their last parent share all that was done for
- * the others.
- */
-static Vector
-contract_view(KernelWorkspace *workspace, const ModalityTable *modality,
-			  const int32_t *from, int32_t same, Vector *expected)
-{
-	int32_t last = modality->parent_count - 1;
-	Vector	ambiguity = splat(0.0);
-
-	for (int32_t level = same; level <= last; level++)
-	{
-		int32_t		  axis = modality->axes[level];
-		const Vector *x = view_belief(workspace, modality, from, axis);
-		int64_t		  before = 1;
-		int64_t		  after = 1;
-
-		for (int32_t i = level + 1; i <= last; i++)
-		{
-			if (modality->axes[i] < axis)
-				before *= modality->sizes[modality->axes[i]];
-			else
-				after *= modality->sizes[modality->axes[i]];
-		}
-		contract_axis(
-			modality->A.dense,
-			level == 0 ? NULL : VECTORS(workspace->partial[level - 1]), before,
-			modality->sizes[axis], after * modality->outcomes, x,
-			level == last ? expected : VECTORS(workspace->partial[level]));
-		contract_axis(
-			modality->ambiguity,
-			level == 0 ? NULL :
-						 VECTORS(workspace->partial_ambiguity[level - 1]),
-			before, modality->sizes[axis], after, x,
-			level == last ? &ambiguity :
-							VECTORS(workspace->partial_ambiguity[level]));
-	}
-	return ambiguity;
-}
-
-/*
-  * A view by the product of its parents' beliefs [P(m)]; with one parent there
+ * A view by the product of its parents' beliefs [P(m)]; with one parent there
  * is none to be made.
  */
 static Vector
@@ -240,6 +224,28 @@ mix_view(KernelWorkspace *workspace, const ModalityTable *modality,
 }
 
 /*
+ * Views of one parent by a dense A [count]; what is read of A serves them all.
+ */
+static void
+mix_views(KernelWorkspace *workspace, const ModalityTable *modality,
+		  const int32_t *from, int32_t count, Vector *expected,
+		  Vector *ambiguities)
+{
+	const Vector *x[VIEWS_AT_ONCE];
+	Vector		 *out[VIEWS_AT_ONCE];
+
+	for (int32_t i = 0; i < count; i++)
+	{
+		x[i] = view_belief(workspace, modality, from + i, 0);
+		out[i] = expected + (int64_t) i * modality->outcomes;
+		ambiguities[i] =
+			dot_shared(x[i], modality->ambiguity, modality->parent_states);
+	}
+	combine_each(modality->A.dense, modality->outcomes, modality->parent_states,
+				 modality->outcomes, x, out, count);
+}
+
+/*
  * How many levels of a contraction two views have in common.
  */
 static int32_t
@@ -252,6 +258,68 @@ levels_shared(const ModalityTable *modality, const int32_t *view,
 		   view[modality->axes[level]] == before[modality->axes[level]])
 		level++;
 	return level;
+}
+
+/*
+ * All views by contraction [count]: those that agree in all parents but the
+ * last together.
+ */
+static void
+contract_all(KernelWorkspace *workspace, const ModalityTable *modality,
+			 const int32_t *from, int32_t count, Vector *expected,
+			 Vector *ambiguities)
+{
+	int32_t parents = modality->parent_count;
+	int32_t same = 0;
+
+	for (int32_t first = 0; first < count;)
+	{
+		const int32_t *view = from + (int64_t) first * parents;
+		int32_t		   end = first;
+		int32_t		   shared = same;
+
+		do
+		{
+			end++;
+			if (end < count)
+				same = levels_shared(modality, view + (end - first) * parents,
+									 view + (end - first - 1) * parents);
+		} while (end < count && same == parents - 1);
+		contract_views(workspace, modality, view, end - first, shared,
+					   expected + (int64_t) first * modality->outcomes,
+					   ambiguities + first);
+		first = end;
+	}
+}
+
+/*
+ * expected [count][O(m)] and ambiguities [count] of some views in the way that
+ * is best for the modality.  What the counts of A would teach is known only to
+ * mix_view(), so it goes straight to the values.
+ */
+static void
+expect_views(KernelWorkspace *workspace, const ModalityTable *modality,
+			 const int32_t *from, int32_t count, Vector *ambiguities,
+			 Vector *values)
+{
+	Vector *expected = VECTORS(workspace->expected);
+
+	for (int32_t i = 0; i < count; i++)
+		values[i * VIEW_PARTS + VIEW_PARAM_GAIN] = splat(0.0);
+	if (modality->contracted)
+		contract_all(workspace, modality, from, count, expected, ambiguities);
+	else if (modality->parent_count == 1 && modality->A.starts == NULL &&
+			 modality->gain == NULL)
+		mix_views(workspace, modality, from, count, expected, ambiguities);
+	else
+	{
+		for (int32_t i = 0; i < count; i++)
+			ambiguities[i] =
+				mix_view(workspace, modality,
+						 from + (int64_t) i * modality->parent_count,
+						 expected + (int64_t) i * modality->outcomes,
+						 &values[i * VIEW_PARTS + VIEW_PARAM_GAIN]);
+	}
 }
 
 /*
@@ -293,35 +361,25 @@ evaluate_views(KernelWorkspace *workspace, int32_t m, int32_t t, int32_t first,
 	const ModalityTable *modality = &workspace->modalities[m];
 	const int32_t		*from = KERNEL_AT(model, int32_t, views->moves) +
 						  (int64_t) first * modality->parent_count;
-	const int32_t *before = NULL;
-
 	Vector *values =
 		VECTORS(workspace->view_values[m]) + (int64_t) first * VIEW_PARTS;
-	Vector		 *expected = VECTORS(workspace->expected);
+	const Vector *expected = VECTORS(workspace->expected);
 	const Vector *C = VECTORS(workspace->C) +
 					  (int64_t) modality->offset * model->policy_length +
 					  (int64_t) t * modality->outcomes;
+	Vector ambiguities[VIEWS_AT_ONCE];
 
+	expect_views(workspace, modality, from, end - first, ambiguities, values);
 	for (int32_t i = 0; i < end - first; i++)
 	{
 		Vector *value = values + (int64_t) i * VIEW_PARTS;
-		Vector *outcomes = expected + (int64_t) i * modality->outcomes;
-		Vector	ambiguity;
 
-		value[VIEW_PARAM_GAIN] = splat(0.0);
-		if (modality->contracted)
-			ambiguity = contract_view(
-				workspace, modality, from,
-				before ? levels_shared(modality, from, before) : 0, outcomes);
-		else
-			ambiguity = mix_view(workspace, modality, from, outcomes,
-								 &value[VIEW_PARAM_GAIN]);
-		value[VIEW_INFO_GAIN] = splat(0.0) - ambiguity;
-		value[VIEW_UTILITY] = model->use_utility ?
-								  dot(outcomes, C, modality->outcomes) :
-								  splat(0.0);
-		before = from;
-		from += modality->parent_count;
+		value[VIEW_INFO_GAIN] = splat(0.0) - ambiguities[i];
+		value[VIEW_UTILITY] =
+			model->use_utility ?
+				dot(expected + (int64_t) i * modality->outcomes, C,
+					modality->outcomes) :
+				splat(0.0);
 	}
 	if (model->use_states_info_gain)
 		add_entropies(workspace, modality, end - first, values);

@@ -354,8 +354,10 @@ learned_tables_size(const KernelModel *model)
 
 /*
  * Points a table at A = E[pA], with its logarithms by outcome [O(m)][P(m)] and
- * its ambiguity by column [P(m)].  room is modality_table_size() doubles; its
- * third part is left for the gain.  Always dense: after an update hardly any
+ * its ambiguity by column [P(m)], or where views are contracted, with the table
+ * that is summed over, in the place of gain and ambiguity: there is no gain
+ * then.  room is modality_table_size() doubles; its third part is left for the
+ * gain.  Always dense: after an update hardly any
  * count is zero.
  */
 static void
@@ -366,26 +368,42 @@ use_learned_modality(KernelWorkspace *workspace, ModalityTable *table,
 	double *A = room;
 	double *log_A = room + size;
 	double *ambiguity = room + 3 * size;
+	double *summed = room + 2 * size; /* [P(m)][O(m) + 1] */
 
 	expected_columns(counts, table->parent_states, table->outcomes, A);
 	worked(workspace, size);
 	for (int64_t p = 0; p < table->parent_states; p++)
 	{
+		double uncertain = 0.0;
+
 		worked(workspace, (int64_t) COST_OF_LOG * table->outcomes);
-		ambiguity[p] = 0.0;
 		for (int32_t o = 0; o < table->outcomes; o++)
 		{
 			double value = A[p * table->outcomes + o];
 			double logarithm = kernel_log(value);
 
 			log_A[o * table->parent_states + p] = logarithm;
-			ambiguity[p] -= value > 0.0 ? value * logarithm : 0.0;
+			uncertain -= value > 0.0 ? value * logarithm : 0.0;
 		}
+		if (table->contracted)
+		{
+			double *column =
+				summed + kernel_place_by_axes(p, table->sizes, table->axes,
+											  table->parent_count) *
+							 (table->outcomes + 1);
+
+			memcpy(column, A + p * table->outcomes,
+				   (size_t) table->outcomes * sizeof(double));
+			column[table->outcomes] = uncertain;
+		}
+		else
+			ambiguity[p] = uncertain;
 	}
 	table->A = (Mixture){
 		.dense = A, .rows = table->outcomes, .width = table->parent_states};
 	table->log_A = (Columns){log_A, NULL, NULL, (int32_t) table->parent_states};
 	table->ambiguity = ambiguity;
+	table->table = summed;
 }
 
 /*

@@ -504,6 +504,21 @@ plan_views(Spec *spec, int32_t *slots)
 }
 
 /*
+ * The tables of views that are contracted, after it is known which share
+ * numbers instead.
+ */
+static bool
+plan_tables(Spec *spec)
+{
+	for (int32_t m = 0; m < spec->modalities.count; m++)
+	{
+		if (!views_table(spec, m))
+			return false;
+	}
+	return true;
+}
+
+/*
  * Does what each branch takes in every factor and modality fit a model?  It is
  * known before any of it is made.
  */
@@ -536,5 +551,5 @@ plan_make(Spec *spec)
 	return plan->moves != NULL && plan->views != NULL && slots != NULL &&
 		   plan_branches(spec) && branches_fit(spec) &&
 		   plan_moves(spec, slots) && plan_views(spec, slots) &&
-		   plan_share(spec);
+		   plan_share(spec) && plan_tables(spec);
 }

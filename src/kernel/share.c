@@ -298,23 +298,64 @@ within_bounds(const Sharing *sharing, int64_t *left)
 /* ---------- sums ---------- */
 
 /*
- * The sum of one more state: a state alone is its own sum, and the others
- * count on from there.  -1 without memory.
+ * The sum of some states of the i-th parent, list [count] in order, all of them
+ * from low on and before high.  It is made of the sums of the lower half and of
+ * the upper half: so sums that differ in a few states share almost all, and
+ * none waits for more than a few additions.  A state alone is its own sum; the
+ * others count on from there.  -1 for no state, and without memory.
  */
 static int32_t
-add_state(Sharing *sharing, int32_t i, int32_t sum, int32_t state)
+sum_of(Sharing *sharing, int32_t i, const int32_t *list, int32_t count,
+	   int32_t low, int32_t high)
 {
+	int32_t middle = low + (high - low) / 2;
+	int32_t below = 0;
+	int32_t sums[2];
 	int32_t number;
 
-	if (sum < 0)
-		return state;
-	number = intern_pair(&sharing->spec->reader, &sharing->sums[i], sum, state);
+	if (count <= 1)
+		return count == 0 ? -1 : list[0];
+	while (below < count && list[below] < middle)
+		below++;
+	sums[0] = sum_of(sharing, i, list, below, low, middle);
+	sums[1] = sum_of(sharing, i, list + below, count - below, middle, high);
+	if (below == 0 || below == count)
+		return sums[below == 0];
+	number = intern_pair(&sharing->spec->reader, &sharing->sums[i], sums[0],
+						 sums[1]);
 	return number < 0 ? -1 : number + sharing->classes[i].states;
 }
 
 /*
- * For each move of the i-th parent and each class of its states, the sum of
- * the states that the move leads there.  False without memory.
+ * For each class of the i-th parent's states the sum of the states that a map
+ * leads there, into sums [classes].  list [states] and starts [classes + 1] are
+ * room for sorting the states by class, which keeps their order.
+ */
+static void
+sum_classes(Sharing *sharing, int32_t i, const int32_t *map, int32_t *list,
+			int32_t *starts, int32_t *sums)
+{
+	const Classes *classes = &sharing->classes[i];
+
+	memset(starts, 0, ((size_t) classes->count + 1) * sizeof(int32_t));
+	for (int32_t s = 0; s < classes->states; s++)
+		starts[classes->of_state[map[s]] + 1]++;
+	for (int32_t c = 0; c < classes->count; c++)
+		starts[c + 1] += starts[c];
+	for (int32_t s = 0; s < classes->states; s++)
+		list[starts[classes->of_state[map[s]]]++] = s;
+	for (int32_t c = 0; c < classes->count; c++)
+	{
+		int32_t first = c == 0 ? 0 : starts[c - 1];
+
+		sums[c] = sum_of(sharing, i, list + first, starts[c] - first, 0,
+						 classes->states);
+	}
+}
+
+/*
+ * The sums of all moves of the i-th parent, and that of all states.  False
+ * without memory.
  */
 static bool
 make_sums(Sharing *sharing, int32_t i)
@@ -324,38 +365,29 @@ make_sums(Sharing *sharing, int32_t i)
 	const PlanNodes *moves = &sharing->spec->plan.moves[f];
 	const Classes	*classes = &sharing->classes[i];
 	int32_t			 states = classes->states;
-	int32_t			*sums =
+	int32_t			*list =
+		reader_allocate(reader, states, sizeof(int32_t), "policies");
+	int32_t *starts = reader_allocate(reader, (int64_t) classes->count + 1,
+									  sizeof(int32_t), "policies");
+	int32_t *sums =
 		reader_allocate(reader, (int64_t) moves->count * classes->count,
 						sizeof(int32_t), "policies");
 
-	if (sums == NULL ||
+	if (list == NULL || starts == NULL || sums == NULL ||
 		!tuples_begin(reader, &sharing->sums[i], 2, sums_bound(sharing, i)))
 		return false;
 	sharing->class_sums[i] = sums;
-	memset(sums, -1,
-		   (size_t) moves->count * (size_t) classes->count * sizeof(int32_t));
 	for (int32_t move = 0; move < moves->count; move++, sums += classes->count)
 	{
-		const int32_t *map = moves->maps + (int64_t) move * states;
-
-		for (int32_t s = 0; s < states; s++)
-		{
-			int32_t class = classes->of_state[map[s]];
-
-			sums[class] = add_state(sharing, i, sums[class], s);
-			if (sums[class] < 0)
-				return false;
-		}
+		sum_classes(sharing, i, moves->maps + (int64_t) move * states, list,
+					starts, sums);
 		reader_poll(reader);
 	}
-	sharing->all[i] = -1;
-	for (int32_t s = 0; sharing->rests != NULL && s < states; s++)
-	{
-		sharing->all[i] = add_state(sharing, i, sharing->all[i], s);
-		if (sharing->all[i] < 0)
-			return false;
-	}
-	return true;
+	for (int32_t s = 0; s < states; s++)
+		list[s] = s;
+	if (sharing->rests != NULL)
+		sharing->all[i] = sum_of(sharing, i, list, states, 0, states);
+	return !reader->failed && !reader->exceeded;
 }
 
 /* ---------- products, terms, views ---------- */
@@ -487,7 +519,7 @@ merge_views(Sharing *sharing, int32_t t, int32_t *of_view, int32_t *sums)
 		of_view[v] = tuples_intern(&sharing->lists);
 		reader_poll(reader);
 	}
-	return !reader->failed;
+	return !reader->failed && !reader->exceeded;
 }
 
 /*
@@ -695,6 +727,7 @@ share_views(Sharing *sharing, int64_t *left)
 	if (sharing_pays(sharing, &numbers))
 	{
 		sharing->views->numbers = numbers;
+		sharing->views->contracted = false;
 		renumber(sharing, of_view, starts);
 	}
 	return true;

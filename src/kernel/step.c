@@ -32,7 +32,7 @@ typedef struct WorkspaceSizes
 {
 	int64_t joint;	  /* largest number of joint states */
 	int64_t outcomes; /* largest O(m) */
-	int64_t columns;  /* largest P * O of what is contracted */
+	int64_t columns;  /* largest table of what is contracted */
 	int64_t actions;  /* largest number of actions of a control */
 	int64_t sums;	  /* largest numbers of what views share */
 	int64_t products;
@@ -64,9 +64,17 @@ add_view_sizes(const KernelModel *model, int32_t m, WorkspaceSizes *sizes)
 	const int32_t		*parents = KERNEL_AT(model, int32_t, modality->parents);
 	const int32_t		*starts;
 
+	const int32_t *axes = KERNEL_AT(model, int32_t, views->axes);
+
 	if (views->contracted)
-		sizes->columns = larger(sizes->columns,
-								modality->parent_states * modality->outcomes);
+	{
+		int32_t first = kernel_factor(model, parents[axes[0]])->states;
+		int64_t width = modality->outcomes + 1;
+
+		sizes->columns =
+			larger(sizes->columns, modality->parent_states / first * width);
+		sizes->columns = larger(sizes->columns, VIEWS_AT_ONCE * width);
+	}
 	if (numbers->starts == 0)
 	{
 		sizes->expected = larger(sizes->expected,
@@ -230,8 +238,7 @@ lay_out_planning(const KernelModel *model, Pieces *pieces,
 	workspace->view_values = view_values;
 	workspace->partial =
 		lanes_pieces(pieces, sizes->parents, sizes->columns, lanes);
-	workspace->partial_ambiguity =
-		lanes_pieces(pieces, sizes->parents, sizes->joint, lanes);
+
 	workspace->sums = lanes_pieces(pieces, sizes->parents, sizes->sums, lanes);
 	workspace->products = lanes_piece(pieces, sizes->products, lanes);
 	workspace->terms = lanes_piece(pieces, sizes->terms, lanes);
@@ -498,6 +505,7 @@ static void
 use_model(KernelWorkspace *workspace)
 {
 	const KernelModel *model = workspace->model;
+	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
 
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
@@ -508,6 +516,7 @@ use_model(KernelWorkspace *workspace)
 						   modality->parent_states);
 		table->log_A = resolve(model, &modality->log_A);
 		table->ambiguity = KERNEL_AT(model, double, modality->ambiguity);
+		table->table = optional(model, views[m].table);
 		table->gain = optional(model, modality->gain_A);
 		table->parents = KERNEL_AT(model, int32_t, modality->parents);
 		table->parent_count = modality->parent_count;

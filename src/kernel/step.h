@@ -64,7 +64,8 @@ typedef struct ModalityTable
 {
 	Mixture		   A;		  /* P(m) columns of O(m) rows */
 	Columns		   log_A;	  /* O(m) columns of P(m) rows */
-	const double  *ambiguity; /* [P(m)], nats */
+	const double  *ambiguity; /* [P(m)], nats; not read where contracted */
+	const double  *table;	  /* where contracted, see KernelViews */
 	const double  *gain;	  /* [P(m)][O(m)] of W, or NULL: none */
 	const int32_t *parents;	  /* [parent_count] factors */
 	const int32_t *sizes;	  /* [parent_count]: S of each parent */
@@ -138,19 +139,19 @@ struct KernelWorkspace
 	double		  *joint; /* [largest P]: product of the parents' beliefs */
 
 	/* planning */
-	double **partial;			/* [largest parent_count]: [largest P * O] each:
-								 * A with first axes summed away */
-	double **partial_ambiguity; /* likewise [largest P] each */
-	double **sums;				/* [largest parent_count]: [largest number of
+	double **partial;		/* [largest parent_count]: a table with first
+								 * axes summed away each; the last: [VIEWS_AT_ONCE]
+								 * [largest O + 1] */
+	double **sums;			/* [largest parent_count]: [largest number of
 								 * shared sums] each */
-	double	*products;			/* [largest number of shared products] */
-	double	*terms;				/* [largest number of shared terms] */
-	double	*expected;			/* [VIEWS_AT_ONCE][largest O], or shared ones */
-	double	*logarithms;		/* likewise */
-	double **move_beliefs;		/* [factor_count]: [moves][S(f)]; nothing where
+	double	*products;		/* [largest number of shared products] */
+	double	*terms;			/* [largest number of shared terms] */
+	double	*expected;		/* [VIEWS_AT_ONCE][largest O], or shared ones */
+	double	*logarithms;	/* likewise */
+	double **move_beliefs;	/* [factor_count]: [moves][S(f)]; nothing where
 								 * no belief is predicted */
-	double **move_values;		/* [factor_count]: [moves][MOVE_PARTS] */
-	double **view_values;		/* [modality_count]: [views][VIEW_PARTS] */
+	double **move_values;	/* [factor_count]: [moves][MOVE_PARTS] */
+	double **view_values;	/* [modality_count]: [views][VIEW_PARTS] */
 	double	*off_the_way;	/* [belief_size]: 1 - I of the row that applies */
 	double	*branch_values; /* [branch_count]: neg_efe up to each branch */
 	double	*weights;		/* [policy_count]: gamma * neg_efe + L(E) */

@@ -246,8 +246,10 @@ numbers_valid(const KernelModel *model, const KernelNumbers *numbers,
  * The views of a modality with so many parents, likewise.
  */
 static bool
-views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
+views_valid(const KernelModel *model, const KernelViews *views,
+			const KernelModality *modality)
 {
+	int32_t parents = modality->parent_count;
 	return within(model, views->starts, (int64_t) model->policy_length + 1,
 				  sizeof(int32_t)) &&
 		   (views->numbers.starts != 0 ?
@@ -255,6 +257,9 @@ views_valid(const KernelModel *model, const KernelViews *views, int32_t parents)
 				within(model, views->moves, (int64_t) views->count * parents,
 					   sizeof(int32_t))) &&
 		   indices_valid(model, views->axes, parents, parents) &&
+		   (!views->contracted ||
+			within(model, views->table, modality->parent_states,
+				   ((size_t) modality->outcomes + 1) * sizeof(double))) &&
 		   indices_valid(model, views->of_branch, model->branch_count,
 						 views->count);
 }
@@ -281,7 +286,7 @@ variables_valid(const KernelModel *model)
 
 		if (!modality_valid(model, modality) ||
 			!views_valid(model, KERNEL_AT(model, KernelViews, model->views) + m,
-						 modality->parent_count))
+						 modality))
 			return false;
 	}
 	for (int32_t c = 0; c < model->control_count; c++)

@@ -12,6 +12,12 @@
 #include "compile.h"
 
 /*
+ * A table to be summed over is one more copy of A: only as long as it takes a
+ * quarter of what a model may.
+ */
+#define BYTES_OF_A_TABLE_ENTRY (4 * (int64_t) sizeof(double))
+
+/*
  * axes [parents]: the parents by their number of moves, the fewest first;
  * among equals as they are listed.
  */
@@ -94,7 +100,9 @@ choose_contraction(const Spec *spec, int32_t m, PlanNodes *views)
 									  (double) modality->A.entries));
 
 	views->work = mixed;
-	if (parents->count < 2 || modality->A.sparse || modality->gain != NULL)
+	if (parents->count < 2 || modality->A.sparse || modality->gain != NULL ||
+		modality->A.entries >
+			spec->reader.host->max_model_size / BYTES_OF_A_TABLE_ENTRY)
 		return;
 	for (int32_t v = 0; v < views->count; v++)
 	{
@@ -115,6 +123,68 @@ choose_contraction(const Spec *spec, int32_t m, PlanNodes *views)
 	views->contracted = contracted < mixed;
 	if (views->contracted)
 		views->work = contracted;
+}
+
+/*
+ * The place of a joint state [count] of the parents, row-major as they are
+ * listed, once they are in the order of axes.
+ */
+int64_t
+kernel_place_by_axes(int64_t joint, const int32_t *sizes, const int32_t *axes,
+					 int32_t count)
+{
+	int64_t place = 0;
+
+	for (int32_t k = 0; k < count; k++)
+	{
+		int64_t after = 1;
+
+		for (int32_t i = axes[k] + 1; i < count; i++)
+			after *= sizes[i];
+		place = place * sizes[axes[k]] + joint / after % sizes[axes[k]];
+	}
+	return place;
+}
+
+/*
+ * The table that is summed over: the columns of A with their ambiguity behind
+ * them, which comes out of the same sums, and the parents in the order in which
+ * they are summed away, so that what is left is always one piece.  Only where
+ * views are contracted.  False without memory.
+ */
+bool
+views_table(Spec *spec, int32_t m)
+{
+	PlanNodes		   *views = &spec->plan.views[m];
+	const SpecModality *modality = &spec->modality[m];
+	int32_t				parents = modality->parents.count;
+	int32_t				outcomes = modality->A.rows;
+	int32_t			   *sizes;
+
+	if (!views->contracted)
+		return true;
+	sizes =
+		reader_allocate(&spec->reader, parents, sizeof(int32_t), "policies");
+	views->table =
+		reader_allocate(&spec->reader, modality->parent_states * (outcomes + 1),
+						sizeof(double), "policies");
+	if (sizes == NULL || views->table == NULL)
+		return false;
+	for (int32_t i = 0; i < parents; i++)
+		sizes[i] = spec->factors.variables[modality->parents.items[i]].size;
+	for (int64_t p = 0; p < modality->parent_states; p++)
+	{
+		double *column = views->table +
+						 kernel_place_by_axes(p, sizes, views->axes, parents) *
+							 (outcomes + 1);
+
+		memcpy(column, modality->A.values + p * outcomes,
+			   (size_t) outcomes * sizeof(double));
+		column[outcomes] = modality->ambiguity[p];
+		if ((p & 0xfff) == 0)
+			reader_poll(&spec->reader);
+	}
+	return true;
 }
 
 /*

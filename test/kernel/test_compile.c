@@ -375,7 +375,7 @@ test_sharing(void)
 	ok(numbers->starts != 0 &&
 		   KERNEL_AT(model, int32_t, numbers->sum_starts)[1] == 3 &&
 		   sums[0] == 0 && sums[1] == 1 && sums[2] == 1 && sums[3] == 2 &&
-		   sums[4] == 3 && sums[5] == 2,
+		   sums[4] == 0 && sums[5] == 4,
 	   "sums of states, each of one before it");
 	ok(numbers->term_count == 1 + 5 && numbers->expected_count == 5,
 	   "an expected probability for each distinct sum");
@@ -386,6 +386,46 @@ test_sharing(void)
 					 "a row in fog");
 	ok(model != NULL && numbers_of(model)->expected_count == 5 + 1,
 	   "noise that is the same everywhere adds the impossible outcome");
+}
+
+/*
+ * The table of views that are contracted: the parent with the fewest moves
+ * first, whatever the order in A, and the ambiguity behind each column.
+ */
+static void
+test_table(void)
+{
+	const KernelModel *model = compiles(
+		"{'A': [[[[0.9, 0.2], [0.8, 0.3], [0.7, 0.4]], "
+		"[[0.1, 0.8], [0.2, 0.7], [0.3, 0.6]]]], "
+		"'B': [[[[0.6, 0.3], [0.5, 0.2], [0.4, 0.1]], "
+		"[[0.3, 0.3], [0.3, 0.3], [0.3, 0.3]], "
+		"[[0.1, 0.4], [0.2, 0.5], [0.3, 0.6]]], [[0.9, 0.1], [0.1, 0.9]]], "
+		"'policy_len': 3}",
+		"two parents that are not certain");
+	const KernelViews *views;
+	const double	  *table;
+	const double	  *ambiguity;
+	bool			   right = true;
+
+	if (model == NULL)
+		return;
+	views = KERNEL_AT(model, KernelViews, model->views);
+	ambiguity = KERNEL_AT(model, double, kernel_modality(model, 0)->ambiguity);
+	if (!ok(views[0].contracted && views[0].table != 0 &&
+				KERNEL_AT(model, int32_t, views[0].axes)[0] == 1,
+			"the second parent, which has one move a step, goes first"))
+		return;
+	table = KERNEL_AT(model, double, views[0].table);
+	for (int s1 = 0; s1 < 2; s1++)
+	{
+		for (int s0 = 0; s0 < 3; s0++, table += 3)
+			right &= table[0] == KERNEL_AT(model, double,
+										   kernel_modality(model, 0)
+											   ->A.values)[(s0 * 2 + s1) * 2] &&
+					 table[2] == ambiguity[s0 * 2 + s1];
+	}
+	ok(right, "and the table is in that order, with the ambiguities");
 }
 
 /* What must not be shared: each of these would give wrong numbers. */
@@ -964,6 +1004,7 @@ main(void)
 	test_plan();
 	test_merging();
 	test_sharing();
+	test_table();
 	test_not_shared();
 	test_merging_limit();
 	test_merging_many();

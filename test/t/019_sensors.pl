@@ -33,6 +33,7 @@ $node->safe_psql('postgres', q{CREATE EXTENSION fa_agents;
 	BEGIN
 		CASE what
 			WHEN 'raise' THEN RAISE 'no good';
+			WHEN 'lack' THEN EXECUTE 'SELECT * FROM nothing';
 			WHEN 'sleep' THEN PERFORM pg_sleep(100);
 			WHEN 'loop' THEN LOOP what := what; END LOOP;
 			WHEN 'deaf' THEN LOOP BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;
@@ -84,10 +85,9 @@ for my $form ('single', 'set')
 	is_now('sum(light) FROM room', 40, "$form: which leaves them so");
 	is_now('sum(action[1]) FROM done', 40, "$form: each was switched once");
 	is_now("string_agg(DISTINCT who, ', ') FROM done", 'ann ann', "$form: as ann, who is the session's user too");
-	is_now('count(DISTINCT pid) FROM done', 1, "$form: by one process");
-	is_now("role || ' ' || owner FROM fa_worker WHERE pid = (SELECT max(pid) FROM done)", 'sensor worker ann', "$form: which fa_worker shows");
+	is_now("string_agg(DISTINCT role || ' ' || owner, ', ') FROM fa_worker WHERE role LIKE '%worker'", 'sensor worker ann', "$form: which fa_worker shows");
 	is_now("count(*) FROM fa_worker WHERE role = 'worker'", 0, "$form: no other is there");
-	is_now('(SELECT usename FROM pg_stat_activity a WHERE a.pid = d.pid) FROM done d LIMIT 1', 'ann', "$form: the server says so, too");
+	is_now("string_agg(DISTINCT usename, ', ') FROM pg_stat_activity WHERE backend_type = 'fa_agents sensor worker'", 'ann', "$form: the server says so, too");
 	cmp_ok($node->safe_psql('postgres', 'SELECT max(many) FROM done'), $form eq 'set' ? '>' : '==', 1, "$form: as many at once as it says");
 	comes_true($node, $whole, "$form: the rows of actions are those of steps");
 	# one has nothing to see
@@ -100,7 +100,7 @@ for my $form ('single', 'set')
 	$node->safe_psql('postgres', 'UPDATE room SET light = 0 WHERE light IS NULL');
 	comes_true($node, 'sum(light) = 40 FROM room', "$form: nor does it forget it");
 	# what fails
-	for my $case ([ 'raise', 'no good' ], [ 'sleep', 'canceling statement' ], [ 'loop', 'canceling statement' ])
+	for my $case ([ 'raise', 'no good' ], [ 'lack', 'relation "nothing" does not exist' ], [ 'sleep', 'canceling statement' ], [ 'loop', 'canceling statement' ])
 	{
 		my ($what, $error) = @$case;
 		for my $where ('sensor', 'actuator')
@@ -117,6 +117,12 @@ for my $form ('single', 'set')
 			comes_true($node, "step > $step FROM fa_belief WHERE agent_id = $agent", "$name: then it goes on, too");
 		}
 	}
+	# one that catches its cancellation is ended with its process
+	$node->safe_psql('postgres', "INSERT INTO how (agent_id, sensor) SELECT min(agent_id) + 9, 'deaf' FROM room");
+	comes_true($node, "next_try = 'infinity' AND agent_id = (SELECT min(agent_id) + 9 FROM room) FROM fa_retry ORDER BY next_try DESC LIMIT 1", "$form: one that does not heed its cancellation is suspended");
+	is_now("error FROM fa_retry WHERE next_try = 'infinity'", 'its step did not end when it was cancelled', "$form: with that error");
+	comes_true($node, 'count(*) = 1 FROM fa_retry', "$form: and no other is");
+	$node->safe_psql('postgres', "TRUNCATE how; SELECT fa_agent_resume(array_agg(agent_id)) FROM fa_retry");
 	comes_true($node, $whole, "$form: still the rows of actions are those of steps");
 	$node->safe_psql('postgres', "SELECT fa_schedule_drop('$form')");
 }
