@@ -46,10 +46,10 @@ def layout(parents: list[int | None]) -> list[tuple[float, float]]:
         middle = (first + last) / 2
         radius = ring * (level if children[node] else depth(0))
         places[node] = (SIZE / 2 + radius * math.cos(middle), SIZE / 2 + radius * math.sin(middle))
+        share = (last - first) / leaves(node)
         for child in children[node]:
-            part = (last - first) * leaves(child) / leaves(node)
-            put(child, level + 1, first, first + part)
-            first += part
+            put(child, level + 1, first, first + share * leaves(child))
+            first += share * leaves(child)
 
     put(0, 0, 0, 2 * math.pi)
     return [places[i] for i in range(len(parents))]
@@ -71,7 +71,7 @@ def picture(report: dict, how: str, which: int) -> str:
     target = search["targets"][which]
     first = which * report["coalition"]
     members = range(first, first + report["coalition"])
-    out = [f'<svg viewBox="0 0 {SIZE} {SIZE}" width="100%" role="img">']
+    out = [f'<svg viewBox="-30 -15 {SIZE + 60} {SIZE + 30}" width="100%" role="img">']
     for i, parent in enumerate(part["parents"]):
         if parent is not None:
             (x1, y1), (x2, y2) = places[parent], places[i]
@@ -88,8 +88,9 @@ def picture(report: dict, how: str, which: int) -> str:
     out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="11" fill="none" stroke="{ORANGE}" stroke-width="4"/>')
     out.append(label(places, target, part["names"][target], True, ORANGE))
     steps = [len(search["paths"][i]) for i in members]
-    told = f"{sum(steps)} steps in all, the last knows after {max(steps)}"
-    return f'<figure><b>{how.capitalize()}</b>: {told}{"".join(out)}</svg></figure>'
+    unsure = sum(search["knows"][i] is None for i in members)
+    end = f"{unsure} of them do not know after {max(steps)}" if unsure else f"the last knows after {max(steps)}"
+    return f'<figure><b>{how.capitalize()}</b>: {sum(steps)} steps in all, {end}{"".join(out)}</svg></figure>'
 
 
 def label(places: list[tuple[float, float]], i: int, name: str, large: bool, color: str = INK) -> str:
@@ -141,8 +142,8 @@ most. {report["agents"] // report["coalition"]} coalitions of {report["coalition
 itself; then the same agents, with the same seeds, tell their coalition by messages what they see.</p>
 <h3>Together they know {sooner(report):.1f} times sooner</h3>
 {table(report)}
-<p class="note">An agent knows when it believes in the right place with more than {report["sure"]}. Together it also learns from where others
-stand, and looks where nobody has been.</p>
+<p class="note">An agent knows when it believes in the right place with more than {report["sure"]}. An agent that never does counts
+as if it knew one step after the end. Together an agent also learns from where others stand, and looks where nobody has been.</p>
 {course(report)}
 <h2>Ten of them, looking for <i>{text(part["names"][target])}</i></h2>
 <p class="note">The coalition that gained most. Lines are the walks of its agents until each knew, dots where they ended; the ring is
