@@ -4,6 +4,7 @@
 #	make check				install what the tests need, run them all
 #	make check-versions			the same on other major versions
 #	make demo, make bench			run the demonstration, the benchmarks
+#	make demo-graph				agents that forage in WordNet
 #	make bench-compare			hold the last benchmarks against the committed
 #						ones (or A=OLD.json B=NEW.json)
 #	make flame				flame graphs of the hot paths
@@ -26,7 +27,7 @@ EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" fa_agents.co
 # PGXS (which also has a target named check).  They install what is missing
 # and call make again.
 STAGES = $(addprefix check-,build kernel fuzz regress isolation tap python)
-OWN_GOALS = check check-versions demo bench bench-compare flame soak deps format \
+OWN_GOALS = check check-versions demo demo-graph bench bench-compare flame soak deps format \
 	format-check lint $(STAGES)
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
@@ -52,6 +53,9 @@ demo:
 	@scripts/install-deps build
 	@if test -x demo/run; then demo/run; \
 	 else echo "demo/run is missing" >&2; exit 1; fi
+
+demo-graph:
+	@demo/run graph
 
 bench:
 	@bench/run

@@ -49,7 +49,8 @@ CREATE TABLE fa_belief (
 	observation int[],
 	did int[],
 	before float8[],
-	belief float8[] NOT NULL
+	belief float8[] NOT NULL,
+	synced real[]
 ) WITH (fillfactor = 50, toast_tuple_target = 4080,
 	toast.autovacuum_vacuum_scale_factor = 0.02,
 	toast.autovacuum_vacuum_threshold = 1000);
@@ -57,6 +58,7 @@ ALTER TABLE fa_belief
 	ALTER COLUMN parameters SET STORAGE EXTERNAL,
 	ALTER COLUMN before SET STORAGE EXTERNAL,
 	ALTER COLUMN belief SET STORAGE EXTERNAL,
+	ALTER COLUMN synced SET STORAGE EXTERNAL,
 	ALTER COLUMN model_digest SET STORAGE PLAIN,
 	ALTER COLUMN world_digest SET STORAGE PLAIN,
 	ALTER COLUMN action SET STORAGE PLAIN,
@@ -83,6 +85,8 @@ COMMENT ON COLUMN fa_belief.before IS
 	'agents that learn: the belief before that action';
 COMMENT ON COLUMN fa_belief.belief IS
 	'the factors'' marginals one after another: the posterior of the last step';
+COMMENT ON COLUMN fa_belief.synced IS
+	'the belief that the knowledge graph was last told; null: none; empty: under another model''s names';
 
 CREATE TABLE fa_learned (
 	agent_id bigint NOT NULL,

@@ -127,7 +127,8 @@ static Statement pause_statement = {
 	2,
 	{INT8ARRAYOID, BOOLOID}};
 static Statement set_model_belief_statement = {
-	"UPDATE @.fa_belief SET model_id = $2, model_digest = $3, parameters = $4"
+	"UPDATE @.fa_belief SET model_id = $2, model_digest = $3, parameters = $4,"
+	" synced = CASE WHEN synced IS NOT NULL THEN '{}'::pg_catalog.float4[] END"
 	" WHERE agent_id" EQ "$1",
 	4,
 	{INT8OID, INT8OID, BYTEAOID, FLOAT8ARRAYOID}};
@@ -480,7 +481,8 @@ parse_params(const Call *call, const KernelModel *model, Jsonb *params,
 /* ---------- create ---------- */
 
 /*
- * Raises 42602 for a name that is empty or too long, 42710 for one in use.
+ * Raises 42602 for a name that is empty, too long, or a number, which is what
+ * the graph calls agents without a name; 42710 for one in use.
  * The name is locked first, or two creators would both find it free and the
  * later one would fail at the unique index, whose message says nothing of
  * agents.  Names are unique in a database, also among owners, since they are
@@ -503,6 +505,11 @@ check_agent_name(const Call *call, const char *name)
 			 errmsg("agent name cannot begin with \"{\""),
 			 errhint(
 				 "Params are the third argument: fa_agent_create(model, params => '{...}').")));
+	if (strspn(name, "0123456789") == strlen(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("agent name cannot be a number"),
+				 errdetail("Numbers are the ids of agents without a name.")));
 	name_lock(call, "fa_agent", name);
 	if (statement_run_now(call, &name_statement, arguments) > 0)
 		ereport(
@@ -813,6 +820,7 @@ fa_agent_drop(PG_FUNCTION_ARGS)
 	call_require_write("fa_agent_drop");
 	call_begin(&call, fcinfo, false);
 	belief_lock(&call, ids, count);
+	graph_belief_forget(&call, ids, count);
 	for (int i = 0; i < (int) lengthof(drop_statements); i++)
 		statement_run(&call, &drop_statements[i], arguments, NULL, 0);
 	call_end(&call);
@@ -900,7 +908,8 @@ stored_params(const Call *call, int64 agent_id)
 
 /*
  * Gives a locked agent another model of the same shape; belief and counts are
- * kept, for they mean the same states and outcomes. name is the model's, for
+ * kept, for they mean the same states and outcomes.  The graph does not have
+ * that belief under the new model's names. name is the model's, for
  * messages.
  *
  * The packed parameters are made anew from params: their layout may be the

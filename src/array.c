@@ -123,6 +123,13 @@ array_from_double(const double *values, int64 count)
 	return make_array(FLOAT8OID, values, sizeof(double), count);
 }
 
+/* real[] of values [count], in the current memory context. */
+Datum
+array_from_float(const float4 *values, int64 count)
+{
+	return make_array(FLOAT4OID, values, sizeof(float4), count);
+}
+
 /*
  * The data of a stored array, if it is a plain array of that type and length;
  * expected < 0 takes any length.
@@ -153,6 +160,13 @@ const double *
 array_doubles(Datum array, int expected, const char *what)
 {
 	return stored_data(array, FLOAT8OID, expected, what);
+}
+
+/* The elements of a stored real[]; see stored_data. */
+const float4 *
+array_floats(Datum array, int expected, const char *what)
+{
+	return stored_data(array, FLOAT4OID, expected, what);
 }
 
 /* The elements of a stored int[]; see stored_data. */

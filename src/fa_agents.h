@@ -151,7 +151,9 @@ array_to_int32(ArrayType *array, int *count, const char *what, int32 for_null);
 extern Datum		 array_from_int32(const int32 *values, int count);
 extern Datum		 array_from_int64(const int64 *values, int64 count);
 extern Datum		 array_from_double(const double *values, int64 count);
+extern Datum		 array_from_float(const float4 *values, int64 count);
 extern const double *array_doubles(Datum array, int expected, const char *what);
+extern const float4 *array_floats(Datum array, int expected, const char *what);
 extern const int32	*array_int32s(Datum array, int expected, const char *what);
 
 /* ---------- segment.c: shared memory without errors ---------- */
@@ -272,6 +274,7 @@ enum
 	HOT_DID,
 	HOT_BEFORE,
 	HOT_BELIEF,
+	HOT_SYNCED,
 	HOT_COLUMNS
 };
 
@@ -409,6 +412,19 @@ extern bool key_store_message(const Call *call, int64 sender, const char *key,
 
 extern void message_init(void);
 
+/* ---------- mind.c: when an agent changes its mind ---------- */
+
+extern int32 mind_most_probable(const double *belief, int32 count);
+extern bool	 mind_changed(const KernelModel *model, const double *before,
+						  const double *now, double change);
+
+/* ---------- graph_belief.c: what agents believe, in the graph ---------- */
+
+extern AgentRow **
+graph_belief_decide(const Call *call, AgentRow **agents, int count, int *due);
+extern void graph_belief_write(const Call *call, AgentRow **agents, int count);
+extern void graph_belief_forget(const Call *call, const int64 *ids, int count);
+
 /* ---------- coalition.c: agents that act together ---------- */
 
 extern int64 *coalition_others(const Call *call, const char *name,
@@ -520,8 +536,7 @@ typedef enum OutboxKind
 	OUTBOX_STEP,
 	OUTBOX_MIND,
 	OUTBOX_FAILED,
-	OUTBOX_COALITION,
-	OUTBOX_GRAPH
+	OUTBOX_COALITION
 } OutboxKind;
 
 #define OUTBOX_WANTS(kind) ((fa_outbox_kinds & (1 << (kind))) != 0)

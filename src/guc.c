@@ -213,8 +213,8 @@ outbox_settings(void)
 	DefineCustomStringVariable(
 		"fa_agents.outbox",
 		"Lists the kinds of events that are written to the outbox.",
-		"Kinds are step, mind, failed, coalition and graph.", &outbox, "",
-		PGC_SUSET, GUC_LIST_INPUT, check_outbox, assign_outbox, NULL);
+		"Kinds are step, mind, failed and coalition.", &outbox, "", PGC_SUSET,
+		GUC_LIST_INPUT, check_outbox, assign_outbox, NULL);
 	DefineCustomIntVariable(
 		"fa_agents.outbox_retention",
 		"Sets for how long events wait for a consumer that does not read.",

@@ -78,8 +78,9 @@ static Statement read_statement = {
 
 /* Columns that a step changes, in the order of write_statement's arguments. */
 static const int written_columns[] = {
-	HOT_AGENT_ID,	 HOT_TRIAL,		  HOT_STEP, HOT_VFE,	HOT_ACTION,
-	HOT_WORLD_STATE, HOT_OBSERVATION, HOT_DID,	HOT_BEFORE, HOT_BELIEF};
+	HOT_AGENT_ID, HOT_TRIAL,	   HOT_STEP,		HOT_VFE,
+	HOT_ACTION,	  HOT_WORLD_STATE, HOT_OBSERVATION, HOT_DID,
+	HOT_BEFORE,	  HOT_BELIEF,	   HOT_SYNCED};
 
 #define WRITTEN ((int) lengthof(written_columns))
 
@@ -90,12 +91,12 @@ static const int written_columns[] = {
  */
 static Statement write_statement = {
 	"UPDATE @.fa_belief SET trial = $2, step = $3, vfe = $4, action = $5,"
-	" world_state = $6, observation = $7, did = $8, before = $9, belief = $10"
-	" WHERE ctid" EQ "$11 AND xmin" EQ "$12 AND agent_id" EQ "$1",
+	" world_state = $6, observation = $7, did = $8, before = $9, belief = $10,"
+	" synced = $11 WHERE ctid" EQ "$12 AND xmin" EQ "$13 AND agent_id" EQ "$1",
 	WRITTEN + 2,
 	{INT8OID, INT4OID, INT8OID, FLOAT8OID, INT4ARRAYOID, INT4ARRAYOID,
-	 INT4ARRAYOID, INT4ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, TIDOID,
-	 XIDOID}};
+	 INT4ARRAYOID, INT4ARRAYOID, FLOAT8ARRAYOID, FLOAT8ARRAYOID, FLOAT4ARRAYOID,
+	 TIDOID, XIDOID}};
 
 /* ---------- which way ---------- */
 

@@ -143,6 +143,13 @@ static TableTexts texts[] = {
 		},
 };
 
+/* What was set for a name is not for another model of that name. */
+static Statement unsync_statement = {
+	"DELETE FROM @.fa_belief_sync WHERE model" EQ
+	"$1 AND NOT EXISTS (SELECT FROM @.fa_model WHERE name" EQ "$1)",
+	1,
+	{TEXTOID}};
+
 /* ---------- names ---------- */
 
 /*
@@ -561,6 +568,8 @@ drop(FunctionCallInfo fcinfo, ModelTable table)
 	}
 	for (int i = 0; i < count; i++)
 		drop_one(&call, table, name, ids[i]);
+	if (table == TABLE_MODEL)
+		statement_run(&call, &unsync_statement, arguments, NULL, 0);
 	call_end(&call);
 }
 

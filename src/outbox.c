@@ -21,8 +21,7 @@
 /* So many events are written by a session until it removes old ones. */
 #define SWEEP_EVENTS 1000
 
-static const char *const kind_names[] = {"step", "mind", "failed", "coalition",
-										 "graph"};
+static const char *const kind_names[] = {"step", "mind", "failed", "coalition"};
 
 /* $5: details as text[], null elements are none. */
 static Statement insert_statement = {

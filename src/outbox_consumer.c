@@ -175,7 +175,7 @@ check_kinds(ArrayType *array)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("kind of event \"%s\" does not exist", kind),
 				 errhint(
-					 "Kinds are \"step\", \"mind\", \"failed\", \"coalition\" and \"graph\".")));
+					 "Kinds are \"step\", \"mind\", \"failed\" and \"coalition\".")));
 	}
 }
 

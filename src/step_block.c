@@ -586,8 +586,8 @@ block_emit(StepBlock *block, const Lane *lane)
 /*
  * The hot rows; false where one was no longer as it had been read.  Then
  * nothing else is written, but some hot rows may be: the caller rolls back, or
- * (a block of one) nothing was.  Only who holds the hot rows touches counts
- * and inbox, hence the order.
+ * (a block of one) nothing was.  Only who holds the hot rows touches counts,
+ * inbox and the agents' nodes, hence the order.
  */
 bool
 block_write(StepBlock *block)
@@ -595,11 +595,15 @@ block_write(StepBlock *block)
 	AgentRow **pointers = palloc(sizeof(AgentRow *) * block->count);
 	bool	  *written = palloc(sizeof(bool) * block->count);
 	char	 **minds = NULL;
+	AgentRow **told;
+	int		   told_count;
 
 	for (int i = 0; i < block->count; i++)
 		pointers[i] = &block->rows[i];
 	if (fa_outbox_kinds != 0)
 		minds = outbox_minds(block->rows, block->count);
+	told =
+		graph_belief_decide(block->call, pointers, block->count, &told_count);
 	belief_write(block->call, pointers, block->count, written);
 	for (int i = 0; i < block->count; i++)
 	{
@@ -608,6 +612,7 @@ block_write(StepBlock *block)
 	}
 	learned_write(block->call, pointers, block->count);
 	inbox_take(block->call, block->taken, block->taken_count);
+	graph_belief_write(block->call, told, told_count);
 	if (fa_outbox_kinds != 0)
 		outbox_steps(block->call, block->rows, block->count, minds);
 	return true;

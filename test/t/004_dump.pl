@@ -34,6 +34,7 @@ SELECT fa_model_create('learner', '{"A": [[[0.9, 0.1], [0.1, 0.9]]],
 	"B": [[[[1, 0], [0, 1]], [[0, 1], [1, 0]]]], "C": [[0, 1]],
 	"pA": [[[9, 1], [1, 9]]], "pB": [[[[5, 1], [1, 5]], [[1, 5], [5, 1]]]],
 	"learn_A": true, "learn_B": true, "action_selection": "stochastic"}');
+SELECT fa_belief_sync('maze', 'change', 0.25), fa_belief_sync('grid', 'step');
 SELECT fa_agent_create('maze@1', 'old');
 SELECT fa_agent_create('maze', 'ann', '{"history": ["belief", "q_pi", "neg_efe"], "gamma": 4}');
 SELECT fa_agent_create('grid', 'bill', '{"world": "noisy", "seed": 5, "history": true}');
@@ -120,6 +121,7 @@ my $rows = q{SET search_path = "Active ""agents""";
 	SELECT 'consumer', c::text FROM fa_outbox_consumer c UNION ALL
 	SELECT 'coalition', c::text FROM fa_coalition c UNION ALL SELECT 'member', m::text FROM fa_coalition_member m UNION ALL
 	SELECT 'common', c::text FROM fa_coalition_common c UNION ALL SELECT 'outcome', o::text FROM fa_coalition_outcome o UNION ALL
+	SELECT 'sync', s::text FROM fa_belief_sync s UNION ALL
 	SELECT 'node', v::text FROM fa_node_version v UNION ALL SELECT 'edge', v::text FROM fa_edge_version v UNION ALL
 	SELECT 'sequence', s::text FROM (SELECT 'agent', last_value, is_called FROM fa_agent_id_seq UNION ALL
 		SELECT 'model', last_value, is_called FROM fa_model_id_seq UNION ALL

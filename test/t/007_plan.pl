@@ -22,6 +22,7 @@ SELECT fa_model_create('grid', fa_spec_grid(2, 2));
 SELECT fa_model_create('learner', '{"A": [[[0.9, 0.1], [0.1, 0.9]]],
 	"B": [[[[1, 0], [0, 1]], [[0, 1], [1, 0]]]], "C": [[0, 1]],
 	"pA": [[[9, 1], [1, 9]]], "learn_A": true}');
+SELECT fa_belief_sync('learner', 'step');
 });
 
 # All that a session may do with agents from .. from + 5; makes all its plans.
