@@ -252,3 +252,18 @@ CREATE FUNCTION fa_graph_find(props jsonb, kind text DEFAULT NULL,
 	LANGUAGE C STABLE PARALLEL RESTRICTED ROWS 100 COST 1000;
 COMMENT ON FUNCTION fa_graph_find(jsonb, text, int, text[], timestamptz, text) IS
 	'nodes whose props contain these, each with what is around it within depth edges';
+
+-- ---------- an agent's model of it ----------
+
+CREATE FUNCTION fa_spec_graph(nodes bigint[], policy_len int DEFAULT 2,
+							  start bigint DEFAULT NULL,
+							  object bigint DEFAULT NULL,
+							  preference float8 DEFAULT 1,
+							  kinds text[] DEFAULT NULL,
+							  as_of timestamptz DEFAULT NULL,
+							  direction text DEFAULT 'both')
+	RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'fa_spec_graph_nodes'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 1000;
+COMMENT ON FUNCTION fa_spec_graph(bigint[], int, bigint, bigint, float8, text[], timestamptz, text) IS
+	'spec of a search in the knowledge graph: its states are these nodes, its moves their edges among each other; the object that is searched is at some node or absent, all equally likely; start: the first node unless given; object: a node where it is for certain';

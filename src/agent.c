@@ -165,6 +165,13 @@ static Statement fork_learned_statement = {
 	" SELECT $2, part, counts FROM @.fa_learned WHERE agent_id" EQ "$1",
 	2,
 	{INT8OID, INT8OID}};
+/* what others know too, the copy has of them as well */
+static Statement fork_common_statement = {
+	"INSERT INTO @.fa_coalition_common (agent_id, trial, belief)"
+	" SELECT $2, trial, belief FROM @.fa_coalition_common"
+	" WHERE agent_id" EQ "$1",
+	2,
+	{INT8OID, INT8OID}};
 /*
  * SQL's own rule of merging: a member of the second replaces the first's,
  * whole.
@@ -187,6 +194,9 @@ static Statement drop_statements[] = {
 	{"DELETE FROM @.fa_key WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
 	{"DELETE FROM @.fa_retry WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}},
 	{"DELETE FROM @.fa_coalition_member WHERE agent_id" EQ "ANY ($1)",
+	 1,
+	 {INT8ARRAYOID}},
+	{"DELETE FROM @.fa_coalition_common WHERE agent_id" EQ "ANY ($1)",
 	 1,
 	 {INT8ARRAYOID}},
 	/* a mailbox goes before its messages: who is receiving has locked it */
@@ -1046,8 +1056,9 @@ copy_agent(const Call *call, const AgentRow *agent, Jsonb *added, int64 fork_id)
 		hot[5] = array_from_double(params.packed, params.packed_length);
 	statement_run(call, &fork_agent_statement, cold, NULL, 0);
 	statement_run(call, &fork_belief_statement, hot, nulls, 0);
-	/* its two arguments are the first two of cold */
+	/* their two arguments are the first two of cold */
 	statement_run(call, &fork_learned_statement, cold, NULL, 0);
+	statement_run(call, &fork_common_statement, cold, NULL, 0);
 }
 
 /*

@@ -417,9 +417,9 @@ belief_start_trial(AgentRow *agent)
  * people: what is below half of 1e-12 is shown as 0; the column
  * fa_belief.belief has all digits.
  */
-static void
-append_factor(StringInfo out, const KernelModel *model,
-			  const KernelFactor *factor, const double *belief)
+void
+belief_append_factor(StringInfo out, const KernelModel *model,
+					 const KernelFactor *factor, const double *belief)
 {
 	json_append_string(out, KERNEL_AT(model, char, factor->name));
 	appendStringInfoString(out, ": {");
@@ -461,8 +461,9 @@ fa_belief(PG_FUNCTION_ARGS)
 	for (int32 f = 0; f < model->factor_count; f++)
 	{
 		appendStringInfoString(&out, f > 0 ? ", " : "");
-		append_factor(&out, model, kernel_factor(model, f),
-					  agent->belief + kernel_factor(model, f)->belief_offset);
+		belief_append_factor(&out, model, kernel_factor(model, f),
+							 agent->belief +
+								 kernel_factor(model, f)->belief_offset);
 	}
 	appendStringInfoChar(&out, '}');
 	call_end(&call);

@@ -336,6 +336,16 @@ lock_to_read(Oid id)
 	table_close(table, NoLock);
 }
 
+/* A model that is shared, if this library can use it. */
+static const KernelModel *
+find_shared(const uint8 *digest, SharedPlace *place)
+{
+	Size		size = 0;
+	const void *block = shared_find(digest, place, &size);
+
+	return block != NULL && kernel_model_valid(block, size) ? block : NULL;
+}
+
 /*
  * The block of a model that was not shared a moment ago.  One session loads
  * it while others wait: a hundred that begin at once would each need the
@@ -353,7 +363,7 @@ find_or_load(const Call *call, ModelTable table, int64 id, CachedModel *loaded)
 	lock_to_read(
 		call_relation(call, table == TABLE_MODEL ? "fa_model" : "fa_world"));
 	loading_lock(&tag, loaded->digest);
-	loaded->model = shared_find(loaded->digest, &loaded->place);
+	loaded->model = find_shared(loaded->digest, &loaded->place);
 	if (loaded->model == NULL)
 		load_and_share(call, table, id, loaded);
 	LockRelease(&tag, ExclusiveLock, false);
@@ -371,7 +381,7 @@ cache_load(const Call *call, ModelTable table, int64 id, CachedModel *loaded)
 	/* a child of the caller's context until it is whole: an error frees it */
 	loaded->context = AllocSetContextCreate(
 		CurrentMemoryContext, "fa_agents model", ALLOCSET_DEFAULT_SIZES);
-	loaded->model = shared_find(loaded->digest, &loaded->place);
+	loaded->model = find_shared(loaded->digest, &loaded->place);
 	if (loaded->model == NULL && shared_available())
 		find_or_load(call, table, id, loaded);
 	else if (loaded->model == NULL)

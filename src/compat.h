@@ -82,6 +82,15 @@
 #define qualified_names(string) stringToQualifiedNameList(string)
 #endif
 
+/* 16 has memory of its own for settings, which it frees */
+#if PG16_GE
+#define setting_malloc(size) guc_malloc(LOG, size)
+#define setting_free(memory) guc_free(memory)
+#else
+#define setting_malloc(size) malloc(size)
+#define setting_free(memory) free(memory)
+#endif
+
 /* 17 lets extensions name what they wait for */
 #if PG17_GE
 #define new_wait_event(name) WaitEventExtensionNew(name)

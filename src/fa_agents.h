@@ -31,13 +31,22 @@ extern int fa_max_policies;	  /* policies of one model */
 extern int fa_max_model_size; /* kB of one compiled model */
 extern int fa_inbox_limit;	  /* observations that may wait for one agent */
 extern int fa_key_retention;  /* seconds for which keys are remembered */
+extern int fa_graph_copy;	  /* GRAPH_COPY_*: is the graph kept in memory? */
 extern int fa_max_graph_rows; /* nodes of a walk, and rows of its result */
+
+#define GRAPH_COPY_OFF	  0
+#define GRAPH_COPY_AUTO	  1
+#define GRAPH_COPY_ALWAYS 2
 
 /* of messages */
 extern int	fa_dead_letter_limit; /* dead letters that are kept */
 extern int	fa_mailbox_limit;	  /* messages that may wait for one agent */
 extern int	fa_message_retention; /* seconds for which messages wait */
 extern bool fa_message_notify;	  /* tell clients when messages were sent */
+
+/* of the outbox */
+extern int fa_outbox_kinds; /* bits 1 << OutboxKind: those that are wanted */
+extern int fa_outbox_retention; /* seconds that a consumer may not read for */
 
 /* of the workers */
 extern char *fa_databases;	 /* where agents may run, empty: everywhere */
@@ -176,11 +185,12 @@ typedef struct SharedState
 	Size bytes; /* of the chunks */
 } SharedState;
 
-extern void				  shared_init(void);
-extern bool				  shared_available(void);
-extern const KernelModel *shared_find(const uint8 *digest, SharedPlace *place);
-extern const KernelModel *
-shared_publish(const uint8 *digest, const KernelModel *block, Size size,
+extern void shared_init(void);
+extern bool shared_available(void);
+extern const void *
+shared_find(const uint8 *digest, SharedPlace *place, Size *size);
+extern const void *
+shared_publish(const uint8 *digest, const void *block, Size size,
 			   SharedPlace *place, int *share_after);
 extern SharedState shared_state(void);
 
@@ -285,6 +295,7 @@ struct RelationData;
 
 extern bool table_is_plain(struct RelationData *table, AclMode wanted);
 
+extern bool may_be_distributed(void);
 extern void
 hot_read(const Call *call, const int64 *ids, int count, HotRow *rows);
 extern HotWriter *hot_write_begin(const Call *call);
@@ -340,6 +351,9 @@ belief_write(const Call *call, AgentRow **agents, int count, bool *written);
 extern void				  belief_learn_owed(AgentRow *agent);
 extern void				  belief_start_trial(AgentRow *agent);
 extern const KernelModel *belief_world(const AgentRow *agent);
+extern void
+belief_append_factor(StringInfo out, const KernelModel *model,
+					 const KernelFactor *factor, const double *belief);
 
 /* ---------- agent.c ---------- */
 
@@ -401,6 +415,7 @@ extern void message_init(void);
 /* ---------- mind.c: when an agent changes its mind ---------- */
 
 extern int32 mind_most_probable(const double *belief, int32 count);
+extern bool	 mind_turned(const double *before, const double *now, int32 count);
 extern bool	 mind_changed(const KernelModel *model, const double *before,
 						  const double *now, double change);
 
@@ -447,6 +462,15 @@ typedef struct StepRecord
 
 typedef struct Until Until;
 
+/* What one agent perceived alone, before it plans together with others. */
+typedef struct Perceived
+{
+	const AgentRow *agent;
+	double		   *prior;	/* [belief_size]: predicted for this step */
+	double		   *belief; /* [belief_size]: the posterior */
+	double			vfe;
+} Perceived;
+
 /* How all agents of one call are stepped. */
 typedef struct StepPlan
 {
@@ -459,10 +483,23 @@ typedef struct StepPlan
 	void (*emit)(void *context, const StepOrder *order,
 				 const KernelModel *model, const StepRecord *record);
 	void *emit_context;
+
+	/*
+	 * Agents [count], ascending by id, that share what they know: fuse changes
+	 * their beliefs, and each plans from what it finds there; or, with
+	 * fuse_priors, their priors, from which each perceives what its order
+	 * brings.  NULL: each for itself.  Their rows are locked by the caller, and
+	 * all of them are one block.
+	 */
+	void (*fuse)(void *context, Perceived *agents, int count);
+	void *fuse_context;
+	bool  fuse_priors;
 } StepPlan;
 
 extern void step_orders(const Call *call, StepOrder *orders, int count,
 						const StepPlan *plan);
+extern void step_emit(void *set, const StepOrder *order,
+					  const KernelModel *model, const StepRecord *record);
 
 /* ---------- act.c: steps through sensors and actuators ---------- */
 
@@ -492,6 +529,26 @@ until_met(Until *until, const KernelModel *model, const KernelModel *world,
 extern void history_prepare(const Call *call);
 extern void history_write(const Call *call, const AgentRow *const *agents,
 						  const StepRecord *const *records, int count);
+
+/* ---------- outbox.c: what happened ---------- */
+
+typedef enum OutboxKind
+{
+	OUTBOX_STEP,
+	OUTBOX_MIND,
+	OUTBOX_FAILED,
+	OUTBOX_COALITION,
+	OUTBOX_GRAPH
+} OutboxKind;
+
+#define OUTBOX_WANTS(kind) ((fa_outbox_kinds & (1 << (kind))) != 0)
+
+extern const char *outbox_kind_name(int number);
+extern void		   outbox_add(const Call *call, OutboxKind kind, int64 agent_id,
+							  int64 step, Oid owner, char *detail);
+extern char		 **outbox_minds(const AgentRow *agents, int count);
+extern void
+outbox_steps(const Call *call, const AgentRow *agents, int count, char **minds);
 
 /* ---------- workers; pool.h has what they share among themselves ---------- */
 

@@ -130,16 +130,24 @@ graph_arguments(Graph *graph, FunctionCallInfo fcinfo, int kinds)
 
 /* ---------- where arcs come from ---------- */
 
-static void
-open_graph(Graph *graph, FunctionCallInfo fcinfo)
+/*
+ * Begins walks of a function whose arguments kinds, as_of and direction begin
+ * at that number.  From here on memory is the call's, until graph_close.
+ */
+void
+graph_open(Graph *graph, FunctionCallInfo fcinfo, int kinds)
 {
+	graph_arguments(graph, fcinfo, kinds);
 	graph_begin(&graph->call, fcinfo, true);
-	graph->table = table_graph();
+	graph->copy = copy_open(graph);
+	if (graph->copy == NULL)
+		graph->table = table_graph();
 }
 
-static void
-close_graph(Graph *graph)
+void
+graph_close(Graph *graph)
 {
+	copy_close(graph);
 	call_end(&graph->call);
 }
 
@@ -147,13 +155,15 @@ close_graph(Graph *graph)
 uint32
 graph_number(Graph *graph, int64 node_id)
 {
-	return table_number(graph, node_id);
+	return graph->copy != NULL ? copy_number(graph, node_id) :
+								 table_number(graph, node_id);
 }
 
 int64
 graph_node_id(const Graph *graph, uint32 number)
 {
-	return table_node_id(graph, number);
+	return graph->copy != NULL ? copy_node_id(graph, number) :
+								 table_node_id(graph, number);
 }
 
 /*
@@ -167,8 +177,12 @@ graph_arcs(Graph *graph, const uint32 *from, int count, bool backward,
 {
 	for (int inward = 0; inward <= 1; inward++)
 	{
-		if ((graph->direction & (inward != backward ? GRAPH_IN : GRAPH_OUT)) !=
+		if ((graph->direction & (inward != backward ? GRAPH_IN : GRAPH_OUT)) ==
 			0)
+			continue;
+		if (graph->copy != NULL)
+			copy_arcs(graph, from, count, inward, visit, context);
+		else
 			table_arcs(graph, from, count, inward, visit, context);
 	}
 }
@@ -202,9 +216,8 @@ fa_graph_neighbors(PG_FUNCTION_ARGS)
 	Graph		graph;
 	uint32		number;
 
-	graph_arguments(&graph, fcinfo, 2);
 	InitMaterializedSRF(fcinfo, 0);
-	open_graph(&graph, fcinfo);
+	graph_open(&graph, fcinfo, 2);
 	number = graph_number(&graph, node);
 	if (number != NO_NUMBER)
 		nodes = walk_around(&graph, &number, 1, depth, &count);
@@ -217,7 +230,7 @@ fa_graph_neighbors(PG_FUNCTION_ARGS)
 
 		put_row(fcinfo, values, nulls);
 	}
-	close_graph(&graph);
+	graph_close(&graph);
 	return (Datum) 0;
 }
 
@@ -256,15 +269,15 @@ fa_graph_path(PG_FUNCTION_ARGS)
 	uint32	  from;
 	uint32	  to;
 
-	graph_arguments(&graph, fcinfo, 3);
 	InitMaterializedSRF(fcinfo, 0);
-	open_graph(&graph, fcinfo);
+	graph_open(&graph, fcinfo, 3);
+	graph.with_edges = true;
 	from = graph_number(&graph, src);
 	to = graph_number(&graph, dst);
 	if (from != NO_NUMBER && to != NO_NUMBER)
 		path = walk_path(&graph, from, to, max_depth, &count);
 	put_path(fcinfo, &graph, path, path == NULL ? 0 : count);
-	close_graph(&graph);
+	graph_close(&graph);
 	return (Datum) 0;
 }
 
@@ -292,15 +305,15 @@ fa_graph_weighted_path(PG_FUNCTION_ARGS)
 	if (isnan(max_cost))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("max_cost must be a number")));
-	graph_arguments(&graph, fcinfo, 3);
 	InitMaterializedSRF(fcinfo, 0);
-	open_graph(&graph, fcinfo);
+	graph_open(&graph, fcinfo, 3);
+	graph.with_edges = true;
 	from = graph_number(&graph, src);
 	to = graph_number(&graph, dst);
 	if (from != NO_NUMBER && to != NO_NUMBER && max_cost >= 0)
 		path = walk_weighted_path(&graph, from, to, max_cost, &count);
 	put_path(fcinfo, &graph, path, path == NULL ? 0 : count);
-	close_graph(&graph);
+	graph_close(&graph);
 	return (Datum) 0;
 }
 
@@ -365,14 +378,14 @@ fa_graph_subgraph(PG_FUNCTION_ARGS)
 
 	require_argument(fcinfo, 0, "nodes");
 	ids = array_to_int64(PG_GETARG_ARRAYTYPE_P(0), &id_count, "nodes");
-	graph_arguments(&graph, fcinfo, 2);
 	InitMaterializedSRF(fcinfo, 0);
-	open_graph(&graph, fcinfo);
+	graph_open(&graph, fcinfo, 2);
 	rows.graph = &graph;
 	from = numbers_of(&graph, ids, &id_count);
 	nodes = walk_around(&graph, from, id_count, depth, &count);
+	graph.with_edges = true;
 	walk_inside(&graph, nodes, count, put_edge, &rows);
-	close_graph(&graph);
+	graph_close(&graph);
 	return (Datum) 0;
 }
 
@@ -452,13 +465,12 @@ fa_graph_find(PG_FUNCTION_ARGS)
 	int	   count;
 
 	require_argument(fcinfo, 0, "props");
-	graph_arguments(&graph, fcinfo, 3);
 	arguments[0] = PG_GETARG_DATUM(0);
 	arguments[1] = PG_GETARG_DATUM(1);
-	arguments[2] = TimestampTzGetDatum(graph.as_of);
 	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
 	InitMaterializedSRF(fcinfo, 0);
-	open_graph(&graph, fcinfo);
+	graph_open(&graph, fcinfo, 3);
+	arguments[2] = TimestampTzGetDatum(graph.as_of);
 	ids = matching_nodes(&graph, arguments, nulls, &count);
 	for (int i = 0; i < count; i++)
 	{
@@ -472,6 +484,6 @@ fa_graph_find(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 		MemoryContextDelete(one);
 	}
-	close_graph(&graph);
+	graph_close(&graph);
 	return (Datum) 0;
 }

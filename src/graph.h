@@ -60,6 +60,7 @@ typedef void (*ArcVisitor)(void *context, uint32 from, uint32 to, int64 edge_id,
 						   double weight);
 
 typedef struct GraphTable GraphTable;
+typedef struct GraphCopy  GraphCopy;
 
 /* What a walk sees. */
 typedef struct Graph
@@ -69,12 +70,16 @@ typedef struct Graph
 	ArrayType  *kinds;	   /* NULL: all */
 	bool		has_as_of; /* else: now */
 	TimestampTz as_of;
+	bool		with_edges; /* visitors want ids and weights of edges */
 	GraphTable *table;
+	GraphCopy  *copy; /* NULL: the tables are read */
 } Graph;
 
 /* ---------- graph.c ---------- */
 
 extern void	  graph_begin(Call *call, FunctionCallInfo fcinfo, bool read_only);
+extern void	  graph_open(Graph *graph, FunctionCallInfo fcinfo, int kinds);
+extern void	  graph_close(Graph *graph);
 extern void	  graph_check_rows(int64 rows);
 extern uint32 graph_number(Graph *graph, int64 node_id);
 extern int64  graph_node_id(const Graph *graph, uint32 number);
@@ -113,6 +118,15 @@ extern int64	   table_node_id(const Graph *graph, uint32 number);
 extern void table_arcs(Graph *graph, const uint32 *from, int count, bool inward,
 					   ArcVisitor visit, void *context);
 extern int64 table_rows_read(const Graph *graph);
+
+/* ---------- graph_copy.c ---------- */
+
+extern GraphCopy *copy_open(Graph *graph);
+extern void		  copy_close(Graph *graph);
+extern uint32	  copy_number(Graph *graph, int64 node_id);
+extern int64	  copy_node_id(const Graph *graph, uint32 number);
+extern void copy_arcs(Graph *graph, const uint32 *from, int count, bool inward,
+					  ArcVisitor visit, void *context);
 
 /* ---------- graph_change.c ---------- */
 

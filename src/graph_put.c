@@ -14,18 +14,14 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/shmem.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "graph.h"
 
-PG_FUNCTION_INFO_V1(fa_node_id);
-PG_FUNCTION_INFO_V1(fa_edge_id);
 PG_FUNCTION_INFO_V1(fa_node_put);
 PG_FUNCTION_INFO_V1(fa_node_put_many);
 PG_FUNCTION_INFO_V1(fa_edge_put);
@@ -79,30 +75,31 @@ static Statement edge_statement = {
 	5,
 	{INT8ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, FLOAT8ARRAYOID, JSONBARRAYOID}};
 
+/*
+ * The same for one node or edge: to take arrays apart and sort them costs as
+ * much as to write a row.
+ */
+static Statement one_node_statement = {
+	"INSERT INTO @.fa_node AS o (kind, name, props) VALUES ($1, $2, $3)"
+	" ON CONFLICT (kind, name) DO UPDATE SET props = excluded.props"
+	" RETURNING o.node_id",
+	3,
+	{TEXTOID, TEXTOID, JSONBOID}};
+static Statement one_edge_statement = {
+	"INSERT INTO @.fa_edge AS o (src, dst, kind, weight, props, parallel)"
+	" SELECT $1, $2, $3, $4, $5, COALESCE((SELECT e.parallel"
+	" FROM @.fa_edge e WHERE e.src" EQ "$1 AND e.kind" EQ "$3 AND e.dst" EQ
+	"$2 ORDER BY e.parallel LIMIT 1), 0)"
+	" WHERE EXISTS (SELECT FROM @.fa_node a WHERE a.node_id" EQ
+	"$1) AND EXISTS (SELECT FROM @.fa_node b WHERE b.node_id" EQ
+	"$2) ON CONFLICT (src, kind, dst, parallel)"
+	" DO UPDATE SET weight = excluded.weight, props = excluded.props"
+	" RETURNING o.edge_id",
+	5,
+	{INT8OID, INT8OID, TEXTOID, FLOAT8OID, JSONBOID}};
+
 static Statement node_exists_statement = {
 	"SELECT FROM @.fa_node WHERE node_id" EQ "$1", 1, {INT8OID}};
-
-/* ---------- ids ---------- */
-
-/* fa_node_id() returns bigint, the default of fa_node.node_id. */
-Datum
-fa_node_id(PG_FUNCTION_ARGS)
-{
-	Call call = {.schema = get_func_namespace(fcinfo->flinfo->fn_oid)};
-
-	PG_RETURN_INT64(
-		nextval_internal(call_relation(&call, "fa_node_id_seq"), false));
-}
-
-/* fa_edge_id() returns bigint, the default of fa_edge.edge_id and .parallel. */
-Datum
-fa_edge_id(PG_FUNCTION_ARGS)
-{
-	Call call = {.schema = get_func_namespace(fcinfo->flinfo->fn_oid)};
-
-	PG_RETURN_INT64(
-		nextval_internal(call_relation(&call, "fa_edge_id_seq"), false));
-}
 
 /* ---------- order ---------- */
 
@@ -237,38 +234,55 @@ complain_of_missing(const Call *call, Put **rows, int count)
 			 errdetail("A trigger or a rule has left some of them out.")));
 }
 
-/* Writes rows [count], distinct and sorted; their ids come with them. */
-static void
-write_rows(const Call *call, Put **rows, int count)
+/* Writes one row; the result is how many were written. */
+static int
+write_one(const Call *call, const Put *put)
 {
-	bool  edges = rows[0]->name == NULL;
+	Datum node[] = {put_kind(put), put_name(put), put_props(put)};
+	Datum edge[] = {put_src(put), put_dst(put), put_kind(put), put_weight(put),
+					put_props(put)};
+
+	if (put->name != NULL)
+		return statement_run(call, &one_node_statement, node, NULL, 0);
+	return statement_run(call, &one_edge_statement, edge, NULL, 0);
+}
+
+/* Writes several rows by one statement; the result is how many. */
+static int
+write_several(const Call *call, Put **rows, int count)
+{
 	Datum props =
 		column_array(rows, count, put_props, JSONBOID, -1, TYPALIGN_INT);
 	Datum kinds =
 		column_array(rows, count, put_kind, TEXTOID, -1, TYPALIGN_INT);
 	Datum arguments[5];
-	int	  written;
 
-	if (edges)
-	{
-		arguments[0] = column_array(rows, count, put_src, INT8OID,
-									sizeof(int64), TYPALIGN_DOUBLE);
-		arguments[1] = column_array(rows, count, put_dst, INT8OID,
-									sizeof(int64), TYPALIGN_DOUBLE);
-		arguments[2] = kinds;
-		arguments[3] = column_array(rows, count, put_weight, FLOAT8OID,
-									sizeof(float8), TYPALIGN_DOUBLE);
-		arguments[4] = props;
-	}
-	else
+	if (rows[0]->name != NULL)
 	{
 		arguments[0] = kinds;
 		arguments[1] =
 			column_array(rows, count, put_name, TEXTOID, -1, TYPALIGN_INT);
 		arguments[2] = props;
+		return statement_run(call, &node_statement, arguments, NULL, 0);
 	}
-	written = statement_run(call, edges ? &edge_statement : &node_statement,
-							arguments, NULL, 0);
+	arguments[0] = column_array(rows, count, put_src, INT8OID, sizeof(int64),
+								TYPALIGN_DOUBLE);
+	arguments[1] = column_array(rows, count, put_dst, INT8OID, sizeof(int64),
+								TYPALIGN_DOUBLE);
+	arguments[2] = kinds;
+	arguments[3] = column_array(rows, count, put_weight, FLOAT8OID,
+								sizeof(float8), TYPALIGN_DOUBLE);
+	arguments[4] = props;
+	return statement_run(call, &edge_statement, arguments, NULL, 0);
+}
+
+/* Writes rows [count], distinct and sorted; their ids come with them. */
+static void
+write_rows(const Call *call, Put **rows, int count)
+{
+	int written = count == 1 ? write_one(call, rows[0]) :
+							   write_several(call, rows, count);
+
 	if (written != count)
 		complain_of_missing(call, rows, count);
 	for (int i = 0; i < count; i++)

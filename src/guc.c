@@ -20,6 +20,7 @@
  * change counts from the next call on.
  */
 int fa_cache_size;
+int fa_graph_copy;
 int fa_inbox_limit;
 int fa_key_retention;
 int fa_max_graph_rows;
@@ -31,6 +32,10 @@ int	 fa_dead_letter_limit;
 int	 fa_mailbox_limit;
 bool fa_message_notify;
 int	 fa_message_retention;
+
+int			 fa_outbox_kinds;
+int			 fa_outbox_retention;
+static char *outbox; /* as it was written */
 
 char *fa_databases;
 int	  fa_batch_timeout;
@@ -53,7 +58,14 @@ double fa_memory_critical;
 double fa_response_warn;
 double fa_response_critical;
 
+static const struct config_enum_entry graph_copy_options[] = {
+	{"off", GRAPH_COPY_OFF, false},
+	{"auto", GRAPH_COPY_AUTO, false},
+	{"always", GRAPH_COPY_ALWAYS, false},
+	{NULL, 0, false}};
+
 static void message_settings(void);
+static void outbox_settings(void);
 static void worker_settings(void);
 static void health_settings(void);
 
@@ -73,6 +85,12 @@ guc_define(void)
 		"Each session may keep as much of its own for working with them.",
 		&fa_cache_size, 256 * 1024, 0, MAX_KILOBYTES, PGC_SIGHUP, GUC_UNIT_KB,
 		NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"fa_agents.graph_copy",
+		"Sets whether walks may use a copy of the graph in memory.",
+		"auto makes one when walks have read as much as that takes; always makes one at once.",
+		&fa_graph_copy, GRAPH_COPY_AUTO, graph_copy_options, PGC_SUSET, 0, NULL,
+		NULL, NULL);
 	DefineCustomIntVariable(
 		"fa_agents.inbox_limit",
 		"Sets how many observations may wait for one agent.", NULL,
@@ -102,6 +120,7 @@ guc_define(void)
 							NULL, &fa_max_policies, 65536, 1, 16 * 1024 * 1024,
 							PGC_SUSET, 0, NULL, NULL, NULL);
 	message_settings();
+	outbox_settings();
 	worker_settings();
 	health_settings();
 	/* a setting misspelt in postgresql.conf is told, not silently kept */
@@ -134,6 +153,72 @@ message_settings(void)
 		"fa_agents.message_retention",
 		"Sets for how long messages wait, and then dead letters are kept.",
 		NULL, &fa_message_retention, 7 * 24 * 60 * 60, 1, INT_MAX, PGC_SUSET,
+		GUC_UNIT_S, NULL, NULL, NULL);
+}
+
+/*
+ * A list of kinds of events; *extra is their bits.
+ */
+static bool
+check_outbox(char **value, void **extra, GucSource source)
+{
+	char	 *copy = pstrdup(*value);
+	List	 *names;
+	ListCell *cell;
+	int		 *bits = setting_malloc(sizeof(int)); /* the server frees it */
+
+	if (bits == NULL)
+		return false;
+	if (!SplitIdentifierString(copy, ',', &names))
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		setting_free(bits);
+		return false;
+	}
+	*bits = 0;
+	foreach(cell, names)
+	{
+		int kind = 0;
+
+		while (outbox_kind_name(kind) != NULL &&
+			   strcmp(outbox_kind_name(kind), (char *) lfirst(cell)) != 0)
+			kind++;
+		if (outbox_kind_name(kind) == NULL)
+		{
+			GUC_check_errdetail("Kind of event \"%s\" does not exist.",
+								(char *) lfirst(cell));
+			setting_free(bits);
+			return false;
+		}
+		*bits |= 1 << kind;
+	}
+	*extra = bits;
+	return true;
+}
+
+/* What a step tests is one variable. */
+static void
+assign_outbox(const char *value, void *extra)
+{
+	fa_outbox_kinds = *(int *) extra;
+}
+
+/*
+ * Which events are written is for who administers the database, as it costs
+ * every agent's steps.
+ */
+static void
+outbox_settings(void)
+{
+	DefineCustomStringVariable(
+		"fa_agents.outbox",
+		"Lists the kinds of events that are written to the outbox.",
+		"Kinds are step, mind, failed, coalition and graph.", &outbox, "",
+		PGC_SUSET, GUC_LIST_INPUT, check_outbox, assign_outbox, NULL);
+	DefineCustomIntVariable(
+		"fa_agents.outbox_retention",
+		"Sets for how long events wait for a consumer that does not read.",
+		NULL, &fa_outbox_retention, 7 * 24 * 60 * 60, 1, INT_MAX, PGC_SUSET,
 		GUC_UNIT_S, NULL, NULL, NULL);
 }
 

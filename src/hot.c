@@ -104,7 +104,7 @@ static Statement write_statement = {
  * Is this table spread over other servers?  That takes a planner of another
  * module, and its catalog; most servers are done with the first question.
  */
-static bool
+bool
 may_be_distributed(void)
 {
 	return planner_hook != NULL &&

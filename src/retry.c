@@ -104,6 +104,28 @@ next_try(int attempts)
 	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) delay);
 }
 
+static Statement owner_statement = {
+	"SELECT owner, step FROM @.fa_belief WHERE agent_id" EQ "$1", 1, {INT8OID}};
+
+/* A failure becomes an event, unless the agent was dropped. */
+static void
+tell_outbox(const Call *call, int64 agent_id, const ErrorData *error)
+{
+	Datum		   arguments[1] = {Int64GetDatum(agent_id)};
+	StringInfoData detail;
+	bool		   isnull;
+
+	if (statement_run(call, &owner_statement, arguments, NULL, 1) == 0)
+		return;
+	initStringInfo(&detail);
+	appendStringInfoString(&detail, "{\"error\": ");
+	json_append_string(&detail, error->message ? error->message : "");
+	appendStringInfo(&detail, ", \"sqlstate\": \"%s\"}",
+					 unpack_sql_state(error->sqlerrcode));
+	outbox_add(call, OUTBOX_FAILED, agent_id, result_int64(0, 2),
+			   DatumGetObjectId(result_datum(0, 1, &isnull)), detail.data);
+}
+
 /*
  * Notes that an agent's step has failed, in the current transaction, which
  * must not be the one that failed.  Where somebody else holds the agent's row
@@ -126,6 +148,8 @@ retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 		Int32GetDatum(attempts)};
 
 	statement_run(call, &note_statement, arguments, NULL, 0);
+	if (OUTBOX_WANTS(OUTBOX_FAILED))
+		tell_outbox(call, agent_id, error);
 	if (attempts == 1 || suspend)
 		ereport(
 			LOG,

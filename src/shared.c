@@ -237,12 +237,13 @@ index_forget(int chunk)
 }
 
 /*
- * The model with this digest in our database, pinned until the transaction's
- * end, and its place; NULL where it is not shared, cannot be mapped, or is of
- * another library's layout.  Raises nothing.
+ * The block with this digest in our database, the newest where there are
+ * several, pinned until the transaction's end, with its place and size; NULL
+ * where it is not shared, or cannot be mapped.  It may be of another library's
+ * layout.  Raises nothing.
  */
-const KernelModel *
-shared_find(const uint8 *digest, SharedPlace *place)
+const void *
+shared_find(const uint8 *digest, SharedPlace *place, Size *size)
 {
 	const Model *model;
 	Model		 found = {.chunk = -1};
@@ -262,9 +263,8 @@ shared_find(const uint8 *digest, SharedPlace *place)
 		return NULL;
 	place->chunk = found.chunk;
 	start = chunk_address(found.chunk);
-	if (start == NULL || !kernel_model_valid(start + found.offset, found.size))
-		return NULL;
-	return (const KernelModel *) (start + found.offset);
+	*size = found.size;
+	return start == NULL ? NULL : start + found.offset;
 }
 
 /*
@@ -276,8 +276,8 @@ shared_find(const uint8 *digest, SharedPlace *place)
  * attempt, as in CachedModel.  Somebody else's copy of it is no mistake, but wasted: callers see
  * that only one loads.  Raises nothing.
  */
-const KernelModel *
-shared_publish(const uint8 *digest, const KernelModel *block, Size size,
+const void *
+shared_publish(const uint8 *digest, const void *block, Size size,
 			   SharedPlace *place, int *share_after)
 {
 	Size  offset;
@@ -294,7 +294,7 @@ shared_publish(const uint8 *digest, const KernelModel *block, Size size,
 	if (!index_full())
 		index_enter(digest, place->chunk, offset, size);
 	LWLockRelease(&shared_control->lock);
-	return (const KernelModel *) start;
+	return start;
 }
 
 /* What is shared now; zeros where nothing can be. */

@@ -30,7 +30,6 @@
  * place of the agent and each of the object, and an action goes to any node.
  */
 #define SPEC_MAX_CELLS		100000
-#define SPEC_MAX_NODES		1000
 #define SPEC_MAX_POLICY_LEN 1000
 
 /* An axis of the labels of a constant array. */
@@ -119,8 +118,8 @@ probability_argument(FunctionCallInfo fcinfo, int arg, const char *name)
  * A float8 for C, any finite number; raises 22004 for null, 22023 otherwise.
  * JSON has no infinity.
  */
-static double
-preference_argument(FunctionCallInfo fcinfo, int arg, const char *name)
+double
+spec_preference(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	double value;
 
@@ -137,8 +136,8 @@ preference_argument(FunctionCallInfo fcinfo, int arg, const char *name)
 }
 
 /* How many policies a length makes is for the compiler to bound. */
-static int
-policy_len_argument(FunctionCallInfo fcinfo, int arg)
+int
+spec_policy_len(FunctionCallInfo fcinfo, int arg)
 {
 	return int_argument(fcinfo, arg, "policy_len", 1, SPEC_MAX_POLICY_LEN);
 }
@@ -375,7 +374,7 @@ grid_arguments(FunctionCallInfo fcinfo, GridTask *task)
 	grid_size_arguments(fcinfo, task);
 	task->noise = probability_argument(fcinfo, 5, "noise");
 	task->success = probability_argument(fcinfo, 6, "success");
-	task->preference = preference_argument(fcinfo, 9, "preference");
+	task->preference = spec_preference(fcinfo, 9, "preference");
 
 	task->goal = index_argument(fcinfo, 3, "goal", task->cells);
 	if (task->goal < 0)
@@ -410,7 +409,7 @@ fa_spec_grid(PG_FUNCTION_ARGS)
 	static const int parents[] = {1};
 	GridTask		 task;
 	bool			 stay = bool_argument(fcinfo, 7, "stay");
-	int				 policy_len = policy_len_argument(fcinfo, 8);
+	int				 policy_len = spec_policy_len(fcinfo, 8);
 	SpecAxis		 location;
 	SpecAxis		 place;
 	SpecAxis		 move = {"move", stay ? 5 : 4, grid_action_labels};
@@ -576,11 +575,11 @@ fa_spec_tmaze(PG_FUNCTION_ARGS)
 	double reward = probability_argument(fcinfo, 1, "reward_probability");
 	double punishment =
 		probability_argument(fcinfo, 2, "punishment_probability");
-	int	   policy_len = policy_len_argument(fcinfo, 3);
-	double good = preference_argument(fcinfo, 4, "reward_preference");
-	double bad = preference_argument(fcinfo, 5, "punishment_preference");
-	int	   condition = index_argument(fcinfo, 6, "reward_condition", 2);
-	bool   dependent = bool_argument(fcinfo, 7, "dependent_outcomes");
+	int			   policy_len = spec_policy_len(fcinfo, 3);
+	double		   good = spec_preference(fcinfo, 4, "reward_preference");
+	double		   bad = spec_preference(fcinfo, 5, "punishment_preference");
+	int			   condition = index_argument(fcinfo, 6, "reward_condition", 2);
+	bool		   dependent = bool_argument(fcinfo, 7, "dependent_outcomes");
 	StringInfoData buf;
 
 	spec_begin(&buf);
@@ -710,23 +709,23 @@ fa_spec_cue_chain(PG_FUNCTION_ARGS)
 {
 	static const int parents[] = {1, 1 | 2, 1 | 2 | 4, 1 | 4};
 	static const int directions[] = {0, 2, 3, 1, 4}; /* of grid_step */
-	int				 policy_len = policy_len_argument(fcinfo, 0);
-	double			 good = preference_argument(fcinfo, 1, "reward_preference");
-	double	 bad = preference_argument(fcinfo, 2, "punishment_preference");
-	int		 second = index_argument(fcinfo, 3, "cue2_state", 4);
-	int		 context = index_argument(fcinfo, 4, "reward_condition", 2);
-	SpecGrid grid = {CUE_WIDTH, CUE_HEIGHT, NULL, directions};
-	SpecAxis states[] = {grid_cells("location", CUE_WIDTH, CUE_HEIGHT),
-						 AXIS("second_cue", cue_second_labels),
-						 AXIS("context", cue_context_labels)};
-	SpecAxis actions[] = {AXIS("move", cue_action_labels),
-						  AXIS("second_cue", no_action_labels),
-						  AXIS("context", no_action_labels)};
-	SpecAxis outcomes[] = {{"place", CUE_CELLS, states[0].labels},
-						   AXIS("cue1", cue1_labels),
-						   AXIS("cue2", cue2_labels),
-						   AXIS("reward", cue_reward_labels)};
-	StringInfoData buf;
+	int				 policy_len = spec_policy_len(fcinfo, 0);
+	double			 good = spec_preference(fcinfo, 1, "reward_preference");
+	double			 bad = spec_preference(fcinfo, 2, "punishment_preference");
+	int				 second = index_argument(fcinfo, 3, "cue2_state", 4);
+	int				 context = index_argument(fcinfo, 4, "reward_condition", 2);
+	SpecGrid		 grid = {CUE_WIDTH, CUE_HEIGHT, NULL, directions};
+	SpecAxis		 states[] = {grid_cells("location", CUE_WIDTH, CUE_HEIGHT),
+								 AXIS("second_cue", cue_second_labels),
+								 AXIS("context", cue_context_labels)};
+	SpecAxis		 actions[] = {AXIS("move", cue_action_labels),
+								  AXIS("second_cue", no_action_labels),
+								  AXIS("context", no_action_labels)};
+	SpecAxis		 outcomes[] = {{"place", CUE_CELLS, states[0].labels},
+								   AXIS("cue1", cue1_labels),
+								   AXIS("cue2", cue2_labels),
+								   AXIS("reward", cue_reward_labels)};
+	StringInfoData	 buf;
 
 	spec_begin(&buf);
 	spec_names(&buf, 3, states, actions, 4, outcomes, parents);
@@ -864,6 +863,38 @@ append_graph_object(StringInfo buf, int nodes)
 	spec_close(buf, ']');
 }
 
+/*
+ * The spec of a search: where the agent goes and what it finds; see spec.h.
+ */
+Datum
+spec_search(const SpecSearch *search)
+{
+	static const int parents[] = {1, 1 | 2};
+	SpecAxis		 states[] = {{"location", search->nodes, search->labels},
+								 {"object", search->nodes + 1, search->labels}};
+	SpecAxis actions[] = {search->moves, AXIS("object", no_action_labels)};
+	SpecAxis outcomes[] = {{"place", search->nodes, search->labels},
+						   AXIS("sight", graph_object_labels)};
+	StringInfoData buf;
+
+	spec_begin(&buf);
+	spec_names(&buf, 2, states, actions, 2, outcomes, parents);
+	spec_open_list(&buf, "A");
+	spec_diagonal(&buf, search->nodes, 1.0, 0.0);
+	append_graph_object(&buf, search->nodes);
+	spec_next_list(&buf, "B");
+	spec_moves(&buf, search->nodes, search->moves.size, search->move,
+			   search->task);
+	spec_no_moves(&buf, states[1].size);
+	spec_next_list(&buf, "C");
+	spec_zeros(&buf);
+	spec_label_value(&buf, &outcomes[1], 1, search->preference);
+	spec_next_list(&buf, "D");
+	spec_start(&buf, &states[0], search->start);
+	spec_start(&buf, &states[1], search->object);
+	return spec_finish(&buf, search->policy_len);
+}
+
 PG_FUNCTION_INFO_V1(fa_spec_graph);
 
 /*
@@ -879,41 +910,17 @@ PG_FUNCTION_INFO_V1(fa_spec_graph);
 Datum
 fa_spec_graph(PG_FUNCTION_ARGS)
 {
-	static const int parents[] = {1, 1 | 2};
-	SpecGraph		 graph;
-	int				 policy_len = policy_len_argument(fcinfo, 2);
-	int				 start;
-	int				 object;
-	double			 preference = preference_argument(fcinfo, 5, "preference");
-	const char *const *labels;
-	StringInfoData	   buf;
+	SpecGraph  graph;
+	SpecSearch search = {.policy_len = spec_policy_len(fcinfo, 2),
+						 .preference = spec_preference(fcinfo, 5, "preference"),
+						 .move = graph_move,
+						 .task = &graph};
 
 	graph_arguments(fcinfo, &graph);
-	start = int_argument(fcinfo, 3, "start", 0, graph.nodes - 1);
-	object = index_argument(fcinfo, 4, "object", graph.nodes + 1);
-	labels = graph_labels(graph.nodes);
-	{
-		SpecAxis states[] = {{"location", graph.nodes, labels},
-							 {"object", graph.nodes + 1, labels}};
-		SpecAxis actions[] = {{"move", graph.nodes, labels},
-							  AXIS("object", no_action_labels)};
-		SpecAxis outcomes[] = {{"place", graph.nodes, labels},
-							   AXIS("sight", graph_object_labels)};
-
-		spec_begin(&buf);
-		spec_names(&buf, 2, states, actions, 2, outcomes, parents);
-		spec_open_list(&buf, "A");
-		spec_diagonal(&buf, graph.nodes, 1.0, 0.0);
-		append_graph_object(&buf, graph.nodes);
-		spec_next_list(&buf, "B");
-		spec_moves(&buf, graph.nodes, graph.nodes, graph_move, &graph);
-		spec_no_moves(&buf, states[1].size);
-		spec_next_list(&buf, "C");
-		spec_zeros(&buf);
-		spec_label_value(&buf, &outcomes[1], 1, preference);
-		spec_next_list(&buf, "D");
-		spec_start(&buf, &states[0], start);
-		spec_start(&buf, &states[1], object);
-	}
-	return spec_finish(&buf, policy_len);
+	search.start = int_argument(fcinfo, 3, "start", 0, graph.nodes - 1);
+	search.object = index_argument(fcinfo, 4, "object", graph.nodes + 1);
+	search.nodes = graph.nodes;
+	search.labels = graph_labels(graph.nodes);
+	search.moves = (SpecAxis){"move", graph.nodes, search.labels};
+	return spec_search(&search);
 }

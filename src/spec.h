@@ -5,6 +5,7 @@
 #ifndef FA_SPEC_H
 #define FA_SPEC_H
 
+#include "fmgr.h"
 #include "lib/stringinfo.h"
 
 /* A factor's states, a modality's outcomes or a control's actions. */
@@ -17,6 +18,31 @@ typedef struct SpecAxis
 
 /* Where an action leads: the next state of one factor, with certainty. */
 typedef int (*SpecMove)(const void *task, int from, int action);
+
+#define SPEC_MAX_NODES 1000 /* of a graph */
+
+/* A search on a graph: states, moves, and an object that is looked for. */
+typedef struct SpecSearch
+{
+	int				   nodes;
+	const char *const *labels; /* [nodes + 1], the last where nothing is */
+	SpecAxis		   moves;
+	SpecMove		   move;
+	const void		  *task; /* of move */
+	int				   start;
+	int				   object; /* nodes: nowhere; -1: open */
+	double			   preference;
+	int				   policy_len;
+} SpecSearch;
+
+/* ---------- spec.c ---------- */
+
+extern int spec_policy_len(FunctionCallInfo fcinfo, int arg);
+extern double
+spec_preference(FunctionCallInfo fcinfo, int arg, const char *name);
+extern Datum spec_search(const SpecSearch *search);
+
+/* ---------- spec_write.c ---------- */
 
 /* A whole spec: names, then the lists A, B, C and D one after another. */
 extern void	 spec_begin(StringInfo buf);

@@ -135,7 +135,10 @@ try_one_step(const Call *call, const StepPlan *plan, const StepOrder *orders,
 	if (repeat_step(&block, orders))
 		return true;
 	block_open(&block);
-	block_step(&block);
+	if (plan->fuse != NULL)
+		block_step_fused(&block);
+	else
+		block_step(&block);
 	if (!block_write(&block))
 		return false;
 	block_write_history(&block, false);
@@ -395,6 +398,13 @@ step_orders(const Call *call, StepOrder *orders, int count,
 	Progress progress = {0};
 
 	sort_orders(orders, count);
+	if (plan->fuse != NULL)
+	{
+		/* locked, so that only the caller's own doing can have changed a row */
+		if (!try_one_step(call, plan, orders, count))
+			belief_changed(orders[0].agent_id);
+		return;
+	}
 	if (single && count == 1)
 	{
 		step_one(call, plan, orders);
@@ -438,12 +448,12 @@ put_result(ReturnSetInfo *set, int64 agent_id, int64 step, Datum action,
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }
 
-/* fa_step's one row; context is its ReturnSetInfo. */
-static void
-emit_step(void *context, const StepOrder *order, const KernelModel *model,
+/* One row of a step that was made; set is the function's ReturnSetInfo. */
+void
+step_emit(void *set, const StepOrder *order, const KernelModel *model,
 		  const StepRecord *record)
 {
-	put_result(context, order->agent_id, record->step,
+	put_result(set, order->agent_id, record->step,
 			   array_from_int32(record->action, model->control_count),
 			   record->vfe);
 }
@@ -466,7 +476,7 @@ Datum
 fa_step(PG_FUNCTION_ARGS)
 {
 	StepOrder order = {0};
-	StepPlan  plan = {.steps = 1, .trials = 1, .emit = emit_step};
+	StepPlan  plan = {.steps = 1, .trials = 1, .emit = step_emit};
 	Call	  call;
 
 	call_require_write("fa_step");

@@ -388,8 +388,8 @@ find_observation(StepBlock *block, Lane *lane)
  * Everything before the kernel's part of a lane's step: the update that is
  * owed, the world, the observation; and the kernel's view of the agent.
  */
-static void
-begin_step(StepBlock *block, Lane *lane, KernelAgent *agent)
+void
+block_begin_step(StepBlock *block, Lane *lane, KernelAgent *agent)
 {
 	AgentRow *row = lane->row;
 	bool	  first = lane->trials == 0 && lane->trial_steps == 0;
@@ -441,8 +441,8 @@ end_trial(Lane *lane, const StepPlan *plan)
  * its next step; its pointers are to the lane's room, which the next step
  * overwrites only after it has applied them.
  */
-static void
-end_step(Lane *lane, const KernelAgent *agent)
+void
+block_end_step(Lane *lane, const KernelAgent *agent)
 {
 	AgentRow *row = lane->row;
 
@@ -490,6 +490,18 @@ report_overflow(const StepBlock *block, int count)
 }
 
 /*
+ * The kernel's part for agents[count] of one model, of lanes stepping[count].
+ * Raises 22003 where one's numbers overflow.
+ */
+void
+block_compute(StepBlock *block, const CachedModel *cached, int count)
+{
+	if (kernel_step(&block->host, cached->model, cached->workspace,
+					block->agents, count) != KERNEL_OK)
+		report_overflow(block, count);
+}
+
+/*
  * One step of all unfinished lanes of one model, by_model[first .. end);
  * returns how many there were.  Each world and inbox moves before the kernel
  * is called, each lane's state after it.
@@ -506,16 +518,14 @@ step_group(StepBlock *block, int first, int end)
 
 		if (lane->finished)
 			continue;
-		begin_step(block, lane, &block->agents[count]);
+		block_begin_step(block, lane, &block->agents[count]);
 		block->stepping[count++] = lane;
 	}
 	if (count == 0)
 		return 0;
-	if (kernel_step(&block->host, cached->model, cached->workspace,
-					block->agents, count) != KERNEL_OK)
-		report_overflow(block, count);
+	block_compute(block, cached, count);
 	for (int i = 0; i < count; i++)
-		end_step(block->stepping[i], &block->agents[i]);
+		block_end_step(block->stepping[i], &block->agents[i]);
 	return count;
 }
 
@@ -586,11 +596,14 @@ block_write(StepBlock *block)
 	bool	  *written = palloc(sizeof(bool) * block->count);
 	AgentRow **told;
 	int		   told_count;
+	char	 **minds = NULL;
 
 	for (int i = 0; i < block->count; i++)
 		pointers[i] = &block->rows[i];
 	told =
 		graph_belief_decide(block->call, pointers, block->count, &told_count);
+	if (fa_outbox_kinds != 0)
+		minds = outbox_minds(block->rows, block->count);
 	belief_write(block->call, pointers, block->count, written);
 	for (int i = 0; i < block->count; i++)
 	{
@@ -600,6 +613,8 @@ block_write(StepBlock *block)
 	learned_write(block->call, pointers, block->count);
 	inbox_take(block->call, block->taken, block->taken_count);
 	graph_belief_write(block->call, told, told_count);
+	if (fa_outbox_kinds != 0)
+		outbox_steps(block->call, block->rows, block->count, minds);
 	return true;
 }
 

@@ -59,6 +59,10 @@ block_gather(StepBlock *block, const Call *call, const StepPlan *plan,
 extern void block_open_lanes(StepBlock *block);
 extern void block_open(StepBlock *block);
 extern void block_group(StepBlock *block, Lane *lanes, int count);
+extern void block_begin_step(StepBlock *block, Lane *lane, KernelAgent *agent);
+extern void
+block_compute(StepBlock *block, const CachedModel *cached, int count);
+extern void block_end_step(Lane *lane, const KernelAgent *agent);
 extern int	block_step(StepBlock *block);
 extern void block_run(StepBlock *block,
 					  bool (*go_on)(void *context, int stepped), void *context);
@@ -66,6 +70,9 @@ extern void block_write_history(StepBlock *block, bool only_unfinished);
 extern void block_emit(StepBlock *block, const Lane *lane);
 extern bool block_write(StepBlock *block);
 extern bool block_unfinished(const StepBlock *block);
+
+/* step_fuse.c */
+extern void block_step_fused(StepBlock *block);
 
 /* parallel.c */
 extern bool parallel_possible(const StepBlock *block);

@@ -561,6 +561,16 @@ kernel_infer(const KernelHost *host, const KernelModel *model,
 			 const int32_t *observation, double *belief, double *vfe);
 
 /*
+ * The first half of a step, for agents who pool what they perceive before they
+ * plan: predicted [belief_size] is the next prior, agent->belief the posterior
+ * from it, agent->vfe its free energy.  Parameters do not matter to it.
+ */
+extern KernelStatus
+kernel_perceive(const KernelHost *host, const KernelModel *model,
+				KernelWorkspace *workspace, KernelAgent *agent,
+				double *predicted);
+
+/*
  * Why: the parts of each policy's neg_efe, from the belief that chose.
  * Each output is double[policy_count], room of the caller.  neg_efe is the sum
  * of the four below it, in nats; a part that is switched off is 0.
@@ -580,6 +590,39 @@ kernel_explain(const KernelHost *host, const KernelModel *model,
 			   KernelWorkspace *workspace, const double *belief,
 			   const KernelParameters *parameters, const KernelLearned *learned,
 			   KernelExplanation *explanation);
+
+/* ---------- pooling beliefs (fuse.c) ---------- */
+
+typedef enum KernelRule
+{
+	KERNEL_PRODUCT,	  /* evidence multiplied, what is shared counted once */
+	KERNEL_LINEAR,	  /* the mean, weights summing to 1 */
+	KERNEL_LOG_LINEAR /* the mean of the logarithms, likewise */
+} KernelRule;
+
+/* What one agent believes of a factor. */
+typedef struct KernelExpert
+{
+	double		  weight;	 /* above 0 */
+	const double *belief;	 /* [states] */
+	const double *reference; /* [states]: the part of it that others may know
+							  * too, or NULL: all of it; only in a product */
+} KernelExpert;
+
+/*
+ * pooled [states] from the beliefs of experts [count], at least one; returns
+ * the logarithm of the sum that normalised it, 0 for a linear pool.
+ */
+extern double kernel_fuse(const KernelHost *host, KernelRule rule,
+						  const KernelExpert *experts, int32_t count,
+						  int32_t states, double *pooled);
+
+/*
+ * Does factor f never change, whatever is done?  Then observations of different
+ * times are evidence of the same state.  False where its B is learned.
+ */
+extern bool kernel_factor_stays(const KernelHost  *host,
+								const KernelModel *model, int32_t f);
 
 /* ---------- learning (learn.c) ---------- */
 

@@ -293,11 +293,12 @@ typedef Vector Unit;
 
 /*
  * Units whose sums are made at once, of one belief and of each of several: they
- * fit the registers of every set.
+ * fit the registers of every set, and eight rows side by side are a cache line
+ * of the table, which is then read once.
  */
 #define UNITS_AT_ONCE	8
-#define UNITS_OF_EACH	(WIDTH == 8 ? 4 : 2)
-#define BELIEFS_AT_ONCE 4
+#define UNITS_OF_EACH	(WIDTH < 8 ? 2 : LANES == 1 ? 4 : 8)
+#define BELIEFS_AT_ONCE (WIDTH == 8 && LANES > 1 ? 2 : 4)
 
 /*
  * out[k][r] = sum over c of x[k][c] * table[c * stride + r], for the rows of
@@ -390,25 +391,6 @@ units_at_once(int64_t units, int64_t most)
 	}
 
 /*
- * The same of up to UNITS_OF_EACH.
- */
-#define WITH_SMALL_CONSTANT(count, function, ...) \
-	switch (count)                                \
-	{                                             \
-		case 1:                                   \
-			function(__VA_ARGS__, 1);             \
-			break;                                \
-		case 2:                                   \
-			function(__VA_ARGS__, 2);             \
-			break;                                \
-		case 3:                                   \
-			function(__VA_ARGS__, 3);             \
-			break;                                \
-		default:                                  \
-			function(__VA_ARGS__, UNITS_OF_EACH); \
-	}
-
-/*
  * The rows of one belief, with the table of combine_units().
  */
 ALWAYS_INLINE void
@@ -447,8 +429,8 @@ combine_rows_of_each(const double *shared, const Vector *own, int64_t stride,
 		int32_t count = (int32_t) ((left + UNIT - 1) / UNIT);
 		int32_t last = (int32_t) (left - (count - 1) * UNIT);
 
-		WITH_SMALL_CONSTANT(count, combine_units, shared, own, stride, columns,
-							x, out, r, last, BELIEFS_AT_ONCE);
+		WITH_CONSTANT(count, combine_units, shared, own, stride, columns, x,
+					  out, r, last, BELIEFS_AT_ONCE);
 	}
 }
 

@@ -720,6 +720,30 @@ kernel_infer(const KernelHost *host, const KernelModel *model,
 }
 
 /*
+ * The next prior, and the posterior from it; see kernel.h.  The tables are set
+ * for each agent, which is little beside its inference.
+ */
+KernelStatus
+kernel_perceive(const KernelHost *host, const KernelModel *model,
+				KernelWorkspace *workspace, KernelAgent *agent,
+				double *predicted)
+{
+	const LaneCode *alone = instructions_in_use()->alone;
+
+	use_host(workspace, host);
+	use_tables(workspace, agent->learned);
+	if (agent->did != NULL)
+		alone->next_prior(workspace, agent->prior, agent->did, predicted);
+	else
+		memcpy(predicted, agent->prior,
+			   sizeof(double) * (size_t) model->belief_size);
+	agent->vfe =
+		alone->infer(workspace, predicted, agent->observation, agent->belief);
+	agent->status = isfinite(agent->vfe) ? KERNEL_OK : KERNEL_RANGE;
+	return agent->status;
+}
+
+/*
  * The parts of one policy's neg_efe, summed along its branches from the last
  * to the first, into the p-th place of each array.  The workspace must hold
  * what evaluate() has found for one agent.

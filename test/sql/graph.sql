@@ -147,6 +147,15 @@ INSERT INTO fa_edge (edge_id, src, dst, kind) VALUES (0, 0, pg_temp.n('a'), 'roa
 SELECT pg_temp.around('zero'), pg_temp.path('zero', 'b');
 SELECT fa_node_drop('{0}');
 SELECT count(*) AS left FROM fa_edge WHERE src = 0;
+-- and such as the sequence would have come to
+SELECT last_value AS last FROM fa_node_id_seq \gset
+INSERT INTO fa_node (node_id, kind, name) SELECT :last + i, 'taken', i::text FROM generate_series(1, 100) i;
+SELECT fa_node_put('taken', 'next') - :last AS above, fa_node_put('taken', 'one more') - :last AS next;
+SELECT last_value AS last FROM fa_edge_id_seq \gset
+INSERT INTO fa_edge (edge_id, src, dst, kind, parallel) SELECT :last + i, pg_temp.n('f'), pg_temp.n('f'), 'taken', i FROM generate_series(1, 100) i;
+SELECT fa_edge_put(pg_temp.n('a'), pg_temp.n('f'), 'next') - :last AS above;
+SELECT fa_node_drop(array_agg(node_id)) FROM fa_node WHERE kind = 'taken';
+DELETE FROM fa_edge WHERE kind IN ('taken', 'next');
 -- a transaction that only reads
 BEGIN READ ONLY;
 SELECT pg_temp.around('a');
@@ -215,6 +224,28 @@ RESET search_path;
 SET client_min_messages = warning;
 DROP SCHEMA regress_fa_trap CASCADE;
 RESET client_min_messages;
+
+-- A model of a part of it.  A triangle x-y-z with a tail z-w, w also having a loop, and a way back from y to x: by hand,
+-- with moves in the order of the nodes given: x: y, z; y: x, z; z: x, y, w; w: z; a move that a node lacks stays.
+SELECT count(*) FROM fa_node_put_many(array_fill('room'::text, '{5}'), '{x,y,z,w,"odd \"name\""}');
+CREATE FUNCTION pg_temp.r(VARIADIC names text[]) RETURNS bigint[] LANGUAGE sql AS $$ SELECT array_agg(node_id ORDER BY n) FROM unnest(names) WITH ORDINALITY AS u (name, n) JOIN fa_node USING (name) WHERE kind = 'room' $$;
+SELECT count(*) FROM fa_edge_put_many(pg_temp.r('x', 'y', 'z', 'z', 'w', 'y', 'x'), pg_temp.r('y', 'z', 'x', 'w', 'w', 'x', 'odd "name"'), '{door,door,door,stair,door,stair,door}');
+SELECT key, value FROM jsonb_each(fa_spec_graph(pg_temp.r('x', 'y', 'z', 'w'))) ORDER BY key;
+SELECT fa_spec_graph(pg_temp.r('x', 'y', 'z', 'w'), direction => 'out') -> 'B' -> 0 AS out, fa_spec_graph(pg_temp.r('x', 'y', 'z', 'w'), direction => 'in') -> 'B' -> 0 AS in,
+	fa_spec_graph(pg_temp.r('x', 'y', 'z', 'w'), kinds => '{stair}') -> 'B' -> 0 AS stairs;
+SELECT s -> 'D' AS d, s -> 'C' AS c, s -> 'policy_len' AS policy_len, s -> 'factors' -> 0 -> 'states' AS states
+FROM fa_spec_graph(pg_temp.r('w', 'odd "name"', 'z'), 3, (pg_temp.r('z'))[1], (pg_temp.r('w'))[1], 2.5) s;
+SELECT call, regexp_replace(pg_temp.raises('SELECT fa_spec_graph(' || call || ')'), '(node|start|object) \d+', '\1 N') FROM unnest(ARRAY['NULL::bigint[]', '''{}''::bigint[]', '''{-1}''::bigint[]',
+	'pg_temp.r(''x'', ''x'')', 'pg_temp.r(''x''), 0', 'pg_temp.r(''x''), start => (pg_temp.r(''y''))[1]', 'pg_temp.r(''x''), object => (pg_temp.r(''y''))[1]', 'pg_temp.r(''x''), preference => ''NaN''',
+	'array_fill(1::bigint, ''{1001}'')']) AS call;
+-- an agent that forages there finds what it looks for, w's far corner included
+SELECT fa_model_create('rooms', fa_spec_graph(pg_temp.r('x', 'y', 'z', 'w'), 3, preference => 4)) > 0 AS model,
+	fa_world_create('rooms', fa_spec_graph(pg_temp.r('x', 'y', 'z', 'w'), object => (pg_temp.r('w'))[1])) > 0 AS world;
+SELECT fa_agent_create('rooms', 'forager', '{"world": "rooms", "seed": 1}') AS forager \gset
+SELECT count(*) FILTER (WHERE observation[2] = 1) > 0 AS found FROM fa_run(:forager, 12);
+SELECT (fa_belief(:forager) #>> '{object,w}')::float8 > 0.999 AS certain;
+SELECT fa_agent_drop(ARRAY[:forager]);
+SELECT fa_model_drop('rooms'), fa_world_drop('rooms');
 
 SELECT fa_node_drop(array_agg(node_id)) > 1000 AS dropped FROM fa_node;
 SELECT count(*) FROM fa_edge;
