@@ -415,6 +415,7 @@ extern void message_init(void);
 /* ---------- mind.c: when an agent changes its mind ---------- */
 
 extern int32 mind_most_probable(const double *belief, int32 count);
+extern bool	 mind_turned(const double *before, const double *now, int32 count);
 extern bool	 mind_changed(const KernelModel *model, const double *before,
 						  const double *now, double change);
 

@@ -36,6 +36,17 @@ mind_most_probable(const double *belief, int32 count)
 }
 
 /*
+ * Is another of a factor's states [count] the most probable one now?  Not as
+ * long as what was so before is as probable as any.
+ */
+bool
+mind_turned(const double *before, const double *now, int32 count)
+{
+	return now[mind_most_probable(now, count)] >
+		   now[mind_most_probable(before, count)] + TOLERANCE;
+}
+
+/*
  * Has the mind changed from one belief to another, [belief_size] each?  It
  * has, if in a factor what was most probable is no longer so, or if any
  * probability differs by more than change, from 0 to 1.
@@ -47,16 +58,15 @@ mind_changed(const KernelModel *model, const double *before, const double *now,
 	for (int32 f = 0; f < model->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(model, f);
-		const double	   *old = before + factor->belief_offset;
-		const double *new = now + factor->belief_offset;
-		int32 best = mind_most_probable(old, factor->states);
+		int32				offset = factor->belief_offset;
 
-		for (int32 s = 0; s < factor->states; s++)
-		{
-			if (new[s] > new[best] + TOLERANCE ||
-				fabs(new[s] - old[s]) > change + TOLERANCE)
-				return true;
-		}
+		if (mind_turned(before + offset, now + offset, factor->states))
+			return true;
+	}
+	for (int32 i = 0; i < model->belief_size; i++)
+	{
+		if (fabs(now[i] - before[i]) > change + TOLERANCE)
+			return true;
 	}
 	return false;
 }

@@ -177,20 +177,6 @@ outbox_add(const Call *call, OutboxKind kind, int64 agent_id, int64 step,
 	write_events(call, kind, &events);
 }
 
-/* The state of a factor that is most probable, belief [states]. */
-static int
-likeliest(const double *belief, int states)
-{
-	int best = 0;
-
-	for (int s = 1; s < states; s++)
-	{
-		if (belief[s] > belief[best])
-			best = s;
-	}
-	return best;
-}
-
 /*
  * {"factor": "state", ...} of the factors of which another state is most
  * probable than in the row that was read; NULL: there is none.
@@ -207,17 +193,18 @@ changed_mind(const AgentRow *agent)
 	for (int32 f = 0; f < model->factor_count; f++)
 	{
 		const KernelFactor *factor = kernel_factor(model, f);
-		int					now =
-			likeliest(agent->belief + factor->belief_offset, factor->states);
-		char buffer[16];
+		const double	   *now = agent->belief + factor->belief_offset;
+		char				buffer[16];
 
-		if (now == likeliest(before + factor->belief_offset, factor->states))
+		if (!mind_turned(before + factor->belief_offset, now, factor->states))
 			continue;
 		appendStringInfoString(&out, out.len > 0 ? ", " : "{");
 		json_append_string(&out, KERNEL_AT(model, char, factor->name));
 		appendStringInfoString(&out, ": ");
 		json_append_string(&out,
-						   kernel_label(model, factor->labels, now, buffer));
+						   kernel_label(model, factor->labels,
+										mind_most_probable(now, factor->states),
+										buffer));
 	}
 	if (out.len == 0)
 		return NULL;

@@ -594,16 +594,16 @@ block_write(StepBlock *block)
 {
 	AgentRow **pointers = palloc(sizeof(AgentRow *) * block->count);
 	bool	  *written = palloc(sizeof(bool) * block->count);
-	char	 **minds = NULL;
 	AgentRow **told;
 	int		   told_count;
+	char	 **minds = NULL;
 
 	for (int i = 0; i < block->count; i++)
 		pointers[i] = &block->rows[i];
-	if (fa_outbox_kinds != 0)
-		minds = outbox_minds(block->rows, block->count);
 	told =
 		graph_belief_decide(block->call, pointers, block->count, &told_count);
+	if (fa_outbox_kinds != 0)
+		minds = outbox_minds(block->rows, block->count);
 	belief_write(block->call, pointers, block->count, written);
 	for (int i = 0; i < block->count; i++)
 	{
