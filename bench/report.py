@@ -18,7 +18,7 @@ import chart
 HERE = pathlib.Path(__file__).resolve().parent
 # in the order of the page
 ORDER = ["kernel", "kernel_alone", "step_single", "step_many", "run_many", "app_tier", "durable", "freeagentics", "scale", "spawn",
-         "wal", "memory", "size"]
+         "wal", "memory", "size", "workers", "graph", "graph_sync", "messages", "coalition"]
 STYLE = """
 :root { color-scheme: light }
 body { font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1c2733; background: #fff; margin: 0 }

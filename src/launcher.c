@@ -218,12 +218,15 @@ look_at_databases(bool all, Oid *last)
 	return all;
 }
 
-/* Has this database something to do, and nobody who does it? */
+/*
+ * Has this database something to do, and nobody who does it?  None has while a
+ * look at all of them is asked for: this one may be closed by now.
+ */
 static bool
 needs_coordinator(const PoolDatabase *entry, TimestampTz now)
 {
-	if (!OidIsValid(entry->database) || entry->blocked > 0 || entry->stopped ||
-		!(entry->wanted || entry->wake_at <= now))
+	if (pool->sweep || !OidIsValid(entry->database) || entry->blocked > 0 ||
+		entry->stopped || !(entry->wanted || entry->wake_at <= now))
 		return false;
 	for (int i = 0; i < pool->process_count; i++)
 	{

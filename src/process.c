@@ -359,7 +359,9 @@ pool_start(ProcessRole role, Oid database, Oid owner)
 
 	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
 	entry = pool_database(database, false);
-	allowed = entry != NULL && entry->blocked == 0 && !entry->stopped;
+	/* where all databases are to be looked at, this one may be closed */
+	allowed = entry != NULL && entry->blocked == 0 && !entry->stopped &&
+			  !(role == ROLE_COORDINATOR && pool->sweep);
 	if (allowed)
 		slot = reserve(role, entry, owner);
 	LWLockRelease(pool->lock);
