@@ -121,7 +121,7 @@ class Bench:
     def copy_table(self, table: str, copy: str, rows: bool = True) -> None:
         """A plain table that is as table in columns, storage, indexes, fill and rows, down to their place in the pages."""
         options = self.one("SELECT array_to_string(reloptions, ', ') FROM pg_class WHERE oid = %s::regclass", (table,))
-        self.execute(f"CREATE TABLE {copy} (LIKE {table} INCLUDING ALL)" + (f" WITH ({options})" if options else ""))
+        self.execute(f"CREATE TABLE {copy} (LIKE {table} INCLUDING ALL EXCLUDING GENERATED)" + (f" WITH ({options})" if options else ""))
         if rows:
             self.execute(f"INSERT INTO {copy} SELECT * FROM {table} ORDER BY ctid")
 

@@ -102,6 +102,27 @@ execute(SPIPlanPtr plan, Datum *arguments, const char *nulls)
 
 /* ---------- sensors ---------- */
 
+/*
+ * Did a sensor give columns of these types [count]?  It was looked at before,
+ * but code that has run since may have made its name mean another function,
+ * and results are taken apart by their type.  Raises 42P13.
+ */
+static void
+check_result(const SensorUse *use, const Oid *types, int count)
+{
+	TupleDesc desc = SPI_tuptable->tupdesc;
+	bool	  fits = desc->natts == count;
+
+	for (int i = 0; fits && i < count; i++)
+		fits = TupleDescAttr(desc, i)->atttypid == types[i];
+	if (!fits)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
+				 errmsg("sensor %s changed while it was called", use->name),
+				 errdetail("Its result is not of the type that it had before."),
+				 errhint("Name the function again with fa_sensor_set.")));
+}
+
 static int
 compare_actors(const void *a, const void *b)
 {
@@ -137,6 +158,7 @@ perceive(const Act *act, Actor *actor, Datum observation)
 static void
 ask_each(const Act *act, const SensorUse *use)
 {
+	const Oid  given[] = {INT4ARRAYOID};
 	Oid		   types[] = {INT8OID};
 	SPIPlanPtr plan = prepare("SELECT", use, 1, types);
 
@@ -148,8 +170,11 @@ ask_each(const Act *act, const SensorUse *use)
 
 		CHECK_FOR_INTERRUPTS();
 		execute(plan, arguments, NULL);
-		observation = result_datum(0, 1, &isnull);
-		if (!isnull)
+		check_result(use, given, 1);
+		/* no row: it became one that returns a set */
+		observation =
+			SPI_processed == 0 ? (Datum) 0 : result_datum(0, 1, &isnull);
+		if (SPI_processed > 0 && !isnull)
 			perceive(act, find_actor(act, use->ids[i]), observation);
 		SPI_freetuptable(SPI_tuptable);
 	}
@@ -162,11 +187,13 @@ ask_each(const Act *act, const SensorUse *use)
 static void
 ask_at_once(const Act *act, const SensorUse *use)
 {
-	Oid	   types[] = {INT8ARRAYOID};
-	Datum  arguments[] = {array_from_int64(use->ids, use->count)};
-	uint64 count;
+	const Oid given[] = {INT8OID, INT4ARRAYOID};
+	Oid		  types[] = {INT8ARRAYOID};
+	Datum	  arguments[] = {array_from_int64(use->ids, use->count)};
+	uint64	  count;
 
 	execute(prepare("SELECT * FROM", use, 1, types), arguments, NULL);
+	check_result(use, given, 2);
 	count = SPI_processed;
 	for (uint64 i = 0; i < count; i++)
 	{

@@ -24,17 +24,22 @@
  * The agents' rows are locked before their inbox is looked at: who steps one
  * meanwhile takes its observation, and then there is nothing to step it for.
  * Not so ($2) rows that a sensor worker may be holding for as long as an
- * actuator takes; whether there are any is asked once.
+ * actuator takes; whether there are any is asked once.  Nor those that wait to
+ * be tried again, which somebody may be holding.
  */
-static Statement lock_statement = {
-	"SELECT 1 FROM @.fa_belief b WHERE b.agent_id" EQ
-	"ANY ($1) AND (NOT $2 OR NOT (SELECT EXISTS (SELECT FROM @.fa_sensor))"
-	" OR NOT EXISTS (SELECT FROM @.fa_agent a, @.fa_model m, @.fa_sensor x"
-	" WHERE a.agent_id" EQ "b.agent_id AND m.model_id" EQ
-	"a.model_id AND x.owner" EQ "a.owner AND x.model" EQ
-	"m.name)) ORDER BY b.agent_id FOR NO KEY UPDATE OF b",
-	2,
-	{INT8ARRAYOID, BOOLOID}};
+#define LOCK_ROWS                                                              \
+	"SELECT b.agent_id FROM @.fa_belief b WHERE b.agent_id" EQ                 \
+	"ANY ($1) AND (NOT $2 OR NOT (SELECT EXISTS (SELECT FROM @.fa_sensor))"    \
+	" OR NOT EXISTS (SELECT FROM @.fa_agent a, @.fa_model m, @.fa_sensor x"    \
+	" WHERE a.agent_id" EQ "b.agent_id AND m.model_id" EQ                      \
+	"a.model_id AND x.owner" EQ "a.owner AND x.model" EQ                       \
+	"m.name)) AND (NOT (SELECT EXISTS (SELECT FROM @.fa_retry)) OR NOT EXISTS" \
+	" (SELECT FROM @.fa_retry r WHERE r.agent_id" EQ                           \
+	"b.agent_id)) ORDER BY b.agent_id FOR NO KEY UPDATE OF b"
+static Statement lock_statement = {LOCK_ROWS, 2, {INT8ARRAYOID, BOOLOID}};
+/* After that has waited in vain. */
+static Statement lock_free_statement = {
+	LOCK_ROWS " SKIP LOCKED", 2, {INT8ARRAYOID, BOOLOID}};
 /*
  * Of the agents $1, those that have an observation and a schedule by event;
  * whether they have another one, and who is to step them.
@@ -96,6 +101,7 @@ typedef struct Event
 	int64		deadline; /* microseconds, -1: none */
 	TimestampTz received;
 	bool		more;	 /* another observation waits */
+	bool		locked;	 /* by us */
 	bool		stepped; /* else its step failed */
 	Oid			runner;
 } Event;
@@ -403,12 +409,17 @@ sweep_inbox(const Call *call)
 static Event *
 find_events(const Call *call, int64 *ids, int count, int *found)
 {
-	Datum  arguments[2] = {array_from_int64(ids, count),
-						   BoolGetDatum(!OidIsValid(pool_self->owner))};
+	Datum arguments[2] = {array_from_int64(ids, count),
+						  BoolGetDatum(!OidIsValid(pool_self->owner))};
+	int	  locked =
+		statement_run(call, singly ? &lock_free_statement : &lock_statement,
+					  arguments, NULL, 0);
+	int64 *locked_ids = palloc(sizeof(int64) * Max(locked, 1));
 	Event *events;
 	bool   isnull;
 
-	statement_run(call, &lock_statement, arguments, NULL, 0);
+	for (int i = 0; i < locked; i++)
+		locked_ids[i] = result_int64(i, 1);
 	*found = statement_run(call, &find_statement, arguments, NULL, 0);
 	events = MemoryContextAlloc(TopTransactionContext,
 								sizeof(Event) * Max(*found, 1));
@@ -420,6 +431,8 @@ find_events(const Call *call, int64 *ids, int count, int *found)
 		events[i].received = DatumGetTimestampTz(result_datum(i, 4, &isnull));
 		events[i].more = DatumGetBool(result_datum(i, 5, &isnull));
 		events[i].runner = DatumGetObjectId(result_datum(i, 6, &isnull));
+		events[i].locked = bsearch(&events[i].agent_id, locked_ids, locked,
+								   sizeof(int64), compare_ids) != NULL;
 	}
 	return events;
 }
@@ -447,6 +460,18 @@ own_first(Event *events, int count)
 	return own;
 }
 
+/* Somebody holds the row of an agent: it is tried again later, alone. */
+static void
+note_held(const Call *call, const Event *event)
+{
+	ErrorData error = {.elevel = ERROR,
+					   .sqlerrcode = ERRCODE_LOCK_NOT_AVAILABLE,
+					   .message =
+						   pstrdup("another session holds the agent's row")};
+
+	retry_note(call, event->schedule_id, event->agent_id, &error);
+}
+
 /*
  * Steps events [count]; who fails can only be found one by one.  None is
  * paused, for their rows are locked.
@@ -465,8 +490,14 @@ step_events(const Call *call, Event *events, int count)
 	{
 		/* each under its own schedule, where its failure is noted */
 		for (int i = 0; i < count; i++)
-			batch_step_singly(call, events[i].schedule_id, &ids[i], 1, false,
-							  &stepped[i]);
+		{
+			stepped[i] = false;
+			if (events[i].locked)
+				batch_step_singly(call, events[i].schedule_id, &ids[i], 1,
+								  false, &stepped[i]);
+			else
+				note_held(call, &events[i]);
+		}
 	}
 	for (int i = 0; i < count; i++)
 		events[i].stepped = stepped[i];

@@ -37,14 +37,20 @@ static Statement note_statement = {
 static Statement attempts_statement = {
 	"SELECT attempts FROM @.fa_retry WHERE agent_id" EQ "$1", 1, {INT8OID}};
 
-/* The one that has waited longest, of those of runner $2. */
+/*
+ * The one that has waited longest, of those of runner $2; and whether it is not
+ * to be stepped any more: it is paused, gone, or no longer the schedule's.
+ */
 static Statement claim_statement = {
 	"SELECT t.agent_id, t.schedule_id, COALESCE((SELECT b.paused FROM @.fa_belief b"
-	" WHERE b.agent_id" EQ "t.agent_id), true)"
-	" FROM @.fa_retry t, @.fa_schedule s WHERE t.next_try"
-	" OPERATOR(pg_catalog.<=) $1 AND s.schedule_id" EQ
-	"t.schedule_id AND" SCHEDULE_ACTIVE " AND" SCHEDULE_RUNNER EQ
-	"$2 ORDER BY t.next_try LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
+	" WHERE b.agent_id" EQ "t.agent_id), true) OR NOT EXISTS"
+	" (SELECT FROM @.fa_agent a, @.fa_model m WHERE a.agent_id" EQ
+	"t.agent_id AND m.model_id" EQ "a.model_id AND" SCHEDULE_MAY_STEP(
+		"s.owner") ")"
+				   " FROM @.fa_retry t, @.fa_schedule s WHERE t.next_try"
+				   " OPERATOR(pg_catalog.<=) $1 AND s.schedule_id" EQ
+				   "t.schedule_id AND" SCHEDULE_ACTIVE " AND" SCHEDULE_RUNNER EQ
+				   "$2 ORDER BY t.next_try LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
 	2,
 	{TIMESTAMPTZOID, OIDOID}};
 static Statement forget_all_statement = {
@@ -65,7 +71,8 @@ static Statement crash_statement = {
 	" FROM @.fa_agent a, @.fa_model m, LATERAL (SELECT schedule_id FROM @.fa_schedule s"
 	" WHERE s.model" EQ "m.name AND (s.version IS NULL OR s.version" EQ
 	"m.version) AND" SCHEDULE_MAY_STEP(
-		"s.owner") " ORDER BY schedule_id LIMIT 1) AS s"
+		"s.owner") " ORDER BY (" SCHEDULE_ACTIVE
+				   ") DESC, schedule_id LIMIT 1) AS s"
 				   " WHERE a.agent_id" EQ "ANY ($1) AND m.model_id" EQ
 				   "a.model_id AND (NOT EXISTS (SELECT FROM @.fa_retry t"
 				   " WHERE t.agent_id" EQ
@@ -192,7 +199,7 @@ make(void *argument)
 		if (!paused)
 			failed = batch_step_singly(&call, schedule_id, &agent_id, 1, true,
 									   &stepped);
-		/* one that is paused or gone will not be asked for */
+		/* one that is paused, gone or another's will not be asked for */
 		arguments[0] = Int64GetDatum(agent_id);
 		if (failed == 0)
 			statement_run(&call, &forget_statement, arguments, NULL, 0);

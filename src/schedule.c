@@ -71,6 +71,12 @@ static Statement pause_statement = {
 	"$1",
 	2,
 	{INT8OID, BOOLOID}};
+/* Other schedules of the same agents go on with them. */
+static Statement release_statement = {
+	"DELETE FROM @.fa_retry WHERE schedule_id" EQ "$1 AND next_try" LT
+	"'infinity'",
+	1,
+	{INT8OID}};
 static Statement drop_statements[] = {
 	{"DELETE FROM @.fa_schedule_slice WHERE schedule_id" EQ "$1", 1, {INT8OID}},
 	{"DELETE FROM @.fa_retry WHERE schedule_id" EQ "$1", 1, {INT8OID}},
@@ -304,6 +310,7 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 		/* the wheel starts anew: what was missed was not wanted */
 		statement_run(&call, &drop_statements[0], arguments, NULL, 0);
 		statement_run(&call, &slices_statement, arguments, NULL, 0);
+		statement_run(&call, &release_statement, arguments, NULL, 0);
 	}
 	call_end(&call);
 	pool_want_at_commit();

@@ -72,15 +72,18 @@ static Statement suspend_statement = {
 
 /*
  * Slices that were empty and are not: due at their next turn, for their agents
- * were made after the last.
+ * were made after the last.  Who has one locked is about to remove it, and
+ * tells that at his commit.
  */
 static Statement occupied_statement = {
 	"UPDATE @.fa_schedule_slice l SET empty = false, skipped = 0, due = l.due"
 	" OPERATOR(pg_catalog.+) (s.every OPERATOR(pg_catalog.*) GREATEST(0,"
 	" pg_catalog.ceil(pg_catalog.date_part('epoch', $1 OPERATOR(pg_catalog.-) l.due)"
 	" OPERATOR(pg_catalog./) pg_catalog.date_part('epoch', s.every))))"
-	" FROM @.fa_schedule s WHERE l.empty AND s.schedule_id" EQ
-	"l.schedule_id AND" SLICE_OCCUPIED,
+	" FROM @.fa_schedule s WHERE s.schedule_id" EQ "l.schedule_id AND l.ctid" EQ
+	"ANY (ARRAY (SELECT l.ctid FROM @.fa_schedule_slice l, @.fa_schedule s"
+	" WHERE l.empty AND s.schedule_id" EQ "l.schedule_id AND" SLICE_OCCUPIED
+	" FOR UPDATE OF l SKIP LOCKED))",
 	1,
 	{TIMESTAMPTZOID}};
 

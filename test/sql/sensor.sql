@@ -212,6 +212,18 @@ SELECT pg_temp.raises(format('SELECT fa_act(ARRAY[%s])', :c));
 DROP FUNCTION see(bigint);
 CREATE FUNCTION see(bigint) RETURNS int LANGUAGE sql AS 'SELECT 1';
 SELECT pg_temp.raises(format('SELECT fa_act(ARRAY[%s])', :c));
+-- ... or that it makes itself, while it is called
+DROP FUNCTION see(bigint);
+CREATE FUNCTION see(bigint) RETURNS int[] LANGUAGE plpgsql AS $$
+BEGIN
+	ALTER FUNCTION see(bigint) RENAME TO seen;
+	CREATE FUNCTION see(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 3735928559';
+	PERFORM set_config('search_path', current_setting('search_path') || ', pg_temp', false);
+	RETURN '{0}';
+END $$;
+SELECT array_agg(a) AS two FROM fa_agent_create_many('lamp', 2) AS a \gset
+SELECT fa_sensor_set('lamp', 'see(bigint)', :'two');
+SELECT pg_temp.raises(format('SELECT fa_act(%L)', :'two'));
 RESET ROLE;
 REVOKE ALL ON SCHEMA regress_fa_schema FROM PUBLIC;
 SET ROLE regress_fa_ann;

@@ -91,6 +91,24 @@ comes_true($node, 'count(*) = 0 FROM fa_observation WHERE agent_id = 10', 'the o
 comes_true($node, "errors > 0 AND steps = (SELECT sum(step) FROM fa_belief) - $steps_before FROM fa_schedule_status", 'it counts as an error and not as a step');
 sql("DELETE FROM fa_observation WHERE agent_id = 8; SELECT fa_agent_resume('{8}')");
 
+# one who holds an agent's row stops nobody else's agents
+sql("BEGIN; SELECT fa_step(13, '{0}'); PREPARE TRANSACTION 'holder'");
+sql("SELECT fa_observe(13, '{0}'), fa_observe(14, '{0}'), fa_observe(15, '{0}')");
+comes_true($node, 'count(*) = 0 FROM fa_observation WHERE agent_id IN (14, 15)', 'others are stepped');
+comes_true($node, "bool_and(agent_id = 13 AND sqlstate = '55P03' AND next_try < 'infinity') FROM fa_retry", 'who is held is tried again later');
+sql("COMMIT PREPARED 'holder'");
+all_seen('who was held is stepped');
+comes_true($node, 'count(*) = 0 FROM fa_retry', 'and is well');
+# nor does one who is about to change a schedule
+sql(q{SELECT fa_model_create('other', '{"A": [[[0.9, 0.1], [0.1, 0.9]]], "B": [[[[1, 0], [0, 1]], [[0, 1], [1, 0]]]]}');
+	SELECT fa_agent_create('other'); SELECT fa_schedule_create('rare', 'other', '1 day')});
+my $coordinator = sql("SELECT pid FROM fa_worker WHERE role = 'coordinator'");
+sql("BEGIN; SELECT fa_schedule_pause('rare'); PREPARE TRANSACTION 'pauser'");
+sql("SELECT count(*) FROM fa_agent_create_many('other', 3000)");
+sleep 2;
+is(sql("SELECT pid FROM fa_worker WHERE role = 'coordinator'"), $coordinator, 'the coordinator does not wait for it');
+sql("ROLLBACK PREPARED 'pauser'; SELECT fa_schedule_drop('rare')");
+
 # who listens is told once a commit, where that is wanted
 my $listen = q{LISTEN fa_agents; BEGIN; SELECT fa_observe(11, '{0}'), fa_observe(12, '{0}'); COMMIT; SELECT pg_sleep(1); SELECT 1};
 unlike(sql($listen), qr/notification/, 'nobody is told');
