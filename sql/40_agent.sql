@@ -10,13 +10,13 @@ CREATE TABLE fa_agent (
 	world_id bigint,
 	owner regrole NOT NULL
 		DEFAULT pg_catalog.quote_ident(CURRENT_USER)::pg_catalog.regrole,
-	params jsonb NOT NULL DEFAULT '{}',
-	forked_from bigint,
-	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
 	phase int NOT NULL GENERATED ALWAYS AS
 		(((agent_id OPERATOR(pg_catalog.>>) 5 OPERATOR(pg_catalog.&) 65535)
 			OPERATOR(pg_catalog.*) 40503
-			OPERATOR(pg_catalog.&) 65535)::pg_catalog.int4) STORED
+			OPERATOR(pg_catalog.&) 65535)::pg_catalog.int4) STORED,
+	params jsonb NOT NULL DEFAULT '{}',
+	forked_from bigint,
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 CREATE INDEX fa_agent_model ON fa_agent (model_id, phase, agent_id);
 CREATE INDEX fa_agent_world ON fa_agent (world_id) WHERE world_id IS NOT NULL;
