@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 INK, MUTED, GRID, OURS, PEER = "#1c2733", "#55616e", "#d8dee6", "#1f5fbf", "#d9680f"
 GOOD, BAD = "#2b7a3a", "#b3261e"
-LABEL_WIDTH, PLOT_WIDTH, NOTE_WIDTH, ROW = 250, 480, 230, 26
+LABEL_WIDTH, PLOT_WIDTH, NOTE_WIDTH, ROW = 250, 450, 260, 26
 
 
 @dataclass

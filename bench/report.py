@@ -96,7 +96,7 @@ def headline(groups: dict[str, list[Result]]) -> str:
         goals = [result for result in results if result["goal"]]
         cells = [f'<a href="#{name}"><code>{name}</code></a>', html.escape(docstring(name)[0])]
         if goals:
-            met, hardest = sum(result["met"] for result in goals), min(goals, key=distance)
+            met, hardest = sum(result["met"] for result in goals), min(goals, key=lambda result: (result["met"], distance(result)))
             cells += [f'<span class="{"met" if met == len(goals) else "missed"}">{met} of {len(goals)}</span>',
                       f"<code>{html.escape(label_of(hardest))}</code>", reached(hardest), goal(hardest), verdict(hardest)]
         else:
