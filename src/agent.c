@@ -270,16 +270,6 @@ agent_require_owner(const Call *call, int64 agent_id, Oid owner)
 		agent_denied(agent_id);
 }
 
-/* For qsort. Not a difference: that could overflow. */
-static int
-compare_int64(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y ? 1 : 0;
-}
-
 /*
  * The ids of an argument bigint[], ascending, [*count]; a repeated one is an
  * error (22023), as is a null (22004).  Sorted because rows are locked in that

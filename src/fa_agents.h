@@ -155,6 +155,13 @@ extern Datum		 array_from_float(const float4 *values, int64 count);
 extern const double *array_doubles(Datum array, int expected, const char *what);
 extern const float4 *array_floats(Datum array, int expected, const char *what);
 extern const int32	*array_int32s(Datum array, int expected, const char *what);
+extern int			 compare_int64(const void *a, const void *b);
+extern int			 int64_sort_unique(int64 *values, int count);
+
+/* ---------- subtransaction.c: what is kept or undone as a whole ---------- */
+
+extern bool subtransaction_run(bool (*body)(void *context), void *context,
+							   ErrorData **error);
 
 /* ---------- segment.c: shared memory without errors ---------- */
 

@@ -307,9 +307,12 @@ rotate_leaf(const Call *call, int number, bool oldest)
 		elog(ERROR, "could not truncate \"%s\"", leaf_names[number]);
 }
 
-/* Both leaves that are not being written, the older one first. */
-static void
-rotate_leaves(void)
+/*
+ * Both leaves that are not being written, the older one first.  The body of a
+ * subtransaction, which is always kept.
+ */
+static bool
+rotate_leaves(void *context)
 {
 	int	 level = NewGUCNestLevel();
 	Call call;
@@ -325,6 +328,7 @@ rotate_leaves(void)
 	call_end(&call);
 	PopActiveSnapshot();
 	AtEOXact_GUC(true, level);
+	return true;
 }
 
 /*
@@ -335,37 +339,17 @@ rotate_leaves(void)
 static void
 rotate(void)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *error;
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		rotate_leaves();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-			error->sqlerrcode != ERRCODE_OBJECT_IN_USE)
-			ereport(LOG,
-					(errcode(error->sqlerrcode),
-					 errmsg("could not rotate messages: %s", error->message)));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
+	if (subtransaction_run(rotate_leaves, NULL, &error))
+		return;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+		error->sqlerrcode != ERRCODE_OBJECT_IN_USE)
+		ereport(LOG, (errcode(error->sqlerrcode),
+					  errmsg("could not rotate messages: %s", error->message)));
+	FreeErrorData(error);
 }
 
 /*
