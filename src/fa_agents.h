@@ -445,6 +445,19 @@ extern bool	 mind_turned(const double *before, const double *now, int32 count);
 extern bool	 mind_changed(const KernelModel *model, const double *before,
 						  const double *now, double change);
 
+/* ---------- graph_sync.c: of which models it is told ---------- */
+
+typedef struct SyncSetting
+{
+	int64  model_id; /* the key */
+	bool   synced;
+	bool   each_step; /* else at a change of mind */
+	double change;
+} SyncSetting;
+
+extern void		   sync_begin(void);
+extern SyncSetting sync_setting(const Call *call, int64 model_id);
+
 /* ---------- graph_belief.c: what agents believe, in the graph ---------- */
 
 extern AgentRow **
