@@ -375,9 +375,8 @@ evaluate_views(KernelWorkspace *workspace, int32_t m, int32_t t, int32_t first,
 	Vector *values =
 		VECTORS(workspace->view_values[m]) + (int64_t) first * VIEW_PARTS;
 	const Vector *expected = VECTORS(workspace->expected);
-	const Vector *C = VECTORS(workspace->C) +
-					  (int64_t) modality->offset * model->policy_length +
-					  (int64_t) t * modality->outcomes;
+	const Vector *C =
+		outcome_values(workspace, m) + (int64_t) t * modality->outcomes;
 	Vector ambiguities[VIEWS_AT_ONCE];
 
 	expect_views(workspace, modality, from, end - first, ambiguities, values);

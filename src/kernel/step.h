@@ -118,7 +118,7 @@ struct KernelWorkspace
 	FactorTable	  *factors;	   /* [factor_count], not by lane */
 	int32_t		  *shapes;	   /* sizes and axes of the tables, not by lane */
 	double		  *learned;	   /* [learned_tables_size()], not by lane */
-	double		  *zeros;	   /* [largest P] of 0, not by lane */
+	double		  *zeros;	   /* of several lanes: [largest P] of 0 */
 	double		  *priors;	   /* [lanes][belief_size]: lane after lane */
 
 	/* all along a step */
@@ -127,11 +127,11 @@ struct KernelWorkspace
 	const double **parent_beliefs; /* [largest parent_count], not by lane */
 
 	/* parameters of the agents */
-	int32_t		  spread; /* lanes that C and log_E are filled for; 0: none */
-	const double *C_of[MOST_LANES];		/* from where; NULL: the model's */
+	const double *C_of[MOST_LANES];		/* where they are; NULL: the model's */
 	const double *log_E_of[MOST_LANES]; /* likewise */
-	double		 *C;					/* [modality][policy_length][O(m)] */
-	double		 *log_E;				/* [policy_count] */
+	int32_t		  spread; /* lanes that C and log_E are filled for; 0: none */
+	double		 *C;	  /* of several: [modality][policy_length][O(m)] */
+	double		 *log_E;  /* of several: [policy_count] */
 
 	/* inference; planning takes its place */
 	double	*log_prior;		  /* [belief_size] */

@@ -269,7 +269,6 @@ lay_out_tables(const KernelModel *model, Pieces *pieces,
 	workspace->move_values = PIECE(pieces, double *, model->factor_count);
 	workspace->view_values = PIECE(pieces, double *, model->modality_count);
 	workspace->learned = PIECE(pieces, double, learned_tables_size(model));
-	workspace->zeros = PIECE(pieces, double, sizes->joint);
 }
 
 /*
@@ -286,9 +285,14 @@ lay_out_lanes(const KernelModel *model, Pieces *pieces,
 	workspace->priors = lanes_piece(pieces, model->belief_size, lanes);
 	workspace->belief = lanes_piece(pieces, model->belief_size, lanes);
 	workspace->joint = lanes_piece(pieces, sizes->joint, lanes);
-	workspace->C = lanes_piece(
-		pieces, (int64_t) model->outcome_size * model->policy_length, lanes);
-	workspace->log_E = lanes_piece(pieces, model->policy_count, lanes);
+	if (lanes > 1)
+	{
+		workspace->zeros = PIECE(pieces, double, sizes->joint);
+		workspace->C = lanes_piece(
+			pieces, (int64_t) model->outcome_size * model->policy_length,
+			lanes);
+		workspace->log_E = lanes_piece(pieces, model->policy_count, lanes);
+	}
 	inference = *pieces;
 	lay_out_inference(model, &inference, sizes, workspace);
 	lay_out_planning(model, pieces, sizes, workspace);
@@ -314,6 +318,8 @@ use_lanes(KernelWorkspace *workspace, int32_t lanes)
 	workspace->lanes = lanes;
 	workspace->spread = 0;
 	lay_out_lanes(workspace->model, &pieces, &sizes, workspace);
+	if (lanes > 1)
+		memset(workspace->zeros, 0, sizeof(double) * (size_t) sizes.joint);
 }
 
 /*
@@ -378,7 +384,6 @@ kernel_workspace(const KernelHost *host, const KernelModel *model)
 	workspace->most_lanes = workspace_lanes(model);
 	lay_out_tables(model, &pieces, &sizes, workspace);
 	workspace->by_lane = pieces.base + pieces.used;
-	memset(workspace->zeros, 0, sizeof(double) * (size_t) sizes.joint);
 	set_shapes(workspace);
 	return workspace;
 }
