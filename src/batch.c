@@ -133,11 +133,18 @@ step(const Call *call, const int64 *ids, int count, bool *stepped)
 	memset(stepped, 0, sizeof(bool) * count);
 	if (fa_batch_timeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, fa_batch_timeout);
-	if (is_sensing())
-		act(call, ids, count, stepped);
-	else
-		compute(call, ids, count, stepped);
-	disable_timeout(STATEMENT_TIMEOUT, false);
+	PG_TRY();
+	{
+		if (is_sensing())
+			act(call, ids, count, stepped);
+		else
+			compute(call, ids, count, stepped);
+	}
+	PG_FINALLY();
+	{
+		disable_timeout(STATEMENT_TIMEOUT, false);
+	}
+	PG_END_TRY();
 }
 
 /* A batch of agents [count] begins. */
@@ -175,40 +182,36 @@ batch_step(const Call *call, int64 *ids, int count, bool *stepped)
 		notify();
 }
 
+/* One agent's step. */
+typedef struct Single
+{
+	const Call	*call;
+	const int64 *id;
+	bool		*stepped; /* false also where it is paused */
+} Single;
+
+/* The body of the subtransaction in which it is made. */
+static bool
+step_single(void *context)
+{
+	Single *single = context;
+
+	step(single->call, single->id, 1, single->stepped);
+	return true;
+}
+
 /*
  * One agent in a subtransaction; NULL, or the error, which undid it.  An error
  * that is not the agent's is raised again, unless it is blamed for any.
- * *stepped: false also where it is paused.
  */
 static ErrorData *
 try_single(const Call *call, const int64 *id, bool blame, bool *stepped)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	Single	   single = {call, id, stepped};
+	ErrorData *error;
 
 	flight_note(id, 1);
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
-		step(call, id, 1, stepped);
-		SPI_finish();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		disable_timeout(STATEMENT_TIMEOUT, false);
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
-	*stepped &= error == NULL;
+	*stepped &= subtransaction_run(step_single, &single, &error);
 	if (error != NULL && !blame && !work_blames_agent(error))
 		ReThrowError(error);
 	return error;

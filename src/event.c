@@ -354,31 +354,6 @@ event_init(void)
 
 /* ---------- the worker ---------- */
 
-/* For qsort. */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Sorts ids, each once; returns how many are left. */
-static int
-sort_ids(int64 *ids, int count)
-{
-	int unique = 0;
-
-	qsort(ids, count, sizeof(int64), compare_ids);
-	for (int i = 0; i < count; i++)
-	{
-		if (unique == 0 || ids[i] != ids[unique - 1])
-			ids[unique++] = ids[i];
-	}
-	return unique;
-}
-
 /*
  * Reads the inbox through, and puts who has something there into the ring.
  */
@@ -432,7 +407,7 @@ find_events(const Call *call, int64 *ids, int count, int *found)
 		events[i].more = DatumGetBool(result_datum(i, 5, &isnull));
 		events[i].runner = DatumGetObjectId(result_datum(i, 6, &isnull));
 		events[i].locked = bsearch(&events[i].agent_id, locked_ids, locked,
-								   sizeof(int64), compare_ids) != NULL;
+								   sizeof(int64), compare_int64) != NULL;
 	}
 	return events;
 }
@@ -581,7 +556,8 @@ event_make(void)
 	if (taken_count == 0)
 	{
 		singly = false;
-		taken_count = sort_ids(taken, take(taken, batch_size(), &sweep));
+		taken_count =
+			int64_sort_unique(taken, take(taken, batch_size(), &sweep));
 	}
 	if (taken_count == 0 && !sweep)
 		return false;

@@ -113,15 +113,6 @@ any_setting(const Call *call)
 	return any;
 }
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
-}
-
 /*
  * How the models of agents [agent_count] are synced: settings [count] in
  * ascending order of id, of those that are.
@@ -130,18 +121,13 @@ static Setting *
 read_settings(const Call *call, AgentRow **agents, int agent_count, int *count)
 {
 	int64	*ids = palloc(sizeof(int64) * agent_count);
-	int		 distinct = 0;
+	int		 distinct;
 	Setting *settings;
 	Datum	 arguments[1];
 
 	for (int i = 0; i < agent_count; i++)
 		ids[i] = agents[i]->model_id;
-	qsort(ids, agent_count, sizeof(int64), compare_ids);
-	for (int i = 0; i < agent_count; i++)
-	{
-		if (i == 0 || ids[i] != ids[i - 1])
-			ids[distinct++] = ids[i];
-	}
+	distinct = int64_sort_unique(ids, agent_count);
 	arguments[0] = array_from_int64(ids, distinct);
 	*count = statement_run(call, &settings_statement, arguments, NULL, 0);
 	settings = palloc(sizeof(Setting) * Max(*count, 1));
@@ -161,7 +147,7 @@ static const Setting *
 find_setting(const Setting *settings, int count, int64 model_id)
 {
 	/* model_id is first */
-	return bsearch(&model_id, settings, count, sizeof(Setting), compare_ids);
+	return bsearch(&model_id, settings, count, sizeof(Setting), compare_int64);
 }
 
 /* ---------- whether ---------- */
