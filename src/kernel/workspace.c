@@ -158,6 +158,20 @@ lanes_piece(Pieces *pieces, int64_t count, int32_t lanes)
 }
 
 /*
+ * The next piece of count doubles of each lane, to the i-th of some pointers.
+ */
+static void
+lanes_piece_to(Pieces *pieces, double **pointers, int32_t i, int64_t count,
+			   int32_t lanes)
+{
+	double *room = lanes_piece(pieces, count, lanes);
+
+	/* while counting there is nothing to write the pointer to */
+	if (pieces->base != NULL)
+		pointers[i] = room;
+}
+
+/*
  * Several pieces of count doubles of each lane, to pointers [number].
  */
 static void
@@ -165,23 +179,7 @@ lanes_pieces(Pieces *pieces, double **pointers, int32_t number, int64_t count,
 			 int32_t lanes)
 {
 	for (int32_t i = 0; i < number; i++)
-	{
-		double *room = lanes_piece(pieces, count, lanes);
-
-		/* while counting there is nothing to write the pointers to */
-		if (pieces->base != NULL)
-			pointers[i] = room;
-	}
-}
-
-/*
- * The next piece of count doubles of each lane, to the i-th of some pointers.
- */
-static void
-lanes_piece_to(Pieces *pieces, double **pointers, int32_t i, int64_t count,
-			   int32_t lanes)
-{
-	lanes_pieces(pieces, pieces->base ? pointers + i : NULL, 1, count, lanes);
+		lanes_piece_to(pieces, pointers, i, count, lanes);
 }
 
 /*
