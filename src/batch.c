@@ -18,6 +18,7 @@
 #include "utils/timeout.h"
 
 #include "pool.h"
+#include "sensor.h"
 
 #include <math.h>
 
@@ -117,7 +118,7 @@ act(const Call *call, const int64 *ids, int count, bool *stepped)
 
 	act_agents(call, ids, count, true, results);
 	/* what waits for the commit would fail there, where nobody is blamed */
-	act_check_constraints(call);
+	outside_check_constraints(call);
 	for (int i = 0; i < count; i++)
 		stepped[i] = results[i].stepped;
 	pfree(results);
