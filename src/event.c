@@ -92,6 +92,7 @@ static bool	  observed_lost = false; /* more than the ring could hold */
 static int64 taken[FLIGHT_AGENTS];
 static int	 taken_count = 0;
 static bool	 singly = false; /* the last batch has failed: one by one */
+static bool	 alone = false;	 /* and its commit: in transactions of their own */
 
 /* What is known of an agent that is to be stepped. */
 typedef struct Event
@@ -508,7 +509,8 @@ static void
 make(void *argument)
 {
 	bool   sweep = *(bool *) argument;
-	int	   count = singly ? Min(taken_count, batch_single_size()) : taken_count;
+	int	   room = alone ? 1 : batch_single_size();
+	int	   count = singly ? Min(taken_count, room) : taken_count;
 	int	   found = 0;
 	int	   own = 0;
 	Event *events = NULL;
@@ -545,31 +547,36 @@ make(void *argument)
 
 /*
  * One batch of agents that were observed; false: there are none.  Where it
- * fails through its agents they are stepped one by one by the next calls.
+ * fails through its agents they are stepped one by one by the next calls, and
+ * where that fails as a whole, alone.
  */
 bool
 event_make(void)
 {
 	bool	   sweep = false;
+	bool	   single;
 	ErrorData *error;
 
 	if (taken_count == 0)
 	{
-		singly = false;
+		singly = alone = false;
 		taken_count =
 			int64_sort_unique(taken, take(taken, batch_size(), &sweep));
 	}
 	if (taken_count == 0 && !sweep)
 		return false;
+	single = singly && (alone || batch_single_size() == 1);
 	error = work_attempt(make, &sweep);
-	if (error == NULL)
+	/* one that is blamed waits for its next try, and is not found again */
+	if (error == NULL || batch_blame(error, false))
 		return true;
-	if (singly || !work_blames_agent(error))
+	if (single || !work_blames_agent(error))
 	{
 		put_back(taken, taken_count, sweep);
 		taken_count = 0;
 		ReThrowError(error);
 	}
+	alone = singly;
 	singly = true;
 	return true;
 }

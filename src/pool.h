@@ -266,6 +266,7 @@ extern int	batch_single_size(void);
 extern void batch_step(const Call *call, int64 *ids, int count, bool *stepped);
 extern int	batch_step_singly(const Call *call, int64 schedule_id, int64 *ids,
 							  int count, bool blame, bool *stepped);
+extern bool batch_blame(const ErrorData *error, bool whatever);
 extern void batch_done(int steps, int failed);
 extern void
 batch_count(int64 schedule_id, int steps, TimestampTz due, int64 deadline);
@@ -281,7 +282,7 @@ extern void event_count_passed(Look *look);
 
 /* ---------- retry.c: agents whose step failed ---------- */
 
-extern void retry_note(const Call *call, int64 schedule_id, int64 agent_id,
+extern bool retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 					   const ErrorData *error);
 extern bool retry_make(void);
 extern void retry_after_crash(const Call *call);

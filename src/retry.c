@@ -137,9 +137,9 @@ tell_outbox(const Call *call, int64 agent_id, const ErrorData *error)
  * Notes that an agent's step has failed, in the current transaction, which
  * must not be the one that failed.  Where somebody else holds the agent's row
  * for long, or the server lacks something, it is no fault of the agent's, and
- * it is not suspended for it.
+ * it is not suspended for it.  False: it is paused, or gone.
  */
-void
+bool
 retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 		   const ErrorData *error)
 {
@@ -154,7 +154,8 @@ retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 		TimestampTzGetDatum(suspend ? DT_NOEND : next_try(attempts)),
 		Int32GetDatum(attempts)};
 
-	statement_run(call, &note_statement, arguments, NULL, 0);
+	if (statement_run(call, &note_statement, arguments, NULL, 0) == 0)
+		return false;
 	if (OUTBOX_WANTS(OUTBOX_FAILED))
 		tell_outbox(call, agent_id, error);
 	if (attempts == 1 || suspend)
@@ -166,6 +167,7 @@ retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 					agent_id, error->message),
 			 errhint(
 				 "fa_retry has the error; fa_agent_resume lets it go on.")));
+	return true;
 }
 
 /* The argument is a bool *: whether there was something to do. */
@@ -219,9 +221,9 @@ retry_make(void)
 	bool	   done;
 	ErrorData *error = work_attempt(make, &done);
 
-	if (error != NULL)
+	if (error != NULL && !batch_blame(error, true))
 		ReThrowError(error);
-	return done;
+	return done || error != NULL;
 }
 
 /*

@@ -181,6 +181,9 @@ typedef struct Batch
  */
 static int cautious = 0;
 
+/* ... each in a transaction of its own, because a commit has failed. */
+static bool alone = false;
+
 /* How many agents a slice has, about: a moving average of this worker's. */
 static double slice_agents = FLIGHT_AGENTS;
 
@@ -612,7 +615,7 @@ make(void *argument)
 		work_end();
 		return;
 	}
-	batch.room = singly ? batch_single_size() : batch_size();
+	batch.room = !singly ? batch_size() : alone ? 1 : batch_single_size();
 	claim(&call, &batch);
 	*done = batch.slice_count > 0;
 	if (!*done)
@@ -632,23 +635,34 @@ make(void *argument)
 
 /*
  * One batch of the most urgent slices; false: nothing is due.  Where it fails
- * through its agents they are stepped one by one by the next calls, else the
- * error is raised.
+ * through its agents they are stepped one by one by the next calls, and where
+ * that fails as a whole, alone; else the error is raised.
  */
 bool
 turn_make(void)
 {
 	bool	   done;
-	bool	   singly = cautious > 0;
+	int		   before = cautious;
+	bool	   singly = before > 0;
+	bool	   single = singly && (alone || batch_single_size() == 1);
 	ErrorData *error = work_attempt(make, &done);
 
+	alone &= cautious > 0;
 	if (error == NULL)
 		return done || singly;
+	if (batch_blame(error, false))
+		return true;
 	/* where no batch was begun it is no agent's fault */
-	if (singly || cautious == 0 || !work_blames_agent(error))
+	if (single || cautious + before == 0 || !work_blames_agent(error))
 	{
 		cautious = 0;
+		alone = false;
 		ReThrowError(error);
+	}
+	if (singly)
+	{
+		alone = true;
+		cautious = before;
 	}
 	return true;
 }

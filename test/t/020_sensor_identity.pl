@@ -103,6 +103,12 @@ comes_true($node, 'count(*) > 3 FROM seen WHERE trigger', 'a cursor is kept');
 is_now("string_agg(DISTINCT concat_ws(' ', session, who, super), ', ') FROM seen WHERE trigger", 'ann ann off', 'as the owner');
 $node->safe_psql('postgres', 'TRUNCATE todo');
 
+# what that raises fails the commit, and is her agent's fault all the same
+$node->safe_psql('postgres', q{INSERT INTO todo VALUES ('ann', 'DECLARE c CURSOR WITH HOLD FOR SELECT 1 / (random() * 0)::int')});
+comes_true($node, "next_try = 'infinity' FROM fa_retry", 'a commit that fails: the agent is suspended');
+is_now('error FROM fa_retry', 'division by zero', 'with that error');
+$node->safe_psql('postgres', "TRUNCATE todo; SELECT fa_agent_resume(array_agg(agent_id)) FROM fa_agent");
+
 # a role that ann has given herself to begin with is not taken
 $node->safe_psql('postgres', q{ALTER ROLE ann SET role = 'family'; ALTER ROLE ann SET work_mem = '3MB'; TRUNCATE seen});
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM fa_worker WHERE role = 'sensor worker'");
