@@ -287,7 +287,7 @@ serve_owners(Look *look)
 			return;
 		*served_at(part->runner) = GetCurrentTimestamp();
 	}
-	pool_no_owner_waits();
+	room_no_owner_waits();
 	part = next_owner(look, true);
 	if (part != NULL && pool_start(ROLE_SENSOR, MyDatabaseId, part->runner))
 		*served_at(part->runner) = GetCurrentTimestamp();
@@ -408,7 +408,7 @@ work_alone(const Workers *workers)
 	TimestampTz until = TimestampTzPlusMilliseconds(workers->at, LOOK_MS);
 	TimestampTz next = 0;
 
-	while (next == 0 && GetCurrentTimestamp() < until && !pool_should_leave() &&
+	while (next == 0 && GetCurrentTimestamp() < until && !room_should_leave() &&
 		   work_turn(&next))
 		pool_serve();
 }
@@ -426,7 +426,7 @@ wait_for_look(const Look *look, const Workers *workers)
 				   workers->count > fa_min_workers + 1))
 		until = Min(until, TimestampTzPlusMilliseconds(workers->at, LOOK_MS));
 	pool_wait(until);
-	while (!pool_should_leave() && GetCurrentTimestamp() < calm)
+	while (!room_should_leave() && GetCurrentTimestamp() < calm)
 		pool_wait(calm);
 }
 
@@ -456,7 +456,7 @@ coordinator_main(Datum main_arg)
 	{
 		look_at_work(&look, first);
 		measure(&workers);
-		if (pool_should_leave())
+		if (room_should_leave())
 		{
 			if (look.due > 0 || look.events)
 				look.next = GetCurrentTimestamp();
@@ -471,7 +471,7 @@ coordinator_main(Datum main_arg)
 		wake_workers();
 		if (is_idle(&look, &workers))
 			leave(&look);
-		if (workers.count == 0 && pool_lacks_slots())
+		if (workers.count == 0 && room_lacks_slots())
 			work_alone(&workers);
 		wait_for_look(&look, &workers);
 	}

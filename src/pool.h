@@ -157,9 +157,6 @@ extern void pool_keep_schedules(Oid database, const int64 *ids, int count);
 /* ---------- process.c: the processes and their slots ---------- */
 
 extern bool		   pool_start(ProcessRole role, Oid database, Oid owner);
-extern void		   pool_no_owner_waits(void);
-extern bool		   pool_lacks_slots(void);
-extern int64	   pool_fair_part(void);
 extern const char *pool_role_name(ProcessRole role);
 extern void		   pool_attach(Datum main_arg);
 extern void		   pool_connect(void);
@@ -167,10 +164,20 @@ extern void		   pool_give_up_lost(void);
 extern void		   pool_signals(void);
 extern void		   pool_set_state(ProcessState state, int batch);
 extern void		   pool_end_turn(TimestampTz begun);
-extern bool		   pool_should_leave(void);
 extern void		   pool_serve(void);
 extern void		   pool_wait(TimestampTz until);
 extern uint32	   pool_wait_event(PoolWait what);
+
+/* ---------- room.c: who makes room for whom ---------- */
+
+extern int64		 room_fair_part(void);
+extern bool			 room_lacks_slots(void);
+extern bool			 room_for(ProcessRole role, PoolDatabase *entry);
+extern PoolDatabase *room_next(ProcessRole role, Oid database);
+extern void room_note_waiting(PoolDatabase *entry, ProcessRole role, Oid owner,
+							  bool started);
+extern void room_no_owner_waits(void);
+extern bool room_should_leave(void);
 
 /* ---------- flight.c: what a crash found being stepped ---------- */
 

@@ -408,7 +408,7 @@ claim(const Call *call, Batch *batch)
 	TimestampTz now = GetCurrentTimestamp();
 	int64		wanted = cautious > 0 ? 1 :
 										Min((int64) (batch->room / slice_agents),
-											pool_fair_part());
+											room_fair_part());
 	Datum		arguments[3] = {TimestampTzGetDatum(now),
 								ObjectIdGetDatum(pool_self->owner),
 								Int64GetDatum(Max(wanted, 1))};

@@ -327,7 +327,7 @@ worker_main(Datum main_arg)
 	pool_connect();
 	work_settings();
 	/* one turn at least: what a process begins with may be much, too */
-	while (!pool_should_leave() && work_turn(&next) && !is_worn())
+	while (!room_should_leave() && work_turn(&next) && !is_worn())
 	{
 		end = done_at(next);
 		if (next == 0)
