@@ -338,10 +338,10 @@ look_at_work(Look *look, bool first)
 		if (first)
 			retry_after_crash(&call);
 		/* each time: a batch that was under way may count afterwards */
-		turn_forget_dropped(&call);
+		look_forget_dropped(&call);
 		if (changed)
-			turn_find_occupied(&call);
-		turn_look(&call, look_context, look);
+			look_find_occupied(&call);
+		look_find(&call, look_context, look);
 		call_end(&call);
 		event_count_passed(look);
 	}

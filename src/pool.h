@@ -195,7 +195,7 @@ extern int64 *flight_read(int slot, int *count);
 extern void command_init(void);
 extern void command_empty(Oid database, int polite_ms);
 
-/* ---------- turn.c: what is due ---------- */
+/* ---------- look.c: what is due ---------- */
 
 /*
  * A schedule s that is to run: of an owner who could log in and do it himself.
@@ -260,11 +260,14 @@ typedef struct Look
 } Look;
 
 extern bool		 call_begin_extension(Call *call);
-extern void		 turn_forget_dropped(const Call *call);
-extern void		 turn_find_occupied(const Call *call);
-extern void		 turn_look(const Call *call, MemoryContext context, Look *look);
+extern void		 look_forget_dropped(const Call *call);
+extern void		 look_find_occupied(const Call *call);
+extern void		 look_find(const Call *call, MemoryContext context, Look *look);
 extern LookPart *look_part(Look *look, Oid runner);
-extern bool		 turn_make(void);
+
+/* ---------- turn.c: a batch of what is due ---------- */
+
+extern bool turn_make(void);
 
 /* ---------- batch.c: agents that are stepped in one transaction ---------- */
 

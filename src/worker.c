@@ -213,7 +213,7 @@ make_turn(void *argument)
 	turn->installed = call_begin_extension(&call);
 	if (turn->installed)
 	{
-		turn_look(&call, CurrentMemoryContext, &look);
+		look_find(&call, CurrentMemoryContext, &look);
 		call_end(&call);
 	}
 	work_end();
