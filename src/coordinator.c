@@ -343,7 +343,7 @@ look_at_work(Look *look, bool first)
 			look_find_occupied(&call);
 		look_find(&call, look_context, look);
 		call_end(&call);
-		event_count_passed(look);
+		ring_count_passed(look);
 	}
 	work_end();
 

@@ -288,7 +288,13 @@ extern void	 batch_recent(PoolMinute *recent);
 
 extern void event_init(void);
 extern bool event_make(void);
-extern void event_count_passed(Look *look);
+
+/* ---------- ring.c: the ids of observed agents ---------- */
+
+extern bool ring_add(const int64 *ids, int count, bool lost);
+extern int	ring_take(int64 *ids, int room, bool *sweep);
+extern void ring_pass_on(int64 agent_id, Oid runner);
+extern void ring_count_passed(Look *look);
 
 /* ---------- retry.c: agents whose step failed ---------- */
 
