@@ -83,7 +83,7 @@ measure(Workers *workers)
 		PoolProcess *process = &pool->processes[i];
 		uint64		 total;
 
-		if (process->state == PROCESS_FREE || process->database != MyDatabaseId)
+		if (!slot_is_used(process) || process->database != MyDatabaseId)
 			continue;
 		workers->sensing += process->role == ROLE_SENSOR;
 		if (process->role != ROLE_WORKER)
@@ -197,7 +197,7 @@ sensor_workers(Oid owner, int *busy)
 	{
 		PoolProcess *process = &pool->processes[i];
 
-		if (process->state == PROCESS_FREE || process->role != ROLE_SENSOR ||
+		if (!slot_is_used(process) || process->role != ROLE_SENSOR ||
 			process->database != MyDatabaseId || process->owner != owner)
 			continue;
 		result++;
@@ -331,6 +331,7 @@ look_at_work(Look *look, bool first)
 	memset(look, 0, sizeof(Look));
 	look->next = DT_NOEND;
 	overtime_end();
+	overtime_find();
 	work_begin("looks at what is due");
 	if (call_begin_extension(&call))
 	{
@@ -339,6 +340,7 @@ look_at_work(Look *look, bool first)
 			retry_after_crash(&call);
 		/* each time: a batch that was under way may count afterwards */
 		look_forget_dropped(&call);
+		look_forget_orphans(&call);
 		if (changed)
 			look_find_occupied(&call);
 		look_find(&call, look_context, look);
@@ -346,6 +348,7 @@ look_at_work(Look *look, bool first)
 		ring_count_passed(look);
 	}
 	work_end();
+	overtime_release();
 
 	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
 	entry = pool_database(MyDatabaseId, false);
@@ -411,6 +414,7 @@ work_alone(const Workers *workers)
 	while (next == 0 && GetCurrentTimestamp() < until && !room_should_leave() &&
 		   work_turn(&next))
 		pool_serve();
+	event_leave();
 }
 
 /* Sleeps until the next look. */

@@ -351,6 +351,18 @@ make(void *argument)
 }
 
 /*
+ * This process makes no more batches: what it has taken and not stepped is for
+ * others, who need not wait for a sweep.
+ */
+void
+event_leave(void)
+{
+	if (taken_count > 0 && ring_add(taken, taken_count, false))
+		pool_wake_one(MyDatabaseId);
+	taken_count = 0;
+}
+
+/*
  * One batch of agents that were observed; false: there are none.  Where it
  * fails through its agents they are stepped one by one by the next calls, and
  * where that fails as a whole, alone.

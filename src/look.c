@@ -70,6 +70,18 @@ static Statement suspend_statement = {
 	{0}};
 
 /*
+ * What was named by who is gone runs no more; and it must not be there when the
+ * oid is somebody else's, which it may be in a database that a dump is restored
+ * in.
+ */
+static Statement orphans_statement = {
+	"WITH gone AS (DELETE FROM @.fa_sensor x WHERE NOT EXISTS"
+	" (SELECT FROM pg_catalog.pg_roles r WHERE r.oid" EQ
+	"x.owner) RETURNING x.owner) SELECT DISTINCT owner::pg_catalog.oid FROM gone",
+	0,
+	{0}};
+
+/*
  * Slices that were empty and are not: due at their next turn, for their agents
  * were made after the last.  Who has one locked is about to remove it, and
  * tells that at his commit.
@@ -178,6 +190,24 @@ look_find_occupied(const Call *call)
 	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
 
 	statement_run(call, &occupied_statement, &now, NULL, 0);
+}
+
+/* Forgets the sensors and actuators of roles that were dropped. */
+void
+look_forget_orphans(const Call *call)
+{
+	int count = statement_run(call, &orphans_statement, NULL, NULL, 0);
+
+	for (int i = 0; i < count; i++)
+	{
+		bool isnull;
+
+		ereport(
+			LOG,
+			(errmsg(
+				"sensors and actuators of role with OID %u are removed: it does not exist",
+				DatumGetObjectId(result_datum(i, 1, &isnull)))));
+	}
 }
 
 /* The part of a runner, or NULL. */

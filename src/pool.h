@@ -44,6 +44,7 @@ typedef enum PoolWait
 typedef enum ProcessState
 {
 	PROCESS_FREE,
+	PROCESS_ENDED, /* in its batch; the coordinator is to note its agents */
 	PROCESS_STARTING,
 	PROCESS_IDLE,
 	PROCESS_STEPPING
@@ -60,14 +61,18 @@ typedef struct PoolProcess
 	bool			 connected; /* it got as far as that */
 	int				 pid;
 	Latch			*latch;
-	bool			 leave; /* asked to exit when it can */
-	int				 batch; /* agents that are being stepped */
+	bool			 leave;	   /* asked to exit when it can */
+	bool			 overtime; /* terminated, as its batch did not end */
+	int				 batch;	   /* agents that are being stepped */
 	TimestampTz		 started_at;
 	TimestampTz		 since;	 /* in this state */
 	pg_atomic_uint64 steps;	 /* committed */
 	pg_atomic_uint64 busy;	 /* microseconds in turns that are over */
 	Size			 memory; /* bytes, without models */
 } PoolProcess;
+
+/* Is there a process in a slot, or coming? */
+#define slot_is_used(process) ((process)->state > PROCESS_ENDED)
 
 /* What became of a database's steps in one minute. */
 typedef struct PoolMinute
@@ -172,7 +177,7 @@ extern uint32	   pool_wait_event(PoolWait what);
 
 extern int64		 room_fair_part(void);
 extern bool			 room_lacks_slots(void);
-extern bool			 room_for(ProcessRole role, PoolDatabase *entry);
+extern bool			 room_for(ProcessRole role, PoolDatabase *entry, Oid owner);
 extern PoolDatabase *room_next(ProcessRole role, Oid database);
 extern void room_note_waiting(PoolDatabase *entry, ProcessRole role, Oid owner,
 							  bool started);
@@ -185,6 +190,7 @@ extern bool room_should_leave(void);
 
 extern void	  flight_note(const int64 *ids, int count);
 extern void	  flight_clear(void);
+extern bool	  flight_leave(void);
 extern void	  flight_crash_exit(SIGNAL_ARGS);
 extern void	  flight_collect(void);
 extern int64 *flight_take(int *count);
@@ -261,6 +267,7 @@ typedef struct Look
 
 extern bool		 call_begin_extension(Call *call);
 extern void		 look_forget_dropped(const Call *call);
+extern void		 look_forget_orphans(const Call *call);
 extern void		 look_find_occupied(const Call *call);
 extern void		 look_find(const Call *call, MemoryContext context, Look *look);
 extern LookPart *look_part(Look *look, Oid runner);
@@ -287,6 +294,7 @@ extern void	 batch_recent(PoolMinute *recent);
 /* ---------- event.c: agents that were observed ---------- */
 
 extern void event_init(void);
+extern void event_leave(void);
 extern bool event_make(void);
 
 /* ---------- ring.c: the ids of observed agents ---------- */
@@ -302,13 +310,16 @@ extern bool retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 					   const ErrorData *error);
 extern bool retry_make(void);
 extern void retry_after_crash(const Call *call);
-extern void retry_after_end(const Call *call, const int64 *ids, int count);
+extern void
+retry_after_end(const Call *call, const int64 *ids, int count, bool overtime);
 
 /* ---------- overtime.c: batches that do not end ---------- */
 
 extern void overtime_end(void);
 extern bool overtime_pending(Oid owner);
+extern void overtime_find(void);
 extern void overtime_note(const Call *call);
+extern void overtime_release(void);
 
 /* ---------- launcher.c, worker.c ---------- */
 

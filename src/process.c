@@ -50,7 +50,7 @@ pool_role_name(ProcessRole role)
 static int
 reserve(ProcessRole role, PoolDatabase *entry, Oid owner)
 {
-	if (!room_for(role, entry))
+	if (!room_for(role, entry, owner))
 		return -1;
 	for (int i = 0; i < pool->process_count; i++)
 	{
@@ -65,7 +65,7 @@ reserve(ProcessRole role, PoolDatabase *entry, Oid owner)
 		process->owner = owner;
 		process->connected = false;
 		process->pid = 0;
-		process->leave = false;
+		process->leave = process->overtime = false;
 		process->batch = 0;
 		process->memory = 0;
 		process->started_at = process->since = GetCurrentTimestamp();
@@ -217,14 +217,36 @@ worker_ended(const PoolProcess *process, bool failed)
 		pool_wake_held(entry->database, ROLE_COORDINATOR);
 }
 
-/* Gives a slot back; the lock is held. */
-static void
-give_back(PoolProcess *process, bool failed)
+/*
+ * Was a process terminated in the batch that it was making, by its overtime, or
+ * by nobody who has told us? Then it may be that batch's doing.  It is what
+ * runs code of users, or nobody's fault.  The lock is held.
+ */
+static bool
+ended_in_batch(const PoolProcess *process)
 {
+	PoolDatabase *entry = pool_database(process->database, false);
+
+	return process->role == ROLE_SENSOR && process->state == PROCESS_STEPPING &&
+		   !process->leave && entry != NULL && entry->blocked == 0 &&
+		   !entry->stopped;
+}
+
+/*
+ * Gives a slot back; or, where its last batch has to be noted first, leaves
+ * that to the coordinator.  The lock is held.
+ */
+static void
+give_back(PoolProcess *process, bool failed, bool in_batch)
+{
+	bool noted = failed && in_batch && ended_in_batch(process);
+
 	if (process->role == ROLE_COORDINATOR)
 		coordinator_ended(process, failed);
-	process->state = PROCESS_FREE;
+	process->state = noted ? PROCESS_ENDED : PROCESS_FREE;
 	process->pid = 0;
+	if (noted)
+		pool_database(process->database, false)->wanted = true;
 	if (process->role >= ROLE_WORKER)
 		worker_ended(process, failed);
 	if (pool->launcher != NULL)
@@ -248,7 +270,7 @@ pool_give_up_lost(void)
 		if (process->state == PROCESS_STARTING &&
 			TimestampDifferenceExceeds(process->started_at, now,
 									   STARTING_SECONDS * 1000))
-			give_back(process, true);
+			give_back(process, true, false);
 	}
 	LWLockRelease(pool->lock);
 }
@@ -260,9 +282,11 @@ pool_give_up_lost(void)
 static void
 detach(int code, Datum arg)
 {
-	flight_clear();
+	bool in_batch = flight_leave();
+
+	event_leave();
 	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
-	give_back(pool_self, code != 0);
+	give_back(pool_self, code != 0, in_batch);
 	LWLockRelease(pool->lock);
 	pool_self = NULL;
 }

@@ -30,7 +30,7 @@ count(ProcessRole role, Oid database)
 	{
 		PoolProcess *process = &pool->processes[i];
 
-		if (process->state != PROCESS_FREE && process->role == role &&
+		if (slot_is_used(process) && process->role == role &&
 			(process->database == database || !OidIsValid(database)))
 			result++;
 	}
@@ -166,32 +166,54 @@ may_have_worker(PoolDatabase *entry)
 					  own < fair_share();
 }
 
+/* How many sensor workers an owner has in a database.  The lock is held. */
+static int
+sensors_of(Oid database, Oid owner)
+{
+	int result = 0;
+
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		result += slot_is_used(process) && process->role == ROLE_SENSOR &&
+				  process->database == database && process->owner == owner;
+	}
+	return result;
+}
+
 /*
- * May a sensor worker be started in a database? Not before owners in others who
- * have waited longer.  The lock is held.
+ * May a sensor worker be started for an owner? His first, unless owners in
+ * other databases have waited longer.  Another one, unless anybody waits, and
+ * never in the last place: code of users may wait as long as it is let, and who
+ * has none should not have to wait for it.  The lock is held.
  */
 static bool
-may_have_sensor(PoolDatabase *entry)
+may_have_sensor(PoolDatabase *entry, Oid owner)
 {
 	PoolDatabase *other = longest_sensing(entry->database);
+	int			  left = fa_max_sensor_workers - count(ROLE_SENSOR, InvalidOid);
 
-	return count(ROLE_SENSOR, InvalidOid) < fa_max_sensor_workers &&
+	if (sensors_of(entry->database, owner) > 0)
+		return left > 1 && longest_sensing(InvalidOid) == NULL;
+	return left > 0 &&
 		   (other == NULL || (entry->sensor_waiting != 0 &&
 							  entry->sensor_waiting <= other->sensor_waiting));
 }
 
 /*
- * May a process of a role be started in a database? The lock is held.
+ * May a process of a role be started in a database, and for this owner where
+ * it is a sensor worker? The lock is held.
  */
 bool
-room_for(ProcessRole role, PoolDatabase *entry)
+room_for(ProcessRole role, PoolDatabase *entry, Oid owner)
 {
 	switch (role)
 	{
 		case ROLE_WORKER:
 			return may_have_worker(entry);
 		case ROLE_SENSOR:
-			return may_have_sensor(entry);
+			return may_have_sensor(entry, owner);
 		default:
 			return true;
 	}
@@ -210,21 +232,6 @@ room_next(ProcessRole role, Oid database)
 								 longest_waiting(database, false);
 }
 
-/* Has an owner a sensor worker in a database? The lock is held. */
-static bool
-has_sensor(Oid database, Oid owner)
-{
-	for (int i = 0; i < pool->process_count; i++)
-	{
-		PoolProcess *process = &pool->processes[i];
-
-		if (process->state != PROCESS_FREE && process->role == ROLE_SENSOR &&
-			process->database == database && process->owner == owner)
-			return true;
-	}
-	return false;
-}
-
 /*
  * A database has got a process, or waits for one: then others are woken, to
  * see whether they are to make room.  Who only wants more than its share does
@@ -241,7 +248,7 @@ room_note_waiting(PoolDatabase *entry, ProcessRole role, Oid owner,
 	if (role == ROLE_WORKER)
 		waits &= count(ROLE_WORKER, entry->database) < fair_share();
 	else if (role == ROLE_SENSOR)
-		waits &= !has_sensor(entry->database, owner);
+		waits &= sensors_of(entry->database, owner) == 0;
 	if (!waits)
 		*since = 0;
 	else if (*since == 0)
@@ -286,7 +293,7 @@ is_next_to_leave(void)
 		PoolProcess *process = &pool->processes[i];
 		int			 its;
 
-		if (process->state == PROCESS_FREE || process->role != pool_self->role)
+		if (!slot_is_used(process) || process->role != pool_self->role)
 			continue;
 		its = count(ROLE_WORKER, process->database);
 		if (its > own ||
@@ -319,23 +326,34 @@ makes_room(void)
 }
 
 /*
- * Is this sensor worker to make room for one of another owner? The oldest does,
- * after a while.  The lock is held.
+ * Is this sensor worker, which is between two batches, to make room for one of
+ * an owner who has none?  Who is in a batch may be there for long and cannot;
+ * of the others it is one whose owner has most, and of those the oldest.  One
+ * at a time leaves.  The lock is held exclusively.
  */
 static bool
 sensor_makes_room(void)
 {
+	int own = sensors_of(pool_self->database, pool_self->owner);
+
 	if (longest_sensing(InvalidOid) == NULL ||
 		!TimestampDifferenceExceeds(pool_self->started_at,
 									GetCurrentTimestamp(), TURN_SECONDS * 1000))
 		return false;
 	for (int i = 0; i < pool->process_count; i++)
 	{
-		if (pool->processes[i].state != PROCESS_FREE &&
-			pool->processes[i].role == ROLE_SENSOR &&
-			pool->processes[i].started_at < pool_self->started_at)
+		PoolProcess *process = &pool->processes[i];
+		int			 its;
+
+		if (process->state != PROCESS_IDLE || process->role != ROLE_SENSOR ||
+			process == pool_self)
+			continue;
+		its = sensors_of(process->database, process->owner);
+		if (process->leave || its > own ||
+			(its == own && process->started_at < pool_self->started_at))
 			return false;
 	}
+	pool_self->leave = true;
 	return true;
 }
 
@@ -348,7 +366,8 @@ room_should_leave(void)
 	PoolDatabase *entry;
 	bool		  result;
 
-	LWLockAcquire(pool->lock, LW_SHARED);
+	LWLockAcquire(pool->lock,
+				  pool_self->role == ROLE_SENSOR ? LW_EXCLUSIVE : LW_SHARED);
 	entry = pool_database(pool_self->database, false);
 	result =
 		pool_self->leave || entry == NULL || entry->blocked > 0 ||

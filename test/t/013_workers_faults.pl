@@ -80,6 +80,19 @@ is($node->safe_psql('postgres', q{SELECT DISTINCT next_try FROM fa_retry}), 'inf
 $node->safe_psql('postgres', "DELETE FROM culprit; SELECT fa_agent_resume(array_agg(agent_id)) FROM fa_retry");
 set('fa_agents.retry_delay = 20');
 
+# who waits for his next try is not kept from it by a pause of the schedule that
+# noted it: another steps him; who is suspended stays so
+set('fa_agents.retry_delay = 60s');
+$node->safe_psql('postgres', "INSERT INTO culprit VALUES (31, 'P0001')");
+comes_true($node, 'count(*) = 1 FROM fa_retry', 'an agent fails once');
+$node->safe_psql('postgres', q{DELETE FROM culprit; INSERT INTO fa_retry SELECT 33, schedule_id, 3, 'infinity', '', 'P0001' FROM fa_schedule;
+	SELECT fa_schedule_create('second', 'grid', '20 ms'), fa_schedule_pause('often')});
+is($node->safe_psql('postgres', 'SELECT agent_id FROM fa_retry'), 33, 'a pause releases those that wait');
+$before = $node->safe_psql('postgres', "$step 31");
+comes_true($node, "($step 31) > $before", 'another schedule goes on with them');
+$node->safe_psql('postgres', "SELECT fa_schedule_drop('second'), fa_schedule_resume('often'), fa_agent_resume('{33}')");
+set('fa_agents.retry_delay = 20');
+
 # the delay doubles
 set('fa_agents.max_failures = 100');
 $node->safe_psql('postgres', "INSERT INTO culprit VALUES (8, 'P0001')");
