@@ -39,7 +39,7 @@ _PG_init(void)
 	shared_init();
 	cache_init();
 	worker_init();
-	message_init();
+	rotation_init();
 }
 
 /*

@@ -46,6 +46,7 @@ extern bool fa_message_notify;	  /* tell clients when messages were sent */
 
 /* of the outbox */
 extern int fa_outbox_kinds; /* bits 1 << OutboxKind: those that are wanted */
+extern int fa_outbox_limit; /* events that a consumer may be behind */
 extern int fa_outbox_retention; /* seconds that a consumer may not read for */
 
 /* of the workers */
@@ -415,9 +416,27 @@ extern bool key_find_message(const Call *call, int64 sender, const char *key,
 extern bool key_store_message(const Call *call, int64 sender, const char *key,
 							  const int32 *asked, int64 *answer);
 
-/* ---------- message.c and its kind: what agents write to each other ---------- */
+/* ---------- rotation.c: leaves that nobody needs are truncated ---------- */
 
-extern void message_init(void);
+/* What is rotated. */
+enum
+{
+	ROTATION_MESSAGES,
+	ROTATION_OUTBOX,
+	ROTATIONS
+};
+
+/* Looks at all leaves of a table. */
+typedef void (*RotateFunction)(const Call *call);
+/* May a leaf be emptied?  alone: nobody else is at it. */
+typedef bool (*LeafFunction)(const Call *call, Relation leaf, bool alone,
+							 void *context);
+
+extern void rotation_init(void);
+extern void rotation_want(const Call *call, int number, const char *table,
+						  RotateFunction rotate_table);
+extern void rotation_truncate(const Call *call, const char *name, bool patient,
+							  LeafFunction to_be_had, void *context);
 
 /* ---------- mind.c: when an agent changes its mind ---------- */
 
@@ -543,7 +562,8 @@ typedef enum OutboxKind
 	OUTBOX_STEP,
 	OUTBOX_MIND,
 	OUTBOX_FAILED,
-	OUTBOX_COALITION
+	OUTBOX_COALITION,
+	OUTBOX_GRAPH
 } OutboxKind;
 
 #define OUTBOX_WANTS(kind) ((fa_outbox_kinds & (1 << (kind))) != 0)
@@ -554,6 +574,14 @@ extern void		   outbox_add(const Call *call, OutboxKind kind, int64 agent_id,
 extern char		 **outbox_minds(const AgentRow *agents, int count);
 extern void
 outbox_steps(const Call *call, const AgentRow *agents, int count, char **minds);
+
+/* ---------- outbox_rotate.c: events that all have seen ---------- */
+
+#define OUTBOX_LEAVES 3
+
+extern int	outbox_leaf(const Call *call);
+extern void outbox_note(const Call *call, int events);
+extern void outbox_begin_cursor(const Call *call);
 
 /* ---------- workers; pool.h has what they share among themselves ---------- */
 

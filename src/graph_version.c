@@ -35,14 +35,15 @@ PG_FUNCTION_INFO_V1(fa_graph_keep);
 typedef struct Versioned
 {
 	const char *table;
+	const char *what;	 /* a row of it is */
 	const char *history; /* the same columns, then valid_to */
 	int			columns;
 	int			valid_from;
 } Versioned;
 
 static const Versioned versioned[] = {
-	{"fa_node", "fa_node_history", NODE_COLUMNS, NODE_VALID_FROM},
-	{"fa_edge", "fa_edge_history", EDGE_COLUMNS, EDGE_VALID_FROM}};
+	{"fa_node", "node", "fa_node_history", NODE_COLUMNS, NODE_VALID_FROM},
+	{"fa_edge", "edge", "fa_edge_history", EDGE_COLUMNS, EDGE_VALID_FROM}};
 
 #define NODES (&versioned[0])
 
@@ -124,6 +125,23 @@ differs(const TriggerData *trigger, const Row *a, const Row *b, int column)
 						   attribute->attbyval, attribute->attlen);
 }
 
+/*
+ * Do two versions differ in what is not the time?  A null is none of ours: the
+ * server is about to refuse it.
+ */
+static bool
+is_changed(const TriggerData *trigger, const Versioned *table, const Row *a,
+		   const Row *b)
+{
+	for (int column = 1; column <= table->columns; column++)
+	{
+		if (column != table->valid_from && !a->nulls[column - 1] &&
+			!b->nulls[column - 1] && differs(trigger, a, b, column))
+			return true;
+	}
+	return false;
+}
+
 /* ---------- before ---------- */
 
 /*
@@ -138,7 +156,6 @@ fa_graph_stamp(PG_FUNCTION_ARGS)
 	TriggerData		*trigger = (TriggerData *) fcinfo->context;
 	HeapTuple		 old_tuple = trigger->tg_trigtuple;
 	HeapTuple		 new_tuple = trigger->tg_newtuple;
-	bool			 changed = false;
 	bool			 isnull = false;
 	Row				 old;
 	Row new;
@@ -146,14 +163,8 @@ fa_graph_stamp(PG_FUNCTION_ARGS)
 
 	take_apart(trigger, old_tuple, table, &old);
 	take_apart(trigger, new_tuple, table, &new);
-	for (int column = 1; column <= table->columns && !changed; column++)
-	{
-		/* a null is none of ours: the server is about to refuse it */
-		changed = column != table->valid_from && !new.nulls[column - 1] &&
-				  !old.nulls[column - 1] &&
-				  differs(trigger, &old, &new, column);
-	}
-	time = TimestampTzGetDatum(changed && !is_own(old_tuple) ?
+	time = TimestampTzGetDatum(is_changed(trigger, table, &old, &new) &&
+									   !is_own(old_tuple) ?
 								   end_of(table, &old) :
 								   valid_from(table, &old));
 	return PointerGetDatum(heap_modify_tuple_by_cols(
@@ -236,6 +247,22 @@ note_update(FunctionCallInfo fcinfo, const Call *call, const Versioned *table,
 		note_edge(fcinfo, call, new);
 }
 
+/* The change of a row becomes an event, if these are wanted. */
+static void
+tell_outbox(FunctionCallInfo fcinfo, const Versioned *table, const Row *row,
+			const char *change)
+{
+	Call call;
+
+	if (!OUTBOX_WANTS(OUTBOX_GRAPH))
+		return;
+	call_begin(&call, fcinfo, false);
+	outbox_add(&call, OUTBOX_GRAPH, 0, 0, InvalidOid,
+			   psprintf("{\"%s\": " INT64_FORMAT ", \"change\": \"%s\"}",
+						table->what, id_of(row, 1), change));
+	call_end(&call);
+}
+
 /*
  * fa_graph_keep() returns trigger, after a row was written: keeps the version
  * that is over, and notes what the copy in memory has to know.
@@ -252,13 +279,20 @@ fa_graph_keep(PG_FUNCTION_ARGS)
 	/* the tuple of an insert is the new one */
 	take_apart(trigger, trigger->tg_trigtuple, table, &old);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		note_edge(fcinfo, &call, &old);
+	{
+		/* a new node is in no walk until an edge leads to it */
+		if (table != NODES)
+			note_edge(fcinfo, &call, &old);
+		tell_outbox(fcinfo, table, &old, "made");
+	}
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 	{
 		take_apart(trigger, trigger->tg_newtuple, table, &new);
 		if (valid_from(table, &new) != valid_from(table, &old))
 			keep_version(&call, table, &old, valid_from(table, &new));
 		note_update(fcinfo, &call, table, &old, &new);
+		if (is_changed(trigger, table, &old, &new))
+			tell_outbox(fcinfo, table, &new, "changed");
 	}
 	else
 	{
@@ -268,6 +302,7 @@ fa_graph_keep(PG_FUNCTION_ARGS)
 			node_is_gone(fcinfo, id_of(&old, NODE_ID));
 		else
 			note_edge(fcinfo, &call, &old);
+		tell_outbox(fcinfo, table, &old, "dropped");
 	}
 	return PointerGetDatum(NULL);
 }

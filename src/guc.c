@@ -34,6 +34,7 @@ bool fa_message_notify;
 int	 fa_message_retention;
 
 int			 fa_outbox_kinds;
+int			 fa_outbox_limit;
 int			 fa_outbox_retention;
 static char *outbox; /* as it was written */
 
@@ -213,8 +214,13 @@ outbox_settings(void)
 	DefineCustomStringVariable(
 		"fa_agents.outbox",
 		"Lists the kinds of events that are written to the outbox.",
-		"Kinds are step, mind, failed and coalition.", &outbox, "", PGC_SUSET,
-		GUC_LIST_INPUT, check_outbox, assign_outbox, NULL);
+		"Kinds are step, mind, failed, coalition and graph.", &outbox, "",
+		PGC_SUSET, GUC_LIST_INPUT, check_outbox, assign_outbox, NULL);
+	DefineCustomIntVariable("fa_agents.outbox_limit",
+							"Sets how many events a consumer may be behind.",
+							"One that is further behind is begun anew.",
+							&fa_outbox_limit, 1000 * 1000, 1, INT_MAX,
+							PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"fa_agents.outbox_retention",
 		"Sets for how long events wait for a consumer that does not read.",

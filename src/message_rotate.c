@@ -4,10 +4,8 @@
  *	  Leaves whose messages were all received are truncated, so that the
  *	  tables do not grow under a steady load, and need no vacuum for it.
  *
- * It is done by who sends, right before his commit, since locks on whole
- * leaves are then held for as long as a commit takes.  Nobody waits for long:
- * what cannot be had at once is left for later, but for one attempt in a
- * leaf's turn that may wait LOCK_TIMEOUT.
+ * What is left in one moves on, or becomes dead letters.  It is done by who
+ * sends (rotation.c has when).
  *
  *-------------------------------------------------------------------------
  */
@@ -18,14 +16,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
-#include "storage/lmgr.h"
-#include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -33,7 +24,6 @@
 
 PG_FUNCTION_INFO_V1(fa_message_expire);
 
-#define LOCK_TIMEOUT "50" /* milliseconds */
 /* A leaf with more of them is mostly alive, and no waste. */
 #define LEFTOVERS 1000
 
@@ -110,15 +100,8 @@ static Statement trim_statements[2] = {
 	 2,
 	 {TIMESTAMPTZOID, INT8OID}}};
 
-/* What is to be done before this transaction's commit. */
-static struct
-{
-	bool wanted;
-	Oid	 schema;
-	Oid	 owner;
-	int	 current; /* the leaf that is being written */
-	bool patient; /* this attempt may wait for a lock */
-} rotation;
+/* The message that asked for the rotation before this transaction's commit. */
+static int64 asked_by;
 
 /* ---------- messages that are left ---------- */
 
@@ -247,124 +230,42 @@ find_leftovers(Relation leaf, Leftovers *left)
 /* ---------- rotation ---------- */
 
 /*
- * Is a leaf empty, or could it be made so?  oldest: its leftovers move on, for
- * it is the next to be written.
+ * LeafFunction: is a leaf empty, or could it be made so?  *oldest: its leftovers
+ * move on, for it is the next to be written.
  */
 static bool
-clear_leaf(const Call *call, int number, Relation leaf, bool oldest)
+clear_leaf(const Call *call, Relation leaf, bool alone, void *oldest)
 {
 	Leftovers *left = palloc(sizeof(Leftovers));
+	int		   number = (leaf_of(asked_by) + 1) % LEAVES;
 
 	if (!find_leftovers(leaf, left))
 		return false;
 	if (left->count == 0)
 		return true;
-	if (!oldest)
+	if (alone || !*(bool *) oldest)
 		return false;
 	(void) settle(call, number, left, true);
 	return find_leftovers(leaf, left) && left->count == 0;
 }
 
 /*
- * Is a leaf ours, and still empty?  Whoever reads or writes it and has not
- * committed holds a lock on it, so once we have ours all is decided.
- */
-static bool
-lock_empty(Relation leaf)
-{
-	Leftovers *left = palloc(sizeof(Leftovers));
-	Oid		   id = RelationGetRelid(leaf);
-
-	if (rotation.patient)
-		LockRelationOid(id, AccessExclusiveLock);
-	else if (!ConditionalLockRelationOid(id, AccessExclusiveLock))
-		return false;
-	return find_leftovers(leaf, left) && left->count == 0;
-}
-
-/*
- * One leaf that is not being written: truncated if it is empty.
+ * RotateFunction: both leaves that are not being written, the older one first.
+ * One attempt in a leaf's turn, in its middle, may wait for a lock.
  */
 static void
-rotate_leaf(const Call *call, int number, bool oldest)
+rotate_leaves(const Call *call)
 {
-	Oid		 id = call_relation(call, leaf_names[number]);
-	Relation leaf;
-	bool	 empty;
+	bool patient = asked_by % LEAF_IDS == LEAF_IDS / 2;
 
-	/* somebody may be at it, and may be so for long */
-	if (!ConditionalLockRelationOid(id, AccessShareLock))
-		return;
-	leaf = table_open(id, NoLock);
-	empty = RelationGetNumberOfBlocks(leaf) > 0 &&
-			clear_leaf(call, number, leaf, oldest) && lock_empty(leaf);
-	/* the server refuses to truncate what is open */
-	table_close(leaf, NoLock);
-	if (empty && SPI_execute(psprintf("TRUNCATE ONLY %s.%s",
-									  quote_identifier(call_schema_name()),
-									  leaf_names[number]),
-							 false, 0) < 0)
-		elog(ERROR, "could not truncate \"%s\"", leaf_names[number]);
-}
-
-/*
- * Both leaves that are not being written, the older one first.  The body of a
- * subtransaction, which is always kept.
- */
-static bool
-rotate_leaves(void *context)
-{
-	int	 level = NewGUCNestLevel();
-	Call call;
-
-	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	/* at a commit there is no statement any more that would hold one */
-	PushActiveSnapshot(GetTransactionSnapshot());
-	call_begin_as(&call, rotation.schema, rotation.owner, false);
 	for (int i = 1; i < LEAVES; i++)
-		rotate_leaf(&call, (rotation.current + i) % LEAVES, i == 1);
-	dead_letter_trim(&call);
-	call_end(&call);
-	PopActiveSnapshot();
-	AtEOXact_GUC(true, level);
-	return true;
-}
+	{
+		bool oldest = i == 1;
 
-/*
- * The same in a subtransaction: what the caller sends does not fail for it.  A
- * lock that could not be had is no matter; what else went wrong is logged, but
- * for what is meant to end the caller's transaction.
- */
-static void
-rotate(void)
-{
-	ErrorData *error;
-
-	if (subtransaction_run(rotate_leaves, NULL, &error))
-		return;
-	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		ReThrowError(error);
-	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-		error->sqlerrcode != ERRCODE_OBJECT_IN_USE)
-		ereport(LOG, (errcode(error->sqlerrcode),
-					  errmsg("could not rotate messages: %s", error->message)));
-	FreeErrorData(error);
-}
-
-/*
- * Under a snapshot that lasts nothing is done: what others have received since
- * would still be seen.
- */
-static void
-at_commit(XactEvent event, void *arg)
-{
-	bool now = rotation.wanted && event == XACT_EVENT_PRE_COMMIT &&
-			   !IsolationUsesXactSnapshot();
-
-	rotation.wanted = false;
-	if (now && OidIsValid(get_relname_relid("fa_message", rotation.schema)))
-		rotate();
+		rotation_truncate(call, leaf_names[(leaf_of(asked_by) + i) % LEAVES],
+						  patient, clear_leaf, &oldest);
+	}
+	dead_letter_trim(call);
 }
 
 /*
@@ -376,18 +277,8 @@ rotate_note(const Call *call, int64 message_id)
 {
 	if (message_id % ROTATE_IDS != 0)
 		return;
-	rotation.wanted = true;
-	rotation.schema = call->schema;
-	rotation.owner = GetUserId();
-	rotation.current = leaf_of(message_id);
-	/* in the middle of a leaf's turn */
-	rotation.patient = message_id % LEAF_IDS == LEAF_IDS / 2;
-}
-
-void
-message_init(void)
-{
-	RegisterXactCallback(at_commit, NULL);
+	asked_by = message_id;
+	rotation_want(call, ROTATION_MESSAGES, "fa_message", rotate_leaves);
 }
 
 /* ---------- fa_message_expire ---------- */

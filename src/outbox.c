@@ -4,83 +4,45 @@
  *	  The outbox: what happened, written in the transaction in which it did.
  *
  * Which kinds are wanted is a setting, so that where nobody wants any a step
- * tests one variable.  outbox_consumer.c reads; doc/outbox.md is the design.
+ * tests one variable.  outbox_consumer.c reads, outbox_rotate.c removes what
+ * was read; doc/outbox.md is the design.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/pg_prng.h"
 #include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 #include "fa_agents.h"
 
-/* So many events are written by a session until it removes old ones. */
-#define SWEEP_EVENTS 1000
+static const char *const kind_names[] = {"step", "mind", "failed", "coalition",
+										 "graph"};
 
-static const char *const kind_names[] = {"step", "mind", "failed", "coalition"};
-
-/* $5: details as text[], null elements are none. */
-static Statement insert_statement = {
-	"INSERT INTO @.fa_outbox (kind, agent_id, step, owner, detail)"
-	" SELECT $1, e.agent_id, e.step, e.owner, e.detail::pg_catalog.jsonb"
-	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3),"
-	" pg_catalog.unnest($4), pg_catalog.unnest($5))"
-	" AS e (agent_id, step, owner, detail)",
-	5,
-	{TEXTOID, INT8ARRAYOID, INT8ARRAYOID, OIDARRAYOID, TEXTARRAYOID}};
-
-/* Consumers that have not read for long hold nothing back any more. */
-static Statement restart_statement = {
-	"UPDATE @.fa_outbox_consumer SET restarted = true, batch = NULL WHERE name" EQ
-	"ANY (ARRAY (SELECT name FROM @.fa_outbox_consumer WHERE read_at" LT
-	"$1 AND NOT restarted FOR UPDATE SKIP LOCKED))",
-	1,
-	{TIMESTAMPTZOID}};
-/* What no other can want: below all that was running in any of their snapshots. */
-static Statement sweep_statement = {
-	"DELETE FROM @.fa_outbox WHERE ctid" EQ "ANY (ARRAY"
-	" (SELECT ctid FROM @.fa_outbox WHERE xid" LT
-	"COALESCE((SELECT pg_catalog.min(pg_catalog.pg_snapshot_xmin("
-	"CASE WHEN restarted THEN batch ELSE seen END)::pg_catalog.text"
-	"::pg_catalog.int8) FROM @.fa_outbox_consumer),"
-	" pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())"
-	"::pg_catalog.text::pg_catalog.int8)::pg_catalog.text::pg_catalog.xid8"
-	" ORDER BY xid LIMIT 10000 FOR UPDATE SKIP LOCKED))",
-	0,
-	{0}};
-
-/*
- * Events of this session since the last sweep; -1: none yet.  It begins with a
- * number by chance, so that sessions that write few are swept after as well.
- */
-static int64 written = -1;
+/* $4: owners, 0 is none; $5: details as text[], null elements are none. */
+#define INSERT(leaf)                                                       \
+	{                                                                      \
+		"INSERT INTO @.fa_outbox_" leaf                                    \
+		" (kind, agent_id, step, owner, detail, leaf)"                     \
+		" SELECT $1, e.agent_id, e.step,"                                  \
+		" NULLIF(e.owner, 0::pg_catalog.oid),"                             \
+		" e.detail::pg_catalog.jsonb, " leaf                               \
+		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3),"   \
+		" pg_catalog.unnest($4), pg_catalog.unnest($5))"                   \
+		" AS e (agent_id, step, owner, detail)",                           \
+			5,                                                             \
+		{                                                                  \
+			TEXTOID, INT8ARRAYOID, INT8ARRAYOID, OIDARRAYOID, TEXTARRAYOID \
+		}                                                                  \
+	}
+static Statement insert_statements[OUTBOX_LEAVES] = {INSERT("0"), INSERT("1"),
+													 INSERT("2")};
 
 /* The name of a kind, as it stands in the setting and in rows. */
 const char *
 outbox_kind_name(int number)
 {
 	return number < (int) lengthof(kind_names) ? kind_names[number] : NULL;
-}
-
-/*
- * Removes events that nobody will read.  Left out under snapshots that last,
- * where it could only add conflicts.
- */
-static void
-sweep(const Call *call)
-{
-	Datum arguments[1] = {TimestampTzGetDatum(TimestampTzPlusMilliseconds(
-		GetCurrentTimestamp(), -(int64) fa_outbox_retention * 1000))};
-
-	written = 0;
-	if (IsolationUsesXactSnapshot())
-		return;
-	statement_run(call, &restart_statement, arguments, NULL, 0);
-	statement_run(call, &sweep_statement, NULL, NULL, 0);
 }
 
 /* Events of one kind, [count] each; a detail that is NULL is none. */
@@ -151,18 +113,15 @@ write_events(const Call *call, OutboxKind kind, const Events *events)
 		PointerGetDatum(construct_array(events->owners, events->count, OIDOID,
 										sizeof(Oid), true, TYPALIGN_INT));
 	arguments[4] = text_array(events->details, events->count);
-	statement_run(call, &insert_statement, arguments, NULL, 0);
-	if (written < 0)
-		written =
-			(int64) (pg_prng_double(&pg_global_prng_state) * SWEEP_EVENTS);
-	written += events->count;
-	if (written >= SWEEP_EVENTS)
-		sweep(call);
+	statement_run(call, &insert_statements[outbox_leaf(call)], arguments, NULL,
+				  0);
+	outbox_note(call, events->count);
 }
 
 /*
  * Something happened, if its kind is wanted: to an agent (0: to none) of this
- * owner, at a step (0: at none); detail is JSON, or NULL.
+ * owner (none: for who may read the graph), at a step (0: at none); detail is
+ * JSON, or NULL.
  */
 void
 outbox_add(const Call *call, OutboxKind kind, int64 agent_id, int64 step,

@@ -46,6 +46,10 @@ PG_FUNCTION_INFO_V1(fa_outbox_unsubscribe);
 	" (SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8)" \
 	" AS o (own))"
 
+/* The event that was numbered last; none with a lower number comes any more,
+ * but what is being written. */
+#define LAST_EVENT "(SELECT last_value FROM @.fa_outbox_id_seq)"
+
 static Statement lock_statement = {
 	"SELECT owner, restarted OR origin OPERATOR(pg_catalog.<>) $2,"
 	" batch IS NOT NULL FROM @.fa_outbox_consumer WHERE name" EQ
@@ -53,8 +57,9 @@ static Statement lock_statement = {
 	2,
 	{TEXTOID, TEXTOID}};
 static Statement insert_statement = {
-	"INSERT INTO @.fa_outbox_consumer (name, owner, kinds, seen, origin)"
-	" SELECT $1, $2, $3, " NOW ", $4",
+	"INSERT INTO @.fa_outbox_consumer"
+	" (name, owner, kinds, seen, seen_event, origin)"
+	" SELECT $1, $2, $3, " NOW ", " LAST_EVENT ", $4",
 	4,
 	{TEXTOID, REGROLEOID, TEXTARRAYOID, TEXTOID}};
 static Statement kinds_statement = {
@@ -62,7 +67,7 @@ static Statement kinds_statement = {
 	2,
 	{TEXTOID, TEXTARRAYOID}};
 static Statement begin_statement = {
-	"UPDATE @.fa_outbox_consumer SET batch = " NOW
+	"UPDATE @.fa_outbox_consumer SET batch = " NOW ", batch_event = " LAST_EVENT
 	", restarted = $2, origin = $3, read_at = pg_catalog.clock_timestamp()"
 	" WHERE name" EQ "$1",
 	3,
@@ -74,6 +79,7 @@ static Statement again_statement = {
 	{TEXTOID}};
 static Statement done_statement = {
 	"UPDATE @.fa_outbox_consumer SET seen = batch, batch = NULL,"
+	" seen_event = batch_event, batch_event = NULL,"
 	" restarted = false, read_at = pg_catalog.clock_timestamp()"
 	" WHERE name" EQ "$1 AND batch IS NOT NULL",
 	1,
@@ -86,9 +92,15 @@ static Statement remove_statement = {
 	" NULLIF(e.step, 0) AS step, e.at, e.detail"                            \
 	" FROM c, @.fa_outbox e WHERE pg_catalog.pg_visible_in_snapshot(e.xid," \
 	" c.batch) AND (c.kinds IS NULL OR e.kind" EQ "ANY (c.kinds))"          \
-	" AND pg_catalog.pg_has_role(c.owner, e.owner::pg_catalog.oid, 'USAGE')"
+	" AND CASE WHEN e.owner IS NULL"                                        \
+	" THEN pg_catalog.has_table_privilege(c.owner, $2, 'SELECT')"           \
+	" AND pg_catalog.has_table_privilege(c.owner, $3, 'SELECT') ELSE"       \
+	" pg_catalog.pg_has_role(c.owner, e.owner::pg_catalog.oid, 'USAGE') END"
 
-/* Those that ended after the first snapshot's end, and those that ran in it. */
+/*
+ * Those that ended after the first snapshot's end, and those that ran in it;
+ * $2 and $3 are the graph's tables.
+ */
 static Statement read_statement = {
 	"WITH c AS MATERIALIZED (SELECT batch, seen, kinds, owner::pg_catalog.oid"
 	" AS owner FROM @.fa_outbox_consumer WHERE name" EQ "$1) " EVENT
@@ -97,8 +109,8 @@ static Statement read_statement = {
 	" UNION ALL " EVENT " AND e.xid" EQ
 	"ANY (ARRAY (SELECT pg_catalog.pg_snapshot_xip(c.seen)))"
 	" ORDER BY agent_id NULLS FIRST, event_id",
-	1,
-	{TEXTOID}};
+	3,
+	{TEXTOID, OIDOID, OIDOID}};
 
 /* ---------- one by its name ---------- */
 
@@ -175,7 +187,7 @@ check_kinds(ArrayType *array)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("kind of event \"%s\" does not exist", kind),
 				 errhint(
-					 "Kinds are \"step\", \"mind\", \"failed\" and \"coalition\".")));
+					 "Kinds are \"step\", \"mind\", \"failed\", \"coalition\" and \"graph\".")));
 	}
 }
 
@@ -219,6 +231,7 @@ fa_outbox_subscribe(PG_FUNCTION_ARGS)
 		statement_run(&call, &kinds_statement, arguments, nulls, 0);
 	else
 	{
+		outbox_begin_cursor(&call);
 		arguments[1] = ObjectIdGetDatum(call.user);
 		arguments[3] = origin(&call);
 		statement_run(&call, &insert_statement, arguments, nulls, 0);
@@ -243,7 +256,10 @@ put_restarted(ReturnSetInfo *set)
 static void
 put_events(const Call *call, Datum name, ReturnSetInfo *set)
 {
-	int count = statement_run(call, &read_statement, &name, NULL, 0);
+	Datum arguments[3] = {name,
+						  ObjectIdGetDatum(call_relation(call, "fa_node")),
+						  ObjectIdGetDatum(call_relation(call, "fa_edge"))};
+	int	  count = statement_run(call, &read_statement, arguments, NULL, 0);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -280,6 +296,8 @@ fa_outbox_read(PG_FUNCTION_ARGS)
 			   &begun);
 	arguments[1] = BoolGetDatum(restarted);
 	arguments[2] = origin(&call);
+	if (restarted)
+		outbox_begin_cursor(&call);
 	statement_run(&call,
 				  begun && !restarted ? &again_statement : &begin_statement,
 				  arguments, NULL, 0);

@@ -61,16 +61,31 @@ SELECT step FROM fa_step(:a, '{0}');
 SELECT kind, agent_id - :a AS agent, step FROM fa_outbox_read('some');
 SELECT count(*) FILTER (WHERE kind = 'coalition') AS coalition, count(*) FILTER (WHERE kind = 'step') AS step FROM fa_outbox_read('all');
 
--- what all have seen is removed by who writes; who has not read for long holds nothing back, and is told
+-- leaves that all have seen are truncated by who writes, others are not; who is far behind holds nothing back, and is told
 SELECT fa_outbox_done('all'), fa_outbox_done('some');
 SELECT count(*) > 0 AS some, max(event_id) AS last FROM fa_outbox \gset
 SELECT :'some' AS some;
-SELECT count(*) FROM generate_series(1, 600) i, fa_step_many(ARRAY[:a, :b + i - i]);
-SELECT count(*) FROM fa_outbox WHERE event_id <= :last;
-SELECT count(*) FILTER (WHERE kind = 'step') FROM fa_outbox_read('all');
-SELECT fa_outbox_done('all');
+CREATE PROCEDURE pg_temp.fill(events int) LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1 .. events / 1000 LOOP
+		PERFORM count(*) FROM generate_series(1, 500) n, fa_step_many((SELECT array_agg(agent_id + n - n) FROM (SELECT agent_id FROM fa_agent ORDER BY agent_id LIMIT 2) a));
+		COMMIT;
+	END LOOP;
+END $$;
+SET fa_agents.outbox = 'step';
+CALL pg_temp.fill(60000);
+SELECT count(*) > 0 AS kept FROM fa_outbox WHERE event_id <= :last;
+SELECT count(*) FROM fa_outbox_read('some');
+SELECT count(*) FROM fa_outbox_read('all');
+SELECT fa_outbox_done('all'), fa_outbox_done('some');
+CALL pg_temp.fill(50000);
+SELECT count(*) AS kept FROM fa_outbox WHERE event_id <= :last;
+SELECT fa_outbox_done('all') FROM fa_outbox_read('all') LIMIT 1;
 UPDATE fa_outbox_consumer SET read_at = read_at - interval '8 days' WHERE name = 'some';
-SELECT count(*) FROM generate_series(1, 600) i, fa_step_many(ARRAY[:a, :b + i - i]);
+CALL pg_temp.fill(60000);
+SELECT fa_outbox_done('all') FROM fa_outbox_read('all') LIMIT 1;
+CALL pg_temp.fill(5000);
+SELECT sum(pg_relation_size(relid)) < 10000000 AS small FROM pg_partition_tree('fa_outbox') WHERE isleaf;
 SELECT kind, event_id, agent_id, step FROM fa_outbox_read('some');
 SELECT step - 1 AS before FROM fa_step(:a) \gset
 SELECT kind FROM fa_outbox_read('some');
@@ -78,12 +93,45 @@ SELECT fa_outbox_done('some');
 SELECT step - :before AS steps FROM fa_step(:a);
 SELECT kind, step - :before AS steps FROM fa_outbox_read('some');
 SELECT fa_outbox_done('some'), (SELECT restarted FROM fa_outbox_consumer WHERE name = 'some');
+-- by count as well, also in the middle of a batch; who keeps up is let be
+SET fa_agents.outbox_limit = 2000;
+SELECT step > 0 AS stepped FROM fa_step(:a);
+SELECT count(*) FROM fa_outbox_read('some');
+SELECT fa_outbox_done('all') FROM fa_outbox_read('all') LIMIT 1;
+CALL pg_temp.fill(1000);
+SELECT fa_outbox_done('all') FROM fa_outbox_read('all') LIMIT 1;
+CALL pg_temp.fill(2000);
+SELECT kind FROM fa_outbox_read('some');
+SELECT count(DISTINCT kind), min(kind) FROM fa_outbox_read('all');
+RESET fa_agents.outbox_limit;
 -- and one whose cursor is of elsewhere
 UPDATE fa_outbox_consumer SET origin = 'elsewhere' WHERE name = 'all';
 SELECT kind FROM fa_outbox_read('all');
 SELECT fa_outbox_done('all');
 SELECT kind FROM fa_outbox_read('all');
 SELECT origin <> 'elsewhere' AS here FROM fa_outbox_consumer WHERE name = 'all';
+
+-- changes of the graph, those by agents' steps too; for who may read it
+SET fa_agents.outbox = 'graph';
+SELECT fa_outbox_subscribe('graph', '{graph}');
+SELECT fa_node_put('outbox', 'x') AS x, fa_node_put('outbox', 'y') AS y \gset
+SELECT fa_node_put('outbox', 'x') = :x AS same, fa_node_put('outbox', 'x', '{"a": 1}') = :x AS changed, fa_edge_put(:x, :y, 'to') AS edge \gset
+UPDATE fa_edge SET weight = 2 WHERE edge_id = :edge;
+SELECT fa_node_drop(ARRAY[:x::bigint]), fa_node_drop(ARRAY[:y::bigint]);
+SELECT fa_belief_sync('outbox', 'change');
+SELECT fa_agent_reset(ARRAY[:a]);
+SELECT step > 0 AS stepped FROM fa_step(:a, '{1}');
+SELECT fa_agent_reset(ARRAY[:a]);
+SELECT step > 0 AS stepped FROM fa_step(:a, '{1}');
+SELECT fa_agent_reset(ARRAY[:a]);
+SELECT step > 0 AS stepped FROM fa_step(:a, '{0}');
+SELECT kind, agent_id, step, (detail ->> 'node')::bigint - :x AS node, (detail ->> 'edge')::bigint - :edge AS edge, detail ->> 'change' AS change FROM fa_outbox_read('graph');
+SELECT fa_outbox_done('graph');
+SELECT fa_belief_sync('outbox', 'never');
+SET fa_agents.outbox = 'mind, step';
+SELECT step > 0 AS stepped FROM fa_step(:a, '{1}');
+SELECT count(*) FROM fa_outbox_read('graph');
+SELECT fa_node_put('outbox', 'z') IS NOT NULL AS made;
 
 -- what is refused
 SELECT pg_temp.raises(command) FROM unnest(ARRAY['SELECT fa_outbox_subscribe(NULL)', 'SELECT fa_outbox_subscribe('''')',
@@ -99,6 +147,10 @@ SELECT fa_model_create('outbox ann', :'spec') IS NOT NULL AS made;
 SELECT fa_agent_create('outbox ann') AS ann \gset
 SELECT fa_outbox_subscribe('ann');
 SELECT step FROM fa_step(:ann, '{1}');
+RESET ROLE;
+SET fa_agents.outbox = 'graph, step, mind';
+SELECT fa_node_put('outbox', 'z', '{"b": 1}') IS NOT NULL AS made;
+SET ROLE regress_fa_ann;
 SELECT pg_temp.raises('SELECT fa_outbox_read(''all'')');
 SELECT pg_temp.raises('SET fa_agents.outbox = ''''');
 SELECT count(*) FROM fa_outbox;
@@ -106,6 +158,12 @@ RESET ROLE;
 SELECT step > 0 AS stepped FROM fa_step(:a, '{1}');
 SET ROLE regress_fa_ann;
 SELECT DISTINCT agent_id = :ann AS ann FROM fa_outbox_read('ann');
+SELECT count(*) FROM fa_outbox WHERE kind = 'graph';
+RESET ROLE;
+GRANT SELECT ON fa_node, fa_edge TO regress_fa_ann;
+SET ROLE regress_fa_ann;
+SELECT count(*) FILTER (WHERE kind = 'graph') AS graph, count(*) FILTER (WHERE agent_id = :ann) AS ann FROM fa_outbox_read('ann') e WHERE kind = 'graph' OR agent_id = :ann;
+SELECT count(*) > 0 AS some FROM fa_outbox WHERE kind = 'graph';
 SET ROLE regress_fa_bob;
 SELECT (SELECT count(*) FROM fa_outbox) AS events, (SELECT count(*) FROM fa_outbox_consumer) AS consumers;
 SELECT pg_temp.raises(command) FROM unnest(ARRAY['SELECT fa_outbox_read(''ann'')', 'SELECT fa_outbox_done(''ann'')',
@@ -117,4 +175,8 @@ SELECT fa_outbox_unsubscribe(name) FROM fa_outbox_consumer;
 SELECT fa_agent_drop(array_agg(agent_id)) FROM fa_agent;
 SELECT count(fa_model_drop(name)) FROM fa_model WHERE name LIKE 'outbox%';
 TRUNCATE fa_outbox;
+REVOKE SELECT ON fa_node, fa_edge FROM regress_fa_ann;
+SELECT count(fa_node_drop(ARRAY[node_id])) FROM fa_node;
+DELETE FROM fa_node_history;
+DELETE FROM fa_edge_history;
 DROP ROLE regress_fa_ann, regress_fa_bob;

@@ -7,6 +7,9 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use FindBin;
+use lib $FindBin::RealBin;
+use Clients;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
@@ -33,35 +36,6 @@ CREATE FUNCTION send(sender bigint, recipients bigint[], n bigint) RETURNS void 
 CREATE FUNCTION receive(agent bigint, most int) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO got SELECT message_id, agent, sender, body::bigint FROM fa_receive(agent, most); $$;
 });
-my $dir = $node->basedir;
-my @clients;
-
-# A psql that runs a script; its answers are of no interest.
-sub start_client
-{
-	my ($script) = @_;
-	my $number = @clients;
-	open my $file, '>', "$dir/client$number.sql" or die $!;
-	print $file $script;
-	close $file;
-	my $pid = fork // die $!;
-	if ($pid == 0)
-	{
-		open STDOUT, '>', "$dir/client$number.out" or die $!;
-		open STDERR, '>', "$dir/client$number.err" or die $!;
-		exec 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/client$number.sql", $node->connstr('postgres') or die $!;
-	}
-	push @clients, $pid;
-	return $number;
-}
-
-# Waits for all of them.
-sub end_clients
-{
-	waitpid $_, 0 for @clients;
-	@clients = ();
-}
-
 # What was sent and not received, or received twice, or in the wrong order.
 my $wrong = q{
 SELECT 'lost', sender, recipient, n FROM sent s WHERE NOT EXISTS (SELECT FROM got g WHERE (g.sender, g.recipient, g.n) = (s.sender, s.recipient, s.n))
@@ -82,14 +56,10 @@ $node->safe_psql('postgres', 'TRUNCATE got, sent, fa_key');
 # senders 1 to 3 write to agents 11 to 14, who are received for by four sessions
 # each; another client draws ids, so that the leaves are turned fast
 my $senders = join '', map { my $n = $_; "SELECT send(%d, '{11,12,13,14,11}', $n);\n" } 1 .. 400;
-start_client(sprintf($senders =~ s/%d/$_/gr)) for 1 .. 3;
-start_client("SELECT receive(11 + i, 1 + (random() * 20)::int) FROM generate_series(0, 3) i;\n" x 600) for 1 .. 4;
-start_client("SELECT count(nextval('fa_message_id_seq')) FROM generate_series(1, 4000);\nSELECT fa_send(5, 15, '0');\n" x 200);
-end_clients();
-for my $number (0 .. 7)
-{
-	is(slurp_file("$dir/client$number.err"), '', "client $number had no error");
-}
+start_client($node, sprintf($senders =~ s/%d/$_/gr)) for 1 .. 3;
+start_client($node, "SELECT receive(11 + i, 1 + (random() * 20)::int) FROM generate_series(0, 3) i;\n" x 600) for 1 .. 4;
+start_client($node, "SELECT count(nextval('fa_message_id_seq')) FROM generate_series(1, 4000);\nSELECT fa_send(5, 15, '0');\n" x 200);
+quiet_clients('senders and receivers');
 $node->safe_psql('postgres', $drain);
 is($node->safe_psql('postgres', "DELETE FROM got WHERE sender = 5 RETURNING 1") =~ tr/1//, 200, 'those of the client that turns the leaves');
 # one recipient stands twice in each call
@@ -143,11 +113,11 @@ for my $crash (1 .. 3)
 	for my $sender (1 .. 3)
 	{
 		my $from = $next{$sender};
-		start_client(join '', map { "SELECT send($sender, '{11,12}', $_);\n" } $from .. $from + 5000);
+		start_client($node, join '', map { "SELECT send($sender, '{11,12}', $_);\n" } $from .. $from + 5000);
 	}
-	start_client("SELECT receive(11, 7);\n" x 5000);
-	start_client("SELECT receive(12, 7);\n" x 5000);
-	start_client("SELECT count(nextval('fa_message_id_seq')) FROM generate_series(1, 4000);\nSELECT fa_send(5, 15, '0');\n" x 1000);
+	start_client($node, "SELECT receive(11, 7);\n" x 5000);
+	start_client($node, "SELECT receive(12, 7);\n" x 5000);
+	start_client($node, "SELECT count(nextval('fa_message_id_seq')) FROM generate_series(1, 4000);\nSELECT fa_send(5, 15, '0');\n" x 1000);
 	sleep 1.5;
 	$node->stop('immediate');
 	end_clients();
