@@ -553,7 +553,6 @@ typedef struct ActResult
 
 extern void act_agents(const Call *call, const int64 *ids, int count,
 					   bool skip_paused, ActResult *results);
-extern void act_check_constraints(const Call *call);
 
 /* ---------- run.c: trials in closed loop ---------- */
 
