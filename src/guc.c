@@ -267,8 +267,8 @@ worker_settings(void)
 	DefineCustomIntVariable(
 		"fa_agents.max_sensor_workers",
 		"Sets how many workers run sensors and actuators in the whole server.",
-		"Each of them serves one owner.", &fa_max_sensor_workers, 2, 0, 1024,
-		PGC_SIGHUP, 0, NULL, NULL, NULL);
+		"Each of them serves one owner; the last is for an owner who has none.",
+		&fa_max_sensor_workers, 2, 0, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"fa_agents.max_workers",
 		"Sets how many workers step agents in the whole server.",
