@@ -41,12 +41,17 @@ struct GraphTable
 /*
  * Edges from near to far ends, near ones being $1, with the far node there.
  * The order of columns is what receive_arc expects.
+ *
+ * OFFSET 0 keeps the far nodes from being joined.  Where a few nodes have most
+ * of the edges, the planner expects so many for any node that it would read all
+ * nodes first, and look for the edges of each.
  */
 #define ARCS(near, far, suffix, time, kinds)                                  \
 	"SELECT e." near ", e." far ", e.edge_id, e.weight FROM @.fa_edge" suffix \
 	" e WHERE e." near EQ                                                     \
 	"ANY ($1)" kinds   time("e") " AND EXISTS (SELECT FROM @.fa_node" suffix  \
-							   " n WHERE n.node_id" EQ "e." far time("n") ")"
+							   " n WHERE n.node_id" EQ                        \
+							   "e." far time("n") " OFFSET 0)"
 
 #define ANY_KIND ""
 #define THESE	 " AND e.kind" EQ "ANY ($2)"
