@@ -15,7 +15,12 @@ CREATE TABLE fa_schedule (
 	catch_up text NOT NULL,
 	paused boolean NOT NULL DEFAULT false,
 	error text,
-	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	-- one row that cannot be computed with would stop all schedules
+	CONSTRAINT fa_schedule_every CHECK (every OPERATOR(pg_catalog.>=) '1 ms'
+		AND every OPERATOR(pg_catalog.<=) '3660 days'),
+	CONSTRAINT fa_schedule_deadline CHECK (deadline OPERATOR(pg_catalog.>=) '1 ms'
+		AND deadline OPERATOR(pg_catalog.<=) '3660 days')
 );
 COMMENT ON TABLE fa_schedule IS
 	'which models'' agents are stepped by workers, and how often';
@@ -36,7 +41,10 @@ CREATE TABLE fa_schedule_slice (
 	agent_id bigint NOT NULL DEFAULT 0,
 	skipped bigint NOT NULL DEFAULT 0,
 	empty boolean NOT NULL DEFAULT false,
-	PRIMARY KEY (schedule_id, slice)
+	PRIMARY KEY (schedule_id, slice),
+	CONSTRAINT fa_schedule_slice_slice CHECK (slice OPERATOR(pg_catalog.>=) 0
+		AND slice OPERATOR(pg_catalog.<) 64),
+	CONSTRAINT fa_schedule_slice_due CHECK (pg_catalog.isfinite(due))
 ) WITH (fillfactor = 25);
 COMMENT ON TABLE fa_schedule_slice IS
 	'the hands of a schedule: agents of a slice are due together, and stepped by one worker';

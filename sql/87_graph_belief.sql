@@ -14,6 +14,16 @@ COMMENT ON COLUMN fa_belief_sync.mode IS
 COMMENT ON COLUMN fa_belief_sync.change IS
 	'how much a probability changes until that is a change of mind';
 
+CREATE FUNCTION fa_belief_sync_changed() RETURNS trigger
+	AS 'MODULE_PATHNAME', 'fa_belief_sync_changed' LANGUAGE C;
+REVOKE ALL ON FUNCTION fa_belief_sync_changed() FROM PUBLIC;
+COMMENT ON FUNCTION fa_belief_sync_changed() IS
+	'trigger: sessions read anew which models are synced';
+CREATE TRIGGER fa_belief_sync_changed
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON fa_belief_sync
+	FOR EACH STATEMENT EXECUTE FUNCTION fa_belief_sync_changed();
+ALTER TABLE fa_belief_sync ENABLE ALWAYS TRIGGER fa_belief_sync_changed;
+
 SELECT pg_catalog.pg_extension_config_dump('fa_belief_sync', '');
 
 ALTER TABLE fa_belief_sync ENABLE ROW LEVEL SECURITY;

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "executor/tuptable.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -45,83 +46,7 @@ typedef struct Act
 	int			  use_count;
 } Act;
 
-/* Who we were before code of a user was called. */
-typedef struct Outside
-{
-	Oid user;
-	int security;
-} Outside;
-
-/* ---------- code of users ---------- */
-
-/*
- * Becomes the caller, within SPI, until end_outside.  An ERROR in between is
- * cleaned up by the end of the (sub)transaction.
- */
-static void
-begin_outside(const Call *call, Outside *outside)
-{
-	GetUserIdAndSecContext(&outside->user, &outside->security);
-	SetUserIdAndSecContext(call->user,
-						   call->security | SECURITY_LOCAL_USERID_CHANGE);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
-
-static void
-end_outside(const Outside *outside)
-{
-	SPI_finish();
-	SetUserIdAndSecContext(outside->user, outside->security);
-}
-
-/* The plan of a call of a function with arguments of these types [count]. */
-static SPIPlanPtr
-prepare(const char *head, const SensorUse *use, int count, Oid *types)
-{
-	char *text =
-		psprintf("%s %s($1%s)", head, use->name, count > 1 ? ", $2" : "");
-	SPIPlanPtr plan = SPI_prepare(text, count, types);
-
-	if (plan == NULL)
-		elog(ERROR, "could not prepare \"%s\": %s", text,
-			 SPI_result_code_string(SPI_result));
-	return plan;
-}
-
-/* Calls it; what came of it is in SPI_tuptable. */
-static void
-execute(SPIPlanPtr plan, Datum *arguments, const char *nulls)
-{
-	int result = SPI_execute_plan(plan, arguments, nulls, false, 0);
-
-	if (result != SPI_OK_SELECT)
-		elog(ERROR, "could not call a sensor or an actuator: %s",
-			 SPI_result_code_string(result));
-}
-
 /* ---------- sensors ---------- */
-
-/*
- * Did a sensor give columns of these types [count]?  It was looked at before,
- * but code that has run since may have made its name mean another function,
- * and results are taken apart by their type.  Raises 42P13.
- */
-static void
-check_result(const SensorUse *use, const Oid *types, int count)
-{
-	TupleDesc desc = SPI_tuptable->tupdesc;
-	bool	  fits = desc->natts == count;
-
-	for (int i = 0; fits && i < count; i++)
-		fits = TupleDescAttr(desc, i)->atttypid == types[i];
-	if (!fits)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
-				 errmsg("sensor %s changed while it was called", use->name),
-				 errdetail("Its result is not of the type that it had before."),
-				 errhint("Name the function again with fa_sensor_set.")));
-}
 
 static int
 compare_actors(const void *a, const void *b)
@@ -158,66 +83,79 @@ perceive(const Act *act, Actor *actor, Datum observation)
 static void
 ask_each(const Act *act, const SensorUse *use)
 {
-	const Oid  given[] = {INT4ARRAYOID};
-	Oid		   types[] = {INT8OID};
-	SPIPlanPtr plan = prepare("SELECT", use, 1, types);
+	OutsideFunction *function = outside_function(use);
 
 	for (int i = 0; i < use->count; i++)
 	{
 		Datum arguments[] = {Int64GetDatum(use->ids[i])};
-		Datum observation;
 		bool  isnull;
+		Datum observation;
 
 		CHECK_FOR_INTERRUPTS();
-		execute(plan, arguments, NULL);
-		check_result(use, given, 1);
-		/* no row: it became one that returns a set */
-		observation =
-			SPI_processed == 0 ? (Datum) 0 : result_datum(0, 1, &isnull);
-		if (SPI_processed > 0 && !isnull)
+		observation = outside_call(function, arguments, &isnull);
+		if (!isnull)
 			perceive(act, find_actor(act, use->ids[i]), observation);
-		SPI_freetuptable(SPI_tuptable);
 	}
+	outside_done(function);
 }
 
 /*
- * Asks a sensor of the set form.  Raises 22023 for a row that is not the one of
- * an agent that it was asked about: which is meant would be left to chance.
+ * Takes a row of a sensor of the set form.  Raises 22023 for one that is not
+ * that of an agent that it was asked about: which is meant would be left to
+ * chance.
  */
+static void
+take_row(const Act *act, const SensorUse *use, TupleTableSlot *row)
+{
+	bool   isnull;
+	Datum  id = slot_getattr(row, 1, &isnull);
+	int64  agent_id = isnull ? 0 : DatumGetInt64(id);
+	Datum  observation = slot_getattr(row, 2, &isnull);
+	Actor *actor = find_actor(act, agent_id);
+
+	if (actor == NULL || actor->sensor != use || actor->answered)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(
+				 "sensor %s returned an unexpected row for agent " INT64_FORMAT,
+				 use->name, agent_id),
+			 errhint(
+				 "Return at most one row for each element of the argument.")));
+	else
+	{
+		actor->answered = true;
+		if (!isnull)
+			perceive(act, actor, observation);
+	}
+}
+
+/* The columns of a sensor of the set form. */
+static TupleDesc
+observation_columns(void)
+{
+	TupleDesc result = CreateTemplateTupleDesc(2);
+
+	TupleDescInitEntry(result, 1, "agent_id", INT8OID, -1, 0);
+	TupleDescInitEntry(result, 2, "observation", INT4ARRAYOID, -1, 0);
+	return result;
+}
+
+/* Asks a sensor of the set form. */
 static void
 ask_at_once(const Act *act, const SensorUse *use)
 {
-	const Oid given[] = {INT8OID, INT4ARRAYOID};
-	Oid		  types[] = {INT8ARRAYOID};
-	Datum	  arguments[] = {array_from_int64(use->ids, use->count)};
-	uint64	  count;
+	OutsideFunction *function = outside_function(use);
+	TupleDesc		 columns = observation_columns();
+	TupleTableSlot	*row =
+		MakeSingleTupleTableSlot(columns, &TTSOpsMinimalTuple);
+	Datum			 arguments[] = {array_from_int64(use->ids, use->count)};
+	Tuplestorestate *rows = outside_rows(function, arguments, columns);
 
-	execute(prepare("SELECT * FROM", use, 1, types), arguments, NULL);
-	check_result(use, given, 2);
-	count = SPI_processed;
-	for (uint64 i = 0; i < count; i++)
-	{
-		bool   isnull;
-		int64  agent_id = result_int64(i, 1);
-		Datum  observation = result_datum(i, 2, &isnull);
-		Actor *actor = find_actor(act, agent_id);
-
-		if (actor == NULL || actor->sensor != use || actor->answered)
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg(
-					 "sensor %s returned an unexpected row for agent " INT64_FORMAT,
-					 use->name, agent_id),
-				 errhint(
-					 "Return at most one row for each element of the argument.")));
-		else
-		{
-			actor->answered = true;
-			if (!isnull)
-				perceive(act, actor, observation);
-		}
-	}
+	while (tuplestore_gettupleslot(rows, true, false, row))
+		take_row(act, use, row);
+	ExecDropSingleTupleTableSlot(row);
+	outside_done(function);
 }
 
 /*
@@ -229,10 +167,10 @@ ask_sensors(const Act *act)
 {
 	for (int i = 0; i < act->use_count; i++)
 	{
-		const SensorUse *use = &act->uses[i];
-		Outside			 outside;
+		SensorUse *use = &act->uses[i];
+		Outside	   outside;
 
-		begin_outside(act->call, &outside);
+		outside_begin(act->call, &outside);
 		sensor_hold(use);
 		if (use->kind == KIND_SENSOR)
 		{
@@ -243,7 +181,7 @@ ask_sensors(const Act *act)
 			else
 				ask_each(act, use);
 		}
-		end_outside(&outside);
+		outside_end(&outside);
 	}
 }
 
@@ -375,32 +313,34 @@ gather_actions(const Act *act, const SensorUse *use, Datum *ids, Datum *actions)
 static void
 move_at_once(const Act *act, const SensorUse *use)
 {
-	Oid	  types[] = {INT8ARRAYOID, INT4ARRAYOID};
-	Datum arguments[2];
+	OutsideFunction *function = outside_function(use);
+	Datum			 arguments[2];
+	bool			 isnull;
 
 	if (gather_actions(act, use, &arguments[0], &arguments[1]) > 0)
-		execute(prepare("SELECT", use, 2, types), arguments, NULL);
+		outside_call(function, arguments, &isnull);
+	outside_done(function);
 }
 
 /* Calls an actuator of the single form. */
 static void
 move_each(const Act *act, const SensorUse *use)
 {
-	Oid		   types[] = {INT8OID, INT4ARRAYOID};
-	SPIPlanPtr plan = prepare("SELECT", use, 2, types);
+	OutsideFunction *function = outside_function(use);
 
 	for (int i = 0; i < use->count; i++)
 	{
 		const ActResult *result = &find_actor(act, use->ids[i])->result;
 		Datum			 arguments[2] = {Int64GetDatum(use->ids[i])};
+		bool			 isnull;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!result->stepped)
 			continue;
 		arguments[1] = array_from_int32(result->action, result->action_count);
-		execute(plan, arguments, NULL);
-		SPI_freetuptable(SPI_tuptable);
+		outside_call(function, arguments, &isnull);
 	}
+	outside_done(function);
 }
 
 static void
@@ -413,29 +353,13 @@ call_actuators(const Act *act)
 
 		if (use->kind != KIND_ACTUATOR)
 			continue;
-		begin_outside(act->call, &outside);
+		outside_begin(act->call, &outside);
 		if (use->at_once)
 			move_at_once(act, use);
 		else
 			move_each(act, use);
-		end_outside(&outside);
+		outside_end(&outside);
 	}
-}
-
-/*
- * Constraints that were deferred are checked now, as the caller, and so are
- * those that are named as constraints but may do anything.
- */
-void
-act_check_constraints(const Call *call)
-{
-	Outside outside;
-
-	begin_outside(call, &outside);
-	if (SPI_execute("SET CONSTRAINTS ALL IMMEDIATE", false, 0) !=
-		SPI_OK_UTILITY)
-		elog(ERROR, "could not check constraints");
-	end_outside(&outside);
 }
 
 /* ---------- all of it ---------- */

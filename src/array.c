@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "lib/qunique.h"
 #include "utils/array.h"
 #include "utils/memutils.h"
 
@@ -181,4 +182,22 @@ Datum
 array_from_int64(const int64 *values, int64 count)
 {
 	return make_array(INT8OID, values, sizeof(int64), count);
+}
+
+/* For qsort and bsearch. Not a difference: that could overflow. */
+int
+compare_int64(const void *a, const void *b)
+{
+	int64 x = *(const int64 *) a;
+	int64 y = *(const int64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Sorts values [count] in place, each once; returns how many are left. */
+int
+int64_sort_unique(int64 *values, int count)
+{
+	qsort(values, count, sizeof(int64), compare_int64);
+	return (int) qunique(values, count, sizeof(int64), compare_int64);
 }

@@ -4,7 +4,8 @@
  *	  Agents that a worker steps in one transaction.
  *
  * All at once first; where that fails, one by one, each in a savepoint, so
- * that the one that fails is found and the others are stepped.
+ * that the one that fails is found and the others are stepped; where that fails
+ * too, for it is the commit that does, each in a transaction of its own.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,6 +19,7 @@
 #include "utils/timeout.h"
 
 #include "pool.h"
+#include "sensor.h"
 
 #include <math.h>
 
@@ -37,6 +39,11 @@ static double step_us = 0; /* 0: none was measured */
 /* The batch that is being made. */
 static TimestampTz begun;
 static int		   asked; /* how many agents it was begun with */
+
+/* What the transaction has stepped, for the case that its commit fails. */
+static int	 in_commit = 0;		  /* agents */
+static int64 single_schedule = 0; /* of the last one that was stepped singly */
+static int64 single_agent = 0;	  /* 0: none was */
 
 /* Does this process run what an owner has named? */
 static bool
@@ -117,7 +124,7 @@ act(const Call *call, const int64 *ids, int count, bool *stepped)
 
 	act_agents(call, ids, count, true, results);
 	/* what waits for the commit would fail there, where nobody is blamed */
-	act_check_constraints(call);
+	outside_check_constraints(call);
 	for (int i = 0; i < count; i++)
 		stepped[i] = results[i].stepped;
 	pfree(results);
@@ -133,11 +140,18 @@ step(const Call *call, const int64 *ids, int count, bool *stepped)
 	memset(stepped, 0, sizeof(bool) * count);
 	if (fa_batch_timeout > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, fa_batch_timeout);
-	if (is_sensing())
-		act(call, ids, count, stepped);
-	else
-		compute(call, ids, count, stepped);
-	disable_timeout(STATEMENT_TIMEOUT, false);
+	PG_TRY();
+	{
+		if (is_sensing())
+			act(call, ids, count, stepped);
+		else
+			compute(call, ids, count, stepped);
+	}
+	PG_FINALLY();
+	{
+		disable_timeout(STATEMENT_TIMEOUT, false);
+	}
+	PG_END_TRY();
 }
 
 /* A batch of agents [count] begins. */
@@ -168,6 +182,8 @@ void
 batch_step(const Call *call, int64 *ids, int count, bool *stepped)
 {
 	begin(count);
+	in_commit += count;
+	single_agent = 0;
 	pool_set_state(PROCESS_STEPPING, count);
 	flight_note(ids, count);
 	step(call, ids, count, stepped);
@@ -175,40 +191,36 @@ batch_step(const Call *call, int64 *ids, int count, bool *stepped)
 		notify();
 }
 
+/* One agent's step. */
+typedef struct Single
+{
+	const Call	*call;
+	const int64 *id;
+	bool		*stepped; /* false also where it is paused */
+} Single;
+
+/* The body of the subtransaction in which it is made. */
+static bool
+step_single(void *context)
+{
+	Single *single = context;
+
+	step(single->call, single->id, 1, single->stepped);
+	return true;
+}
+
 /*
  * One agent in a subtransaction; NULL, or the error, which undid it.  An error
  * that is not the agent's is raised again, unless it is blamed for any.
- * *stepped: false also where it is paused.
  */
 static ErrorData *
 try_single(const Call *call, const int64 *id, bool blame, bool *stepped)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
+	Single	   single = {call, id, stepped};
+	ErrorData *error;
 
 	flight_note(id, 1);
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
-		step(call, id, 1, stepped);
-		SPI_finish();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		disable_timeout(STATEMENT_TIMEOUT, false);
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
-	*stepped &= error == NULL;
+	*stepped &= subtransaction_run(step_single, &single, &error);
 	if (error != NULL && !blame && !work_blames_agent(error))
 		ReThrowError(error);
 	return error;
@@ -231,6 +243,9 @@ batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
 		ErrorData *error;
 
 		CHECK_FOR_INTERRUPTS();
+		in_commit++;
+		single_schedule = schedule_id;
+		single_agent = ids[i];
 		pool_set_state(PROCESS_STEPPING, 1);
 		error = try_single(call, &ids[i], blame, &stepped[i]);
 		if (error == NULL)
@@ -242,6 +257,55 @@ batch_step_singly(const Call *call, int64 schedule_id, int64 *ids, int count,
 	if (failed < count)
 		notify();
 	return failed;
+}
+
+/* ---------- commits that fail ---------- */
+
+typedef struct Blame
+{
+	const ErrorData *error;
+	bool			 noted; /* else the agent is paused, or gone */
+} Blame;
+
+/* The argument is a Blame *. */
+static void
+note_single(void *argument)
+{
+	Blame *blame = argument;
+	Call   call;
+
+	work_begin("notes an agent whose commit failed");
+	if (call_begin_extension(&call))
+	{
+		blame->noted =
+			retry_note(&call, single_schedule, single_agent, blame->error);
+		call_end(&call);
+	}
+	work_end();
+}
+
+/*
+ * A transaction with a batch has failed, after its steps: a commit runs
+ * deferred triggers and cursors that are kept.  Where one agent was alone in it
+ * the error is that agent's, and is noted; false: nobody can be blamed.
+ * whatever: also with an error that is not the agent's.
+ */
+bool
+batch_blame(const ErrorData *error, bool whatever)
+{
+	bool	   single = in_commit == 1 && single_agent != 0;
+	Blame	   blame = {error, false};
+	ErrorData *trouble;
+
+	in_commit = 0;
+	if (!single || (!whatever && !work_blames_agent(error)))
+		return false;
+	trouble = work_attempt(note_single, &blame);
+	if (trouble != NULL)
+		ReThrowError(trouble);
+	if (blame.noted)
+		batch_count_faults(single_schedule, 1, 0);
+	return blame.noted;
 }
 
 /* ---------- what became of them ---------- */
@@ -283,6 +347,7 @@ batch_done(int steps, int failed)
 	double elapsed = GetCurrentTimestamp() - begun;
 
 	flight_clear();
+	in_commit = 0;
 	if (asked == 0)
 		return;
 	if (failed < asked)

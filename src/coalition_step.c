@@ -156,53 +156,32 @@ lock_rows(const Call *call, Statement *statement, const int64 *ids, int count,
 	return rows;
 }
 
-/*
- * Waits for one agent's row (0: for none) and then takes all members' rows that
- * are free, in a subtransaction of its own: where some are not, all are let go.
- * found [count]: the ids that were locked; returns how many.  *gone: the one
- * that was waited for has been dropped.
- *
- * An error has to end the subtransaction before it goes on: the server cleans
- * up only those that the user began.
- */
-static int
-try_lock(const CoalitionStep *step, int64 awaited, int64 *found, bool *gone)
+/* One try to lock the members. */
+typedef struct LockTry
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile int  rows = 0;
+	const CoalitionStep *step;
+	int64				 awaited; /* the agent to wait for; 0: none */
+	bool				 gone;	  /* it has been dropped */
+	int64				*found;	  /* [members]: who was locked, ascending */
+	int					 rows;	  /* how many */
+} LockTry;
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
-		*gone = awaited != 0 &&
-				lock_rows(step->call, &lock_statement, &awaited, 1, found) == 0;
-		rows = lock_rows(step->call, &try_lock_statement, step->ids,
-						 step->count, found);
-		SPI_finish();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
+/*
+ * Waits for one agent's row and then takes all members' rows that are free;
+ * false, to let all go, where some are not.
+ */
+static bool
+try_lock(void *context)
+{
+	LockTry				*try = context;
+	const CoalitionStep *step = try->step;
 
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		ReThrowError(error);
-	}
-	PG_END_TRY();
-	if (rows == step->count)
-		ReleaseCurrentSubTransaction();
-	else
-		RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
-	return rows;
+	try->gone =
+		try->awaited != 0 && lock_rows(step->call, &lock_statement,
+									   &try->awaited, 1, try->found) == 0;
+	try->rows = lock_rows(step->call, &try_lock_statement, step->ids,
+						  step->count, try->found);
+	return try->rows == step->count;
 }
 
 /* The place of the first member that is not among ids [found], ascending. */
@@ -241,19 +220,15 @@ leave_out(CoalitionStep *step, int64 agent_id)
 static void
 lock_members(CoalitionStep *step)
 {
-	int64 *found = palloc(sizeof(int64) * Max(step->count, 1));
-	int64  awaited = 0;
+	LockTry try = {step};
 
-	while (step->count > 0)
+	try.found = palloc(sizeof(int64) * Max(step->count, 1));
+	while (step->count > 0 && !subtransaction_run(try_lock, &try, NULL))
 	{
-		bool gone;
-		int	 rows = try_lock(step, awaited, found, &gone);
-
-		if (rows == step->count)
-			return;
-		if (gone)
-			leave_out(step, awaited);
-		awaited = gone ? 0 : step->ids[first_missing(step, found, rows)];
+		if (try.gone)
+			leave_out(step, try.awaited);
+		try.awaited =
+			try.gone ? 0 : step->ids[first_missing(step, try.found, try.rows)];
 	}
 }
 

@@ -112,7 +112,7 @@ tell_to_leave(Oid database, bool terminate)
 	{
 		PoolProcess *process = &pool->processes[i];
 
-		if (process->state == PROCESS_FREE || process->database != database)
+		if (!slot_is_used(process) || process->database != database)
 			continue;
 		count++;
 		if (process->state == PROCESS_STARTING)

@@ -83,7 +83,7 @@ measure(Workers *workers)
 		PoolProcess *process = &pool->processes[i];
 		uint64		 total;
 
-		if (process->state == PROCESS_FREE || process->database != MyDatabaseId)
+		if (!slot_is_used(process) || process->database != MyDatabaseId)
 			continue;
 		workers->sensing += process->role == ROLE_SENSOR;
 		if (process->role != ROLE_WORKER)
@@ -197,7 +197,7 @@ sensor_workers(Oid owner, int *busy)
 	{
 		PoolProcess *process = &pool->processes[i];
 
-		if (process->state == PROCESS_FREE || process->role != ROLE_SENSOR ||
+		if (!slot_is_used(process) || process->role != ROLE_SENSOR ||
 			process->database != MyDatabaseId || process->owner != owner)
 			continue;
 		result++;
@@ -287,7 +287,7 @@ serve_owners(Look *look)
 			return;
 		*served_at(part->runner) = GetCurrentTimestamp();
 	}
-	pool_no_owner_waits();
+	room_no_owner_waits();
 	part = next_owner(look, true);
 	if (part != NULL && pool_start(ROLE_SENSOR, MyDatabaseId, part->runner))
 		*served_at(part->runner) = GetCurrentTimestamp();
@@ -331,6 +331,7 @@ look_at_work(Look *look, bool first)
 	memset(look, 0, sizeof(Look));
 	look->next = DT_NOEND;
 	overtime_end();
+	overtime_find();
 	work_begin("looks at what is due");
 	if (call_begin_extension(&call))
 	{
@@ -338,14 +339,16 @@ look_at_work(Look *look, bool first)
 		if (first)
 			retry_after_crash(&call);
 		/* each time: a batch that was under way may count afterwards */
-		turn_forget_dropped(&call);
+		look_forget_dropped(&call);
+		look_forget_orphans(&call);
 		if (changed)
-			turn_find_occupied(&call);
-		turn_look(&call, look_context, look);
+			look_find_occupied(&call);
+		look_find(&call, look_context, look);
 		call_end(&call);
-		event_count_passed(look);
+		ring_count_passed(look);
 	}
 	work_end();
+	overtime_release();
 
 	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
 	entry = pool_database(MyDatabaseId, false);
@@ -408,9 +411,10 @@ work_alone(const Workers *workers)
 	TimestampTz until = TimestampTzPlusMilliseconds(workers->at, LOOK_MS);
 	TimestampTz next = 0;
 
-	while (next == 0 && GetCurrentTimestamp() < until && !pool_should_leave() &&
+	while (next == 0 && GetCurrentTimestamp() < until && !room_should_leave() &&
 		   work_turn(&next))
 		pool_serve();
+	event_leave();
 }
 
 /* Sleeps until the next look. */
@@ -426,7 +430,7 @@ wait_for_look(const Look *look, const Workers *workers)
 				   workers->count > fa_min_workers + 1))
 		until = Min(until, TimestampTzPlusMilliseconds(workers->at, LOOK_MS));
 	pool_wait(until);
-	while (!pool_should_leave() && GetCurrentTimestamp() < calm)
+	while (!room_should_leave() && GetCurrentTimestamp() < calm)
 		pool_wait(calm);
 }
 
@@ -456,7 +460,7 @@ coordinator_main(Datum main_arg)
 	{
 		look_at_work(&look, first);
 		measure(&workers);
-		if (pool_should_leave())
+		if (room_should_leave())
 		{
 			if (look.due > 0 || look.events)
 				look.next = GetCurrentTimestamp();
@@ -471,7 +475,7 @@ coordinator_main(Datum main_arg)
 		wake_workers();
 		if (is_idle(&look, &workers))
 			leave(&look);
-		if (workers.count == 0 && pool_lacks_slots())
+		if (workers.count == 0 && room_lacks_slots())
 			work_alone(&workers);
 		wait_for_look(&look, &workers);
 	}

@@ -92,6 +92,7 @@ static bool	  observed_lost = false; /* more than the ring could hold */
 static int64 taken[FLIGHT_AGENTS];
 static int	 taken_count = 0;
 static bool	 singly = false; /* the last batch has failed: one by one */
+static bool	 alone = false;	 /* and its commit: in transactions of their own */
 
 /* What is known of an agent that is to be stepped. */
 typedef struct Event
@@ -106,186 +107,6 @@ typedef struct Event
 	Oid			runner;
 } Event;
 
-/* ---------- the ring ---------- */
-
-/* Adds ids [count]; what finds no room has to be looked for in the inbox. */
-static void
-put(PoolDatabase *entry, const int64 *ids, int count)
-{
-	SpinLockAcquire(&entry->ring_lock);
-	for (int i = 0; i < count; i++)
-	{
-		if (entry->ring_count == RING_SIZE)
-		{
-			entry->ring_lost = true;
-			break;
-		}
-		entry->ring[(entry->ring_first + entry->ring_count++) % RING_SIZE] =
-			ids[i];
-	}
-	SpinLockRelease(&entry->ring_lock);
-}
-
-/*
- * Takes at most room ids out of the ring.  *sweep: the inbox is to be read
- * through, and this worker is the one to do it.  The spinlock is held.
- */
-static int
-take_ring(PoolDatabase *entry, int64 *ids, int room, bool *sweep)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	int			count = 0;
-
-	while (count < room && entry->ring_count > 0)
-	{
-		ids[count++] = entry->ring[entry->ring_first];
-		entry->ring_first = (entry->ring_first + 1) % RING_SIZE;
-		entry->ring_count--;
-	}
-	*sweep = entry->ring_lost ||
-			 TimestampDifferenceExceeds(entry->swept_at, now,
-										fa_sweep_interval * 1000);
-	if (*sweep)
-	{
-		entry->ring_lost = false;
-		entry->swept_at = now;
-	}
-	return count;
-}
-
-/*
- * Takes at most room ids that were passed on to this worker's owner.  When there
- * are no more, those that found no room are looked for again.  The spinlock is
- * held.
- */
-static int
-take_passed(PoolDatabase *entry, int64 *ids, int room)
-{
-	int count = 0;
-	int kept = 0;
-
-	for (int i = 0; i < entry->passed_count; i++)
-	{
-		if (entry->passed[i].runner == pool_self->owner && count < room)
-			ids[count++] = entry->passed[i].agent_id;
-		else
-			entry->passed[kept++] = entry->passed[i];
-	}
-	entry->passed_count = kept;
-	if (count < room && entry->passed_lost)
-	{
-		entry->passed_lost = false;
-		entry->ring_lost = true;
-	}
-	return count;
-}
-
-/*
- * Takes at most room ids of agents that this worker is to step.  *sweep: it is
- * to read the inbox through.
- */
-static int
-take(int64 *ids, int room, bool *sweep)
-{
-	PoolDatabase *entry;
-	int			  count = 0;
-
-	*sweep = false;
-	LWLockAcquire(pool->lock, LW_SHARED);
-	entry = pool_database(MyDatabaseId, false);
-	if (entry != NULL && entry->events)
-	{
-		SpinLockAcquire(&entry->ring_lock);
-		count = OidIsValid(pool_self->owner) ?
-					take_passed(entry, ids, room) :
-					take_ring(entry, ids, room, sweep);
-		SpinLockRelease(&entry->ring_lock);
-	}
-	LWLockRelease(pool->lock);
-	return count;
-}
-
-/* Puts ids [count] back; lost: others too, which are not known. */
-static void
-put_back(const int64 *ids, int count, bool lost)
-{
-	PoolDatabase *entry;
-
-	LWLockAcquire(pool->lock, LW_SHARED);
-	entry = pool_database(MyDatabaseId, false);
-	if (entry != NULL)
-	{
-		put(entry, ids, count);
-		if (lost)
-			entry->ring_lost = true;
-	}
-	LWLockRelease(pool->lock);
-}
-
-/*
- * Passes on an agent that another runner is to step, after the commit that found
- * it; 0 is whoever computes.  The coordinator is told, for there may be no
- * sensor worker of that owner yet.
- */
-static void
-pass_on(const Event *event)
-{
-	PoolDatabase *entry;
-
-	if (!OidIsValid(event->runner))
-	{
-		put_back(&event->agent_id, 1, false);
-		pool_wake_one(MyDatabaseId);
-		return;
-	}
-	LWLockAcquire(pool->lock, LW_SHARED);
-	entry = pool_database(MyDatabaseId, false);
-	if (entry != NULL)
-	{
-		SpinLockAcquire(&entry->ring_lock);
-		if (entry->passed_count < PASSED_SIZE)
-			entry->passed[entry->passed_count++] =
-				(PassedAgent){event->agent_id, event->runner};
-		else
-			entry->passed_lost = true;
-		SpinLockRelease(&entry->ring_lock);
-		pool_wake_held(MyDatabaseId, ROLE_SENSOR);
-	}
-	LWLockRelease(pool->lock);
-	pool_want(MyDatabaseId, false);
-}
-
-/*
- * Adds what was passed on to what is due; what is for nobody any more is
- * forgotten.  For the coordinator.
- */
-void
-event_count_passed(Look *look)
-{
-	PoolDatabase *entry;
-	int			  kept = 0;
-
-	LWLockAcquire(pool->lock, LW_SHARED);
-	entry = pool_database(MyDatabaseId, false);
-	if (entry != NULL)
-	{
-		SpinLockAcquire(&entry->ring_lock);
-		for (int i = 0; i < entry->passed_count; i++)
-		{
-			LookPart *part = look_part(look, entry->passed[i].runner);
-
-			if (part == NULL || !part->events)
-				continue;
-			part->due++;
-			look->due++;
-			entry->passed[kept++] = entry->passed[i];
-		}
-		entry->passed_count = kept;
-		SpinLockRelease(&entry->ring_lock);
-	}
-	LWLockRelease(pool->lock);
-}
-
 /* ---------- the session that observes ---------- */
 
 /*
@@ -295,24 +116,9 @@ event_count_passed(Look *look)
 static void
 tell_observed(XactEvent event, void *arg)
 {
-	PoolDatabase *entry;
-	bool		  told = false;
-
-	if (event == XACT_EVENT_COMMIT && observed_count > 0)
-	{
-		LWLockAcquire(pool->lock, LW_SHARED);
-		entry = pool_database(MyDatabaseId, false);
-		if (entry != NULL && entry->events)
-		{
-			put(entry, observed, observed_count);
-			if (observed_lost)
-				entry->ring_lost = true;
-			told = true;
-		}
-		LWLockRelease(pool->lock);
-		if (told)
-			pool_wake_one(MyDatabaseId);
-	}
+	if (event == XACT_EVENT_COMMIT && observed_count > 0 &&
+		ring_add(observed, observed_count, observed_lost))
+		pool_wake_one(MyDatabaseId);
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
 	{
@@ -354,31 +160,6 @@ event_init(void)
 
 /* ---------- the worker ---------- */
 
-/* For qsort. */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Sorts ids, each once; returns how many are left. */
-static int
-sort_ids(int64 *ids, int count)
-{
-	int unique = 0;
-
-	qsort(ids, count, sizeof(int64), compare_ids);
-	for (int i = 0; i < count; i++)
-	{
-		if (unique == 0 || ids[i] != ids[unique - 1])
-			ids[unique++] = ids[i];
-	}
-	return unique;
-}
-
 /*
  * Reads the inbox through, and puts who has something there into the ring.
  */
@@ -397,7 +178,7 @@ sweep_inbox(const Call *call)
 		found = statement_run(call, &sweep_statement, arguments, NULL, 0);
 		for (int i = 0; i < found; i++)
 			ids[i] = last = result_int64(i, 1);
-		put_back(ids, found, false);
+		ring_add(ids, found, false);
 		SPI_freetuptable(SPI_tuptable);
 		pfree(ids);
 	}
@@ -432,7 +213,7 @@ find_events(const Call *call, int64 *ids, int count, int *found)
 		events[i].more = DatumGetBool(result_datum(i, 5, &isnull));
 		events[i].runner = DatumGetObjectId(result_datum(i, 6, &isnull));
 		events[i].locked = bsearch(&events[i].agent_id, locked_ids, locked,
-								   sizeof(int64), compare_ids) != NULL;
+								   sizeof(int64), compare_int64) != NULL;
 	}
 	return events;
 }
@@ -521,7 +302,7 @@ count_events(const Event *events, int count)
 			batch_count_faults(events[i].schedule_id, 1, 0);
 		/* of one that failed the retry takes care */
 		if (events[i].more && events[i].stepped)
-			put_back(&events[i].agent_id, 1, false);
+			ring_add(&events[i].agent_id, 1, false);
 	}
 	batch_done(made, count - made);
 }
@@ -533,7 +314,8 @@ static void
 make(void *argument)
 {
 	bool   sweep = *(bool *) argument;
-	int	   count = singly ? Min(taken_count, batch_single_size()) : taken_count;
+	int	   room = alone ? 1 : batch_single_size();
+	int	   count = singly ? Min(taken_count, room) : taken_count;
 	int	   found = 0;
 	int	   own = 0;
 	Event *events = NULL;
@@ -564,36 +346,54 @@ make(void *argument)
 	taken_count -= count;
 	count_events(copy, own);
 	for (int i = own; i < found; i++)
-		pass_on(&copy[i]);
+		ring_pass_on(copy[i].agent_id, copy[i].runner);
 	pfree(copy);
 }
 
 /*
+ * This process makes no more batches: what it has taken and not stepped is for
+ * others, who need not wait for a sweep.
+ */
+void
+event_leave(void)
+{
+	if (taken_count > 0 && ring_add(taken, taken_count, false))
+		pool_wake_one(MyDatabaseId);
+	taken_count = 0;
+}
+
+/*
  * One batch of agents that were observed; false: there are none.  Where it
- * fails through its agents they are stepped one by one by the next calls.
+ * fails through its agents they are stepped one by one by the next calls, and
+ * where that fails as a whole, alone.
  */
 bool
 event_make(void)
 {
 	bool	   sweep = false;
+	bool	   single;
 	ErrorData *error;
 
 	if (taken_count == 0)
 	{
-		singly = false;
-		taken_count = sort_ids(taken, take(taken, batch_size(), &sweep));
+		singly = alone = false;
+		taken_count =
+			int64_sort_unique(taken, ring_take(taken, batch_size(), &sweep));
 	}
 	if (taken_count == 0 && !sweep)
 		return false;
+	single = singly && (alone || batch_single_size() == 1);
 	error = work_attempt(make, &sweep);
-	if (error == NULL)
+	/* one that is blamed waits for its next try, and is not found again */
+	if (error == NULL || batch_blame(error, false))
 		return true;
-	if (singly || !work_blames_agent(error))
+	if (single || !work_blames_agent(error))
 	{
-		put_back(taken, taken_count, sweep);
+		ring_add(taken, taken_count, sweep);
 		taken_count = 0;
 		ReThrowError(error);
 	}
+	alone = singly;
 	singly = true;
 	return true;
 }

@@ -156,6 +156,13 @@ extern Datum		 array_from_float(const float4 *values, int64 count);
 extern const double *array_doubles(Datum array, int expected, const char *what);
 extern const float4 *array_floats(Datum array, int expected, const char *what);
 extern const int32	*array_int32s(Datum array, int expected, const char *what);
+extern int			 compare_int64(const void *a, const void *b);
+extern int			 int64_sort_unique(int64 *values, int count);
+
+/* ---------- subtransaction.c: what is kept or undone as a whole ---------- */
+
+extern bool subtransaction_run(bool (*body)(void *context), void *context,
+							   ErrorData **error);
 
 /* ---------- segment.c: shared memory without errors ---------- */
 
@@ -438,6 +445,19 @@ extern bool	 mind_turned(const double *before, const double *now, int32 count);
 extern bool	 mind_changed(const KernelModel *model, const double *before,
 						  const double *now, double change);
 
+/* ---------- graph_sync.c: of which models it is told ---------- */
+
+typedef struct SyncSetting
+{
+	int64  model_id; /* the key */
+	bool   synced;
+	bool   each_step; /* else at a change of mind */
+	double change;
+} SyncSetting;
+
+extern void		   sync_begin(void);
+extern SyncSetting sync_setting(const Call *call, int64 model_id);
+
 /* ---------- graph_belief.c: what agents believe, in the graph ---------- */
 
 extern AgentRow **
@@ -533,7 +553,6 @@ typedef struct ActResult
 
 extern void act_agents(const Call *call, const int64 *ids, int count,
 					   bool skip_paused, ActResult *results);
-extern void act_check_constraints(const Call *call);
 
 /* ---------- run.c: trials in closed loop ---------- */
 

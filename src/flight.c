@@ -92,6 +92,20 @@ flight_clear(void)
 }
 
 /*
+ * This process ends: what it was stepping is no sign of a crash, but can be read
+ * until its slot is used again.  False: nothing was.
+ */
+bool
+flight_leave(void)
+{
+	if (record.count == 0)
+		return false;
+	record.innocent = true;
+	write_record(HEAD_SIZE);
+	return true;
+}
+
+/*
  * SIGQUIT: the server stops at once, because a process has crashed, which
  * cannot be this one.
  */

@@ -39,6 +39,14 @@ graph_begin(Call *call, FunctionCallInfo fcinfo, bool read_only)
 				  read_only);
 }
 
+/* Runs a command that has no plan to keep, in the current call. */
+void
+graph_run_command(const char *command)
+{
+	if (SPI_execute(command, false, 0) < 0)
+		elog(ERROR, "could not execute \"%s\"", command);
+}
+
 /* Raises 54000 where a walk or its result is larger than the setting allows. */
 void
 graph_check_rows(int64 rows)

@@ -9,6 +9,7 @@
 #ifndef FA_GRAPH_H
 #define FA_GRAPH_H
 
+#include "commands/trigger.h"
 #include "datatype/timestamp.h"
 
 #include "fa_agents.h"
@@ -80,6 +81,7 @@ typedef struct Graph
 extern void	  graph_begin(Call *call, FunctionCallInfo fcinfo, bool read_only);
 extern void	  graph_open(Graph *graph, FunctionCallInfo fcinfo, int kinds);
 extern void	  graph_close(Graph *graph);
+extern void	  graph_run_command(const char *command);
 extern void	  graph_check_rows(int64 rows);
 extern uint32 graph_number(Graph *graph, int64 node_id);
 extern int64  graph_node_id(const Graph *graph, uint32 number);
@@ -136,5 +138,10 @@ extern void
 change_node(FunctionCallInfo fcinfo, const Call *call, int64 node_id);
 extern void graph_insert_row(const Call *call, const char *table, Datum *values,
 							 bool *nulls);
+
+/* ---------- graph_version.c ---------- */
+
+extern bool graph_trigger_is_on(FunctionCallInfo fcinfo, TriggerEvent timing,
+								const char *table);
 
 #endif /* FA_GRAPH_H */

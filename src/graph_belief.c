@@ -12,39 +12,18 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
-#include "utils/rel.h"
 
 #include "fa_agents.h"
 
 #include <math.h>
 
-PG_FUNCTION_INFO_V1(fa_belief_sync);
-
 #define DIGITS 3 /* of a probability in the graph */
-
-/* How the agents of a model are synced. */
-typedef struct Setting
-{
-	int64  model_id;
-	bool   each_step; /* else at a change of mind */
-	double change;
-} Setting;
-
-static Statement settings_statement = {
-	"SELECT m.model_id, s.mode" EQ "'step', s.change FROM @.fa_model m"
-	" JOIN @.fa_belief_sync s ON s.model" EQ "m.name AND s.owner" EQ
-	"m.owner WHERE m.model_id" EQ "ANY ($1) ORDER BY m.model_id",
-	1,
-	{INT8ARRAYOID}};
 
 /* An agent's node is found by this; fa_agent has another collation. */
 #define AGENT_NODE_NAME                                     \
@@ -87,83 +66,6 @@ static Statement forget_statements[] = {
 	{"UPDATE @.fa_node SET props = " OTHER_PROPS NODE_OF_AGENT, 1, {INT8OID}},
 };
 
-static Statement never_statement = {
-	"DELETE FROM @.fa_belief_sync WHERE model" EQ "$1", 1, {TEXTOID}};
-static Statement set_statement = {
-	"INSERT INTO @.fa_belief_sync (model, owner, mode, change)"
-	" VALUES ($1, $2, $3, $4) ON CONFLICT (model) DO UPDATE SET"
-	" owner = excluded.owner, mode = excluded.mode, change = excluded.change",
-	4,
-	{TEXTOID, REGROLEOID, TEXTOID, FLOAT8OID}};
-
-/* ---------- which models ---------- */
-
-/*
- * Has a model ever been synced in this database?  Most databases are done
- * with this question, which costs less than a statement.
- */
-static bool
-any_setting(const Call *call)
-{
-	Relation table =
-		table_open(call_relation(call, "fa_belief_sync"), AccessShareLock);
-	bool any = RelationGetNumberOfBlocks(table) > 0;
-
-	table_close(table, NoLock);
-	return any;
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
-}
-
-/*
- * How the models of agents [agent_count] are synced: settings [count] in
- * ascending order of id, of those that are.
- */
-static Setting *
-read_settings(const Call *call, AgentRow **agents, int agent_count, int *count)
-{
-	int64	*ids = palloc(sizeof(int64) * agent_count);
-	int		 distinct = 0;
-	Setting *settings;
-	Datum	 arguments[1];
-
-	for (int i = 0; i < agent_count; i++)
-		ids[i] = agents[i]->model_id;
-	qsort(ids, agent_count, sizeof(int64), compare_ids);
-	for (int i = 0; i < agent_count; i++)
-	{
-		if (i == 0 || ids[i] != ids[i - 1])
-			ids[distinct++] = ids[i];
-	}
-	arguments[0] = array_from_int64(ids, distinct);
-	*count = statement_run(call, &settings_statement, arguments, NULL, 0);
-	settings = palloc(sizeof(Setting) * Max(*count, 1));
-	for (int i = 0; i < *count; i++)
-	{
-		bool isnull;
-
-		settings[i].model_id = result_int64(i, 1);
-		settings[i].each_step = DatumGetBool(result_datum(i, 2, &isnull));
-		settings[i].change = DatumGetFloat8(result_datum(i, 3, &isnull));
-	}
-	return settings;
-}
-
-/* A model's setting, or NULL: its agents are not synced. */
-static const Setting *
-find_setting(const Setting *settings, int count, int64 model_id)
-{
-	/* model_id is first */
-	return bsearch(&model_id, settings, count, sizeof(Setting), compare_ids);
-}
-
 /* ---------- whether ---------- */
 
 /*
@@ -190,7 +92,7 @@ synced_belief(const AgentRow *agent, int size)
 
 /* Has the graph to be told what the agent believes now? */
 static bool
-is_due(const AgentRow *agent, const Setting *setting)
+is_due(const AgentRow *agent, const SyncSetting *setting)
 {
 	const KernelModel *model = agent->model->model;
 	double			  *before;
@@ -228,24 +130,22 @@ note_synced(AgentRow *agent)
 AgentRow **
 graph_belief_decide(const Call *call, AgentRow **agents, int count, int *due)
 {
-	AgentRow	 **told;
-	const Setting *settings;
-	int			   setting_count;
+	AgentRow  **told = NULL;
+	SyncSetting setting = {.model_id = 0};
 
 	*due = 0;
-	if (count == 0 || !any_setting(call))
-		return NULL;
-	settings = read_settings(call, agents, count, &setting_count);
-	told = palloc(sizeof(AgentRow *) * count);
-	for (int i = 0; i < count && setting_count > 0; i++)
+	sync_begin();
+	for (int i = 0; i < count; i++)
 	{
-		const Setting *setting =
-			find_setting(settings, setting_count, agents[i]->model_id);
-
+		/* agents that follow each other are mostly of one model */
+		if (i == 0 || agents[i]->model_id != setting.model_id)
+			setting = sync_setting(call, agents[i]->model_id);
 		CHECK_FOR_INTERRUPTS();
-		if (setting == NULL || !is_due(agents[i], setting))
+		if (!setting.synced || !is_due(agents[i], &setting))
 			continue;
 		note_synced(agents[i]);
+		if (told == NULL)
+			told = palloc(sizeof(AgentRow *) * count);
 		told[(*due)++] = agents[i];
 	}
 	return told;
@@ -360,12 +260,14 @@ agent_props(const AgentRow *agent)
 void
 graph_belief_write(const Call *call, AgentRow **agents, int count)
 {
-	int64 *ids = palloc(sizeof(int64) * Max(count, 1));
-	Datum *props = palloc(sizeof(Datum) * Max(count, 1));
+	int64 *ids;
+	Datum *props;
 	Datum  arguments[2];
 
 	if (count == 0)
 		return;
+	ids = palloc(sizeof(int64) * count);
+	props = palloc(sizeof(Datum) * count);
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -399,80 +301,4 @@ graph_belief_forget(const Call *call, const int64 *ids, int count)
 		for (int j = 0; j < (int) lengthof(forget_statements); j++)
 			statement_run(call, &forget_statements[j], arguments, NULL, 0);
 	}
-}
-
-/* ---------- fa_belief_sync ---------- */
-
-/*
- * Raises 42501 unless the caller may write nodes himself: from now on his
- * agents' steps do it for him.
- */
-static void
-require_graph_rights(const Call *call)
-{
-	const AclMode wanted = ACL_SELECT | ACL_INSERT | ACL_UPDATE;
-
-	if (pg_class_aclmask(call_relation(call, "fa_node"), call->user, wanted,
-						 ACLMASK_ALL) != wanted)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for table fa_node"),
-			 errdetail(
-				 "To have beliefs written to the graph takes SELECT, INSERT and UPDATE on it.")));
-}
-
-/* Raises 22023 for another mode, or a change that is no probability. */
-static void
-check_setting(const char *mode, double change)
-{
-	if (strcmp(mode, "never") != 0 && strcmp(mode, "step") != 0 &&
-		strcmp(mode, "change") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid mode \"%s\"", mode),
-				 errhint("Modes are \"never\", \"step\" and \"change\".")));
-	/* NaN is neither */
-	if (!(change >= 0 && change <= 1))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("change must be between 0 and 1")));
-}
-
-/*
- * fa_belief_sync(model text, mode text, change float8): whether beliefs of the
- * agents of all versions of a model are written to the graph.  Steps that
- * begin after the commit go by it.
- *
- * Strict; returns nothing.  Raises 22023 for mode and change, or a version;
- * 42704 and 42501 for the model, 42501 without rights on the graph, 25006.
- */
-Datum
-fa_belief_sync(PG_FUNCTION_ARGS)
-{
-	const char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	const char *mode = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	double		change = PG_GETARG_FLOAT8(2);
-	Datum		arguments[4] = {PG_GETARG_DATUM(0), 0, PG_GETARG_DATUM(1),
-								Float8GetDatum(change)};
-	Call		call;
-
-	call_require_write("fa_belief_sync");
-	check_setting(mode, change);
-	if (strchr(name, '@') != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("beliefs are synced for all versions of a model"),
-				 errhint("Name the model without a version.")));
-	call_begin(&call, fcinfo, false);
-	arguments[1] =
-		ObjectIdGetDatum(model_find_for_use(&call, TABLE_MODEL, name).owner);
-	if (strcmp(mode, "never") == 0)
-		statement_run(&call, &never_statement, arguments, NULL, 0);
-	else
-	{
-		require_graph_rights(&call);
-		statement_run(&call, &set_statement, arguments, NULL, 0);
-	}
-	call_end(&call);
-	PG_RETURN_VOID();
 }

@@ -394,7 +394,7 @@ graph_build_cost(Relation nodes, Relation edges)
  */
 const GraphBlock *
 graph_build(Relation nodes, Relation edges, Snapshot snapshot,
-			const TransactionId *triggers)
+			const GraphOrigin *origin)
 {
 	MemoryContext result = CurrentMemoryContext;
 	MemoryContext context = AllocSetContextCreate(
@@ -411,9 +411,7 @@ graph_build(Relation nodes, Relation edges, Snapshot snapshot,
 	if (!build.too_large)
 	{
 		block = make_block(&build, snapshot, result);
-		block->files[0] = nodes->rd_rel->relfilenode;
-		block->files[1] = edges->rd_rel->relfilenode;
-		memcpy(block->triggers, triggers, sizeof(block->triggers));
+		block->origin = *origin;
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -127,7 +127,8 @@ prune(FunctionCallInfo fcinfo, const Call *call, uint64 own)
 	Datum	arguments[1];
 	Call	owner;
 
-	if (own < PRUNE_KEEPS)
+	/* under a snapshot that lasts, rows that are gone by now would be an error */
+	if (own < PRUNE_KEEPS || IsolationUsesXactSnapshot())
 		return;
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, PRUNING_CLASS);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)

@@ -34,6 +34,7 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "graph_copy.h"
 
@@ -74,13 +75,23 @@ is_plain(Relation table, int columns)
 		   OidIsValid(primary_key_index(table));
 }
 
+/* Does the copy's snapshot show a row of a catalog, or one that replaced it? */
+static void
+note_seen(GraphCopy *copy, HeapTuple tuple)
+{
+	if (!HeapTupleHeaderXminFrozen(tuple->t_data) &&
+		XidInMVCCSnapshot(HeapTupleHeaderGetXmin(tuple->t_data),
+						  copy->snapshot))
+		copy->origin_seen = false;
+}
+
 /*
  * The transaction that wrote the row of our trigger on a table, which changes
  * when somebody disables it, if only for a while; InvalidTransactionId where it
  * does not fire always, or is not there.
  */
 static TransactionId
-trigger_version(Relation table)
+trigger_version(GraphCopy *copy, Relation table)
 {
 	Relation	  triggers = table_open(TriggerRelationId, AccessShareLock);
 	TransactionId version = InvalidTransactionId;
@@ -97,34 +108,93 @@ trigger_version(Relation table)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple) &&
 		((Form_pg_trigger) GETSTRUCT(tuple))->tgenabled == TRIGGER_FIRES_ALWAYS)
+	{
 		version = HeapTupleHeaderGetRawXmin(tuple->t_data);
+		note_seen(copy, tuple);
+	}
 	systable_endscan(scan);
 	table_close(triggers, AccessShareLock);
 	return version;
+}
+
+/* A row of a catalog by its oid, to be released. */
+static HeapTuple
+catalog_row(int cache, Oid oid)
+{
+	HeapTuple tuple = SearchSysCache1(cache, ObjectIdGetDatum(oid));
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for %u", oid);
+	return tuple;
+}
+
+/*
+ * What a copy of the tables as they are now depends on; and whether the
+ * snapshot shows all of that.  If not, it is from before, say, triggers were
+ * disabled for a while: what was written then is not in it, and no change tells
+ * of it, so a copy under it would be wrong for those who come after.
+ */
+static void
+find_origin(GraphCopy *copy)
+{
+	HeapTuple tuple;
+
+	copy->origin_seen = true;
+	for (int i = 0; i < (int) lengthof(copy->tables); i++)
+	{
+		tuple = catalog_row(RELOID, RelationGetRelid(copy->tables[i]));
+		copy->origin.files[i] = ((Form_pg_class) GETSTRUCT(tuple))->relfilenode;
+		note_seen(copy, tuple);
+		ReleaseSysCache(tuple);
+	}
+	for (int i = TABLE_NODES; i <= TABLE_EDGES; i++)
+		copy->origin.triggers[i] = trigger_version(copy, copy->tables[i]);
+	/* another database may have the oid, and files, of one that was dropped */
+	tuple = catalog_row(DATABASEOID, MyDatabaseId);
+	copy->origin.database = HeapTupleHeaderGetRawXmin(tuple->t_data);
+	ReleaseSysCache(tuple);
+}
+
+/*
+ * Has this transaction changed the tables in a way that their triggers have not
+ * told of yet?  Code that runs in the middle of a statement, a trigger say,
+ * sees rows whose changes are only noted at its end.
+ */
+static bool
+changes_pending(const GraphCopy *copy)
+{
+	return TransactionIdIsValid(GetTopTransactionIdIfAny()) &&
+		   (AfterTriggerPendingOnRel(
+				RelationGetRelid(copy->tables[TABLE_NODES])) ||
+			AfterTriggerPendingOnRel(
+				RelationGetRelid(copy->tables[TABLE_EDGES])));
 }
 
 /* Opens the tables; false where a copy has no business. */
 static bool
 open_tables(const Graph *graph, GraphCopy *copy)
 {
-	Oid nodes = call_relation(&graph->call, "fa_node");
-	Oid edges = call_relation(&graph->call, "fa_edge");
+	static const char *const names[] = {"fa_node", "fa_edge",
+										"fa_graph_change"};
+	Oid						 oids[lengthof(names)];
 
+	for (int i = 0; i < (int) lengthof(names); i++)
+		oids[i] = call_relation(&graph->call, names[i]);
 	if (fa_graph_copy == GRAPH_COPY_OFF || graph->has_as_of ||
 		IsolationIsSerializable() || !ActiveSnapshotSet() ||
 		GetActiveSnapshot()->snapshot_type != SNAPSHOT_MVCC ||
 		ExecutorCheckPerms_hook != NULL || may_be_distributed() ||
-		!may_read(nodes) || !may_read(edges))
+		!may_read(oids[TABLE_NODES]) || !may_read(oids[TABLE_EDGES]))
 		return false;
 	copy->snapshot = GetActiveSnapshot();
-	copy->node_table = table_open(nodes, AccessShareLock);
-	copy->edge_table = table_open(edges, AccessShareLock);
-	copy->triggers[0] = trigger_version(copy->node_table);
-	copy->triggers[1] = trigger_version(copy->edge_table);
-	return is_plain(copy->node_table, NODE_COLUMNS) &&
-		   is_plain(copy->edge_table, EDGE_COLUMNS) &&
-		   TransactionIdIsValid(copy->triggers[0]) &&
-		   TransactionIdIsValid(copy->triggers[1]);
+	for (int i = 0; i < (int) lengthof(names); i++)
+		copy->tables[i] = table_open(oids[i], AccessShareLock);
+	find_origin(copy);
+	return is_plain(copy->tables[TABLE_NODES], NODE_COLUMNS) &&
+		   is_plain(copy->tables[TABLE_EDGES], EDGE_COLUMNS) &&
+		   TransactionIdIsValid(copy->origin.triggers[TABLE_NODES]) &&
+		   TransactionIdIsValid(copy->origin.triggers[TABLE_EDGES]) &&
+		   !changes_pending(copy);
 }
 
 static void
@@ -135,12 +205,12 @@ end_use(GraphCopy *copy)
 		pfree(copy->began);
 	copy->began = NULL;
 	/* locks are kept to the transaction's end, as statements keep theirs */
-	if (copy->node_table != NULL)
-		table_close(copy->node_table, NoLock);
-	if (copy->edge_table != NULL)
-		table_close(copy->edge_table, NoLock);
-	copy->node_table = NULL;
-	copy->edge_table = NULL;
+	for (int i = 0; i < (int) lengthof(copy->tables); i++)
+	{
+		if (copy->tables[i] != NULL)
+			table_close(copy->tables[i], NoLock);
+		copy->tables[i] = NULL;
+	}
 }
 
 /* ---------- find and build ---------- */
@@ -164,10 +234,7 @@ fits_tables(const GraphCopy *copy, const GraphBlock *block)
 {
 	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
 
-	return block->files[0] == copy->node_table->rd_rel->relfilenode &&
-		   block->files[1] == copy->edge_table->rd_rel->relfilenode &&
-		   memcmp(block->triggers, copy->triggers, sizeof(copy->triggers)) ==
-			   0 &&
+	return memcmp(&block->origin, &copy->origin, sizeof(GraphOrigin)) == 0 &&
 		   next - block->xmin < MAX_AGE;
 }
 
@@ -226,7 +293,8 @@ static bool
 is_worth_it(const GraphCopy *copy)
 {
 	return fa_graph_copy == GRAPH_COPY_ALWAYS ||
-		   rows_read >= graph_build_cost(copy->node_table, copy->edge_table);
+		   rows_read >= graph_build_cost(copy->tables[TABLE_NODES],
+										 copy->tables[TABLE_EDGES]);
 }
 
 /*
@@ -243,7 +311,8 @@ build_block(const GraphCopy *copy)
 
 	/* what this transaction has written would look as if it were over */
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
-		copy->snapshot->suboverflowed || !is_worth_it(copy))
+		copy->snapshot->suboverflowed || !copy->origin_seen ||
+		!is_worth_it(copy))
 		return NULL;
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, BUILDING_CLASS);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
@@ -251,8 +320,8 @@ build_block(const GraphCopy *copy)
 	context = AllocSetContextCreate(CurrentMemoryContext, "fa_agents graph",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
-	block = graph_build(copy->node_table, copy->edge_table, copy->snapshot,
-						copy->triggers);
+	block = graph_build(copy->tables[TABLE_NODES], copy->tables[TABLE_EDGES],
+						copy->snapshot, &copy->origin);
 	MemoryContextSwitchTo(old);
 	/* also where it was too large: the next attempt is after as much work */
 	rows_read = 0;
@@ -356,6 +425,7 @@ is_there(GraphCopy *copy, int64 node_id)
 {
 	bool			 found;
 	graph_ids_entry *entry = graph_ids_insert(copy->asked, node_id, &found);
+	Relation		 nodes = copy->tables[TABLE_NODES];
 	ScanKeyData		 key;
 	SysScanDesc		 scan;
 
@@ -363,8 +433,7 @@ is_there(GraphCopy *copy, int64 node_id)
 		return entry->number == 1;
 	ScanKeyInit(&key, NODE_ID, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(node_id));
-	scan = systable_beginscan(copy->node_table,
-							  primary_key_index(copy->node_table), true,
+	scan = systable_beginscan(nodes, primary_key_index(nodes), true,
 							  copy->snapshot, 1, &key);
 	entry->number = HeapTupleIsValid(systable_getnext(scan)) ? 1 : 0;
 	systable_endscan(scan);

@@ -12,10 +12,18 @@
 #include "graph_ids.h"
 
 /* Raised whenever GraphBlock changes. */
-#define GRAPH_LAYOUT UINT64CONST(0xFA67000000000001)
+#define GRAPH_LAYOUT UINT64CONST(0xFA67000000000002)
 
-/* Triggers whose rows in pg_trigger a copy depends on. */
-#define GRAPH_TRIGGERS 2
+/*
+ * What a copy depends on and fa_graph_change does not tell of.  A copy is of no
+ * use once any of it is another; no padding, for it is compared as bytes.
+ */
+typedef struct GraphOrigin
+{
+	Oid			  files[3];	   /* of fa_node, fa_edge and fa_graph_change */
+	TransactionId triggers[2]; /* who wrote their rows in pg_trigger */
+	TransactionId database;	   /* the same of pg_database */
+} GraphOrigin;
 
 /*
  * The head of a copy; arrays follow it, whose places are bytes from its start.
@@ -23,30 +31,37 @@
  */
 typedef struct GraphBlock
 {
-	uint64		  layout; /* GRAPH_LAYOUT */
-	uint64		  stamp;  /* tells it from every other copy */
-	Size		  size;
-	uint64		  xmin;		/* of the snapshot, with its epoch */
-	Oid			  files[2]; /* of fa_node and fa_edge */
-	TransactionId triggers[GRAPH_TRIGGERS]; /* who wrote their rows */
-	uint32		  nodes;
-	uint32		  edges;
-	uint32		  kinds;
-	bool		  has_absent;
-	Size		  node_ids;	  /* [nodes] int64, ascending */
-	Size		  out_edge;	  /* [edges] int64 */
-	Size		  out_weight; /* [edges] float8 */
-	Size		  snapshot;	  /* as the server serializes it */
-	Size		  out_start;  /* [nodes + 1] uint32 */
-	Size		  in_start;	  /* [nodes + 1] uint32 */
-	Size		  out_node;	  /* [edges] uint32 */
-	Size		  in_node;	  /* [edges] uint32 */
-	Size		  in_arc;	  /* [edges] uint32, place among the outward */
-	Size		  out_kind;	  /* [edges] uint16 */
-	Size		  in_kind;	  /* [edges] uint16 */
-	Size		  absent;	  /* [nodes] bits of bytes */
-	Size		  kind_names; /* one after another, each with its zero byte */
+	uint64		layout; /* GRAPH_LAYOUT */
+	uint64		stamp;	/* tells it from every other copy */
+	Size		size;
+	uint64		xmin; /* of the snapshot, with its epoch */
+	GraphOrigin origin;
+	uint32		nodes;
+	uint32		edges;
+	uint32		kinds;
+	bool		has_absent;
+	Size		node_ids;	/* [nodes] int64, ascending */
+	Size		out_edge;	/* [edges] int64 */
+	Size		out_weight; /* [edges] float8 */
+	Size		snapshot;	/* as the server serializes it */
+	Size		out_start;	/* [nodes + 1] uint32 */
+	Size		in_start;	/* [nodes + 1] uint32 */
+	Size		out_node;	/* [edges] uint32 */
+	Size		in_node;	/* [edges] uint32 */
+	Size		in_arc;		/* [edges] uint32, place among the outward */
+	Size		out_kind;	/* [edges] uint16 */
+	Size		in_kind;	/* [edges] uint16 */
+	Size		absent;		/* [nodes] bits of bytes */
+	Size		kind_names; /* one after another, each with its zero byte */
 } GraphBlock;
+
+/* The tables of a copy, in the order of GraphOrigin. */
+enum
+{
+	TABLE_NODES,
+	TABLE_EDGES,
+	TABLE_CHANGES
+};
 
 #define BLOCK_ARRAY(block, type, array) \
 	((const type *) ((const char *) (block) + (block)->array))
@@ -92,11 +107,11 @@ struct GraphCopy
 	Snapshot		  began;	/* the copy's own */
 	Snapshot		  snapshot; /* the caller's */
 	GraphDoubt		 *doubt;
-	Relation		  node_table;
-	Relation		  edge_table;
-	TransactionId	  triggers[GRAPH_TRIGGERS];
-	bool			 *wanted; /* [kinds]; NULL: all */
-	char			**kinds;  /* [kind_count] that are wanted */
+	Relation		  tables[3]; /* as in GraphOrigin */
+	GraphOrigin		  origin;
+	bool			  origin_seen; /* by the snapshot: a copy may be built */
+	bool			 *wanted;	   /* [kinds]; NULL: all */
+	char			**kinds;	   /* [kind_count] that are wanted */
 	int				  kind_count;
 	graph_ids_hash	 *asked; /* nodes that were looked up: 1 is there */
 };
@@ -105,7 +120,7 @@ struct GraphCopy
 
 extern const GraphBlock				  *
 graph_build(Relation nodes, Relation edges, Snapshot snapshot,
-						  const TransactionId *triggers);
+						  const GraphOrigin *origin);
 extern double graph_build_cost(Relation nodes, Relation edges);
 
 /* ---------- graph_doubt.c ---------- */

@@ -19,7 +19,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
-#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -160,28 +159,33 @@ take_change(Named *named, const GraphCopy *copy, Snapshot since,
 /*
  * Reads what has changed since a snapshot, whose xmin is given with its epoch:
  * all that it did not show has been done by transactions from xmin on.
+ *
+ * Our own transaction's rows are read whatever command wrote them.  A trigger
+ * writes a row some commands after the change that it tells of, and a cursor
+ * that was opened in between shows the one without the other.
  */
 static void
 read_changes(const Call *call, const GraphCopy *copy, Snapshot snapshot,
 			 Snapshot since, uint64 xmin, Named *named)
 {
-	Relation table =
-		table_open(call_relation(call, "fa_graph_change"), AccessShareLock);
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	ScanKeyData from;
+	Relation	 table = copy->tables[TABLE_CHANGES];
+	SnapshotData all_own = *snapshot;
+	SysScanDesc	 scan;
+	HeapTuple	 tuple;
+	ScanKeyData	 from;
+
+	all_own.curcid = InvalidCommandId;
 
 	ScanKeyInit(&from, CHANGE_XID, BTGreaterEqualStrategyNumber, F_XID8GE,
 				FullTransactionIdGetDatum(FullTransactionIdFromU64(xmin)));
 	scan = systable_beginscan(table, call_relation(call, "fa_graph_change_xid"),
-							  true, snapshot, 1, &from);
+							  true, &all_own, 1, &from);
 	while (!named->all && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		CHECK_FOR_INTERRUPTS();
 		take_change(named, copy, since, tuple, RelationGetDescr(table));
 	}
 	systable_endscan(scan);
-	table_close(table, NoLock);
 }
 
 /* ---------- what is in doubt ---------- */
@@ -299,7 +303,7 @@ static uint32
 read_edge(GraphDoubt *doubt, const GraphCopy *copy, Snapshot snapshot,
 		  int64 edge_id)
 {
-	Relation	table = copy->edge_table;
+	Relation	table = copy->tables[TABLE_EDGES];
 	uint32		place = NO_NUMBER;
 	ScanKeyData key;
 	SysScanDesc scan;

@@ -4,7 +4,7 @@
  *	  A model spec whose states are nodes of the knowledge graph, and whose
  *	  moves are its edges.
  *
- * The task is that of the other fa_spec_graph (spec.c): the agent walks, and
+ * The task is that of the other fa_spec_graph (spec_search.c): the agent walks, and
  * looks for an object that it sees only where it is itself.  But an action is
  * not a node's name, for there may be hundreds: it is the number of an edge
  * among those that lead on from where the agent is, and 0 stays.

@@ -55,6 +55,24 @@ typedef struct Row
 } Row;
 
 /*
+ * Is this a call by a trigger for each row, with this timing, of our table of
+ * that name?
+ */
+bool
+graph_trigger_is_on(FunctionCallInfo fcinfo, TriggerEvent timing,
+					const char *table)
+{
+	const TriggerData *trigger = (const TriggerData *) fcinfo->context;
+
+	return CALLED_AS_TRIGGER(fcinfo) &&
+		   TRIGGER_FIRED_FOR_ROW(trigger->tg_event) &&
+		   (trigger->tg_event & TRIGGER_EVENT_TIMINGMASK) == timing &&
+		   RelationGetNamespace(trigger->tg_relation) ==
+			   get_func_namespace(fcinfo->flinfo->fn_oid) &&
+		   strcmp(RelationGetRelationName(trigger->tg_relation), table) == 0;
+}
+
+/*
  * Which table a trigger is on.  Raises 0A000 on one of somebody else's: it
  * would write to our history what its owner likes.
  */
@@ -63,19 +81,12 @@ trigger_table(FunctionCallInfo fcinfo, TriggerEvent timing)
 {
 	const TriggerData *trigger = (const TriggerData *) fcinfo->context;
 
-	if (CALLED_AS_TRIGGER(fcinfo) && TRIGGER_FIRED_FOR_ROW(trigger->tg_event) &&
-		(trigger->tg_event & TRIGGER_EVENT_TIMINGMASK) == timing &&
-		RelationGetNamespace(trigger->tg_relation) ==
-			get_func_namespace(fcinfo->flinfo->fn_oid))
+	for (int i = 0; i < (int) lengthof(versioned); i++)
 	{
-		for (int i = 0; i < (int) lengthof(versioned); i++)
-		{
-			if (strcmp(RelationGetRelationName(trigger->tg_relation),
-					   versioned[i].table) == 0 &&
-				RelationGetNumberOfAttributes(trigger->tg_relation) >=
-					versioned[i].columns)
-				return &versioned[i];
-		}
+		if (graph_trigger_is_on(fcinfo, timing, versioned[i].table) &&
+			RelationGetNumberOfAttributes(trigger->tg_relation) >=
+				versioned[i].columns)
+			return &versioned[i];
 	}
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					errmsg("this trigger is for fa_node and fa_edge only")));

@@ -77,7 +77,7 @@ fa_worker_list(PG_FUNCTION_ARGS)
 	LWLockRelease(pool->lock);
 	for (int i = 0; i < count; i++)
 	{
-		if (copies[i].state != PROCESS_FREE)
+		if (slot_is_used(&copies[i]))
 			put_process((ReturnSetInfo *) fcinfo->resultinfo, &copies[i],
 						steps[i]);
 	}
@@ -149,7 +149,7 @@ measure_processes(double *load, double *memory)
 	*load = entry ? entry->load * 100.0 : 0;
 	for (int i = 0; i < pool->process_count; i++)
 	{
-		if (pool->processes[i].state != PROCESS_FREE &&
+		if (slot_is_used(&pool->processes[i]) &&
 			pool->processes[i].database == MyDatabaseId)
 			largest = Max(largest, pool->processes[i].memory);
 	}

@@ -99,7 +99,12 @@ ask_to_leave(Oid database)
 	{
 		PoolProcess *process = &pool->processes[i];
 
-		if (process->state > PROCESS_STARTING && process->database == database)
+		if (process->database != database)
+			continue;
+		/* there is nowhere left to note what it was stepping */
+		if (process->state == PROCESS_ENDED)
+			process->state = PROCESS_FREE;
+		else if (process->state > PROCESS_STARTING)
 		{
 			process->leave = true;
 			SetLatch(process->latch);
@@ -230,7 +235,7 @@ needs_coordinator(const PoolDatabase *entry, TimestampTz now)
 		return false;
 	for (int i = 0; i < pool->process_count; i++)
 	{
-		if (pool->processes[i].state != PROCESS_FREE &&
+		if (slot_is_used(&pool->processes[i]) &&
 			pool->processes[i].role == ROLE_COORDINATOR &&
 			pool->processes[i].database == entry->database)
 			return false;

@@ -93,16 +93,6 @@ check_some(const Call *call, const int64 *ids, int count, int64 *strangers)
 	return found;
 }
 
-/* For qsort. */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 /*
  * The sender must be the caller's, the recipients [count] be there and within
  * the sender's reach.  Raises 42704 and 42501.
@@ -113,18 +103,13 @@ check_agents(const Call *call, const Message *message, const int64 *recipients,
 {
 	int64 *ids = palloc(sizeof(int64) * (count + 1));
 	int64 *strangers = palloc(sizeof(int64) * (count + 1));
-	int	   unique = 0;
+	int	   unique;
 	int	   found = 0;
 
 	if (count > 0)
 		memcpy(ids, recipients, sizeof(int64) * count);
 	ids[count] = message->sender;
-	qsort(ids, count + 1, sizeof(int64), compare_ids);
-	for (int i = 0; i <= count; i++)
-	{
-		if (unique == 0 || ids[i] != ids[unique - 1])
-			ids[unique++] = ids[i];
-	}
+	unique = int64_sort_unique(ids, count + 1);
 	for (int first = 0; first < unique; first += CHECKED_AT_ONCE)
 	{
 		CHECK_FOR_INTERRUPTS();

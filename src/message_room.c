@@ -205,16 +205,6 @@ count_recipients(const Call *call, Recipient *recipients, int count)
 	}
 }
 
-/* For qsort. */
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 x = *(const int64 *) a;
-	int64 y = *(const int64 *) b;
-
-	return x < y ? -1 : x > y;
-}
-
 /*
  * A message is about to be sent to each of recipients [count]; one that is
  * repeated gets as many, and is counted once.  Raises 53400 where that would be too many for an
@@ -233,7 +223,7 @@ room_take(const Call *call, const int64 *recipients, int count)
 	if (IsolationIsSerializable() || count == 0)
 		return;
 	memcpy(sorted, recipients, sizeof(int64) * count);
-	qsort(sorted, count, sizeof(int64), compare_ids);
+	qsort(sorted, count, sizeof(int64), compare_int64);
 	for (int i = 0; i < count; i++)
 	{
 		Allowance *allowance =

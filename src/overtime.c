@@ -1,12 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * overtime.c
- *	  Batches that do not end, though they were cancelled.
+ *	  Batches that end with their process.
  *
- * Code of users can catch the cancellation, again and again; nothing can catch
- * the end of its process.  The coordinator ends it, and when it is gone, and
- * its locks with it, notes the agents that it was stepping, so that they are
- * not stepped so again and again.
+ * Code of users can catch its cancellation, again and again; nothing can catch
+ * the end of its process, so the coordinator ends it.  Or that code ends its
+ * process itself.  Either way the batch is undone, and due again, and would end
+ * the next process as well.
+ *
+ * So a sensor worker that is terminated in its batch leaves its slot behind, as
+ * ended, and in the file what it was stepping.  When its locks are gone the
+ * coordinator notes these agents, and then frees the slot.  A coordinator that
+ * fails meanwhile has freed none: the next one notes them.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,137 +26,119 @@
 
 #define TOO_LONG 2 /* times the limit that should have ended it */
 
-/* A process that was told to end. */
-typedef struct Ended
-{
-	int			  slot;
-	uint32		  generation; /* of the process in that slot */
-	Oid			  owner;
-	int64		 *ids; /* [count], in TopMemoryContext */
-	int			  count;
-	struct Ended *next;
-} Ended;
-
-static Ended *ended = NULL;
-
-/* Was this process told already? The lock is held. */
-static bool
-is_known(int slot)
-{
-	for (Ended *one = ended; one != NULL; one = one->next)
-	{
-		if (one->slot == slot &&
-			one->generation == pool->processes[slot].generation)
-			return true;
-	}
-	return false;
-}
+/* Slots of ended processes that are noted in this look: [process_count]. */
+static bool *found = NULL;
 
 /*
- * A sensor worker of this database whose batch is far over its time; -1: there
- * is none. *late is a copy of it.
+ * Terminates a sensor worker of this database whose batch is far over its time,
+ * and returns its process id; 0: there is none.  All under one lock:
+ * a process that has got to its next batch meanwhile is not hit for the last.
  */
 static int
-find_late(PoolProcess *late)
+end_one(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int			found = -1;
+	int			pid = 0;
 
-	LWLockAcquire(pool->lock, LW_SHARED);
-	for (int i = 0; found < 0 && i < pool->process_count; i++)
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; pid == 0 && i < pool->process_count; i++)
 	{
 		PoolProcess *process = &pool->processes[i];
 
-		if (process->state == PROCESS_STEPPING &&
-			process->role == ROLE_SENSOR && process->database == MyDatabaseId &&
-			!is_known(i) &&
-			now - process->since > (int64) fa_batch_timeout * 1000 * TOO_LONG)
-			found = i;
+		if (process->state != PROCESS_STEPPING ||
+			process->role != ROLE_SENSOR || process->database != MyDatabaseId ||
+			process->overtime ||
+			now - process->since <= (int64) fa_batch_timeout * 1000 * TOO_LONG)
+			continue;
+		process->overtime = true;
+		pid = process->pid;
+		kill(pid, SIGTERM);
 	}
-	if (found >= 0)
-		*late = pool->processes[found];
 	LWLockRelease(pool->lock);
-	return found;
+	return pid;
 }
 
 /* Ends the processes whose batches are far over their time. */
 void
 overtime_end(void)
 {
-	PoolProcess late;
-	int			slot;
+	int pid;
 
-	while (fa_batch_timeout > 0 && (slot = find_late(&late)) >= 0)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-		Ended		 *one = palloc0(sizeof(Ended));
-
-		one->slot = slot;
-		one->generation = late.generation;
-		one->owner = late.owner;
-		one->ids = flight_read(slot, &one->count);
-		one->next = ended;
-		ended = one;
-		MemoryContextSwitchTo(old);
+	while (fa_batch_timeout > 0 && (pid = end_one()) != 0)
 		ereport(
 			LOG,
-			(errmsg("sensor worker %d did not end its batch in time", late.pid),
+			(errmsg("sensor worker %d did not end its batch in time", pid),
 			 errdetail(
 				 "It is terminated, because it did not heed its cancellation.")));
-		kill(late.pid, SIGTERM);
-	}
 }
 
 /*
- * Is somebody's process to be noted yet? Until it is, he gets no other one: it
- * would take the same agents again.
+ * Is a batch of somebody's to be noted yet? Until it is, he gets no other
+ * process: it would take the same agents again.
  */
 bool
 overtime_pending(Oid owner)
 {
-	for (Ended *one = ended; one != NULL; one = one->next)
-	{
-		if (one->owner == owner)
-			return true;
-	}
-	return false;
-}
-
-/* Is the process gone? */
-static bool
-is_gone(const Ended *one)
-{
-	bool result;
+	bool result = false;
 
 	LWLockAcquire(pool->lock, LW_SHARED);
-	result = pool->processes[one->slot].generation != one->generation ||
-			 pool->processes[one->slot].state == PROCESS_FREE;
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		result |= process->database == MyDatabaseId &&
+				  process->owner == owner &&
+				  (process->state == PROCESS_ENDED ||
+				   (process->state != PROCESS_FREE && process->overtime));
+	}
 	LWLockRelease(pool->lock);
 	return result;
 }
 
+/* Finds the processes that have ended so; they are noted and then released. */
+void
+overtime_find(void)
+{
+	if (found == NULL)
+		found = MemoryContextAlloc(TopMemoryContext,
+								   sizeof(bool) * pool->process_count);
+	LWLockAcquire(pool->lock, LW_SHARED);
+	for (int i = 0; i < pool->process_count; i++)
+		found[i] = pool->processes[i].state == PROCESS_ENDED &&
+				   pool->processes[i].database == MyDatabaseId;
+	LWLockRelease(pool->lock);
+}
+
 /*
- * Notes the agents of those that are gone, in the current transaction: if that
- * fails, so does the coordinator, and the next one finds them late again.
+ * Notes the agents of those that were found, in the current transaction.
+ * Nobody else changes their slots, or what they have left in the file.
  */
 void
 overtime_note(const Call *call)
 {
-	for (Ended **at = &ended; *at != NULL;)
+	for (int i = 0; i < pool->process_count; i++)
 	{
-		Ended *one = *at;
+		int64 *ids;
+		int	   count;
 
-		if (!is_gone(one))
-		{
-			at = &one->next;
+		if (!found[i])
 			continue;
-		}
-		if (one->ids != NULL)
-		{
-			retry_after_end(call, one->ids, one->count);
-			pfree(one->ids);
-		}
-		*at = one->next;
-		pfree(one);
+		ids = flight_read(i, &count);
+		if (ids != NULL)
+			retry_after_end(call, ids, count, pool->processes[i].overtime);
 	}
+}
+
+/* They were noted and committed; or there is no extension to note them in. */
+void
+overtime_release(void)
+{
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < pool->process_count; i++)
+	{
+		if (found[i])
+			pool->processes[i].state = PROCESS_FREE;
+		found[i] = false;
+	}
+	LWLockRelease(pool->lock);
 }

@@ -192,7 +192,7 @@ pool_wake_one(Oid database)
 		PoolProcess *process = &pool->processes[i];
 
 		if (process->database != database || process->role != ROLE_WORKER ||
-			process->state == PROCESS_FREE)
+			!slot_is_used(process))
 			continue;
 		workers = true;
 		if (process->state == PROCESS_IDLE)

@@ -44,6 +44,7 @@ typedef enum PoolWait
 typedef enum ProcessState
 {
 	PROCESS_FREE,
+	PROCESS_ENDED, /* in its batch; the coordinator is to note its agents */
 	PROCESS_STARTING,
 	PROCESS_IDLE,
 	PROCESS_STEPPING
@@ -60,14 +61,18 @@ typedef struct PoolProcess
 	bool			 connected; /* it got as far as that */
 	int				 pid;
 	Latch			*latch;
-	bool			 leave; /* asked to exit when it can */
-	int				 batch; /* agents that are being stepped */
+	bool			 leave;	   /* asked to exit when it can */
+	bool			 overtime; /* terminated, as its batch did not end */
+	int				 batch;	   /* agents that are being stepped */
 	TimestampTz		 started_at;
 	TimestampTz		 since;	 /* in this state */
 	pg_atomic_uint64 steps;	 /* committed */
 	pg_atomic_uint64 busy;	 /* microseconds in turns that are over */
 	Size			 memory; /* bytes, without models */
 } PoolProcess;
+
+/* Is there a process in a slot, or coming? */
+#define slot_is_used(process) ((process)->state > PROCESS_ENDED)
 
 /* What became of a database's steps in one minute. */
 typedef struct PoolMinute
@@ -157,9 +162,6 @@ extern void pool_keep_schedules(Oid database, const int64 *ids, int count);
 /* ---------- process.c: the processes and their slots ---------- */
 
 extern bool		   pool_start(ProcessRole role, Oid database, Oid owner);
-extern void		   pool_no_owner_waits(void);
-extern bool		   pool_lacks_slots(void);
-extern int64	   pool_fair_part(void);
 extern const char *pool_role_name(ProcessRole role);
 extern void		   pool_attach(Datum main_arg);
 extern void		   pool_connect(void);
@@ -167,10 +169,20 @@ extern void		   pool_give_up_lost(void);
 extern void		   pool_signals(void);
 extern void		   pool_set_state(ProcessState state, int batch);
 extern void		   pool_end_turn(TimestampTz begun);
-extern bool		   pool_should_leave(void);
 extern void		   pool_serve(void);
 extern void		   pool_wait(TimestampTz until);
 extern uint32	   pool_wait_event(PoolWait what);
+
+/* ---------- room.c: who makes room for whom ---------- */
+
+extern int64		 room_fair_part(void);
+extern bool			 room_lacks_slots(void);
+extern bool			 room_for(ProcessRole role, PoolDatabase *entry, Oid owner);
+extern PoolDatabase *room_next(ProcessRole role, Oid database);
+extern void room_note_waiting(PoolDatabase *entry, ProcessRole role, Oid owner,
+							  bool started);
+extern void room_no_owner_waits(void);
+extern bool room_should_leave(void);
 
 /* ---------- flight.c: what a crash found being stepped ---------- */
 
@@ -178,6 +190,7 @@ extern uint32	   pool_wait_event(PoolWait what);
 
 extern void	  flight_note(const int64 *ids, int count);
 extern void	  flight_clear(void);
+extern bool	  flight_leave(void);
 extern void	  flight_crash_exit(SIGNAL_ARGS);
 extern void	  flight_collect(void);
 extern int64 *flight_take(int *count);
@@ -188,7 +201,7 @@ extern int64 *flight_read(int slot, int *count);
 extern void command_init(void);
 extern void command_empty(Oid database, int polite_ms);
 
-/* ---------- turn.c: what is due ---------- */
+/* ---------- look.c: what is due ---------- */
 
 /*
  * A schedule s that is to run: of an owner who could log in and do it himself.
@@ -253,11 +266,15 @@ typedef struct Look
 } Look;
 
 extern bool		 call_begin_extension(Call *call);
-extern void		 turn_forget_dropped(const Call *call);
-extern void		 turn_find_occupied(const Call *call);
-extern void		 turn_look(const Call *call, MemoryContext context, Look *look);
+extern void		 look_forget_dropped(const Call *call);
+extern void		 look_forget_orphans(const Call *call);
+extern void		 look_find_occupied(const Call *call);
+extern void		 look_find(const Call *call, MemoryContext context, Look *look);
 extern LookPart *look_part(Look *look, Oid runner);
-extern bool		 turn_make(void);
+
+/* ---------- turn.c: a batch of what is due ---------- */
+
+extern bool turn_make(void);
 
 /* ---------- batch.c: agents that are stepped in one transaction ---------- */
 
@@ -266,6 +283,7 @@ extern int	batch_single_size(void);
 extern void batch_step(const Call *call, int64 *ids, int count, bool *stepped);
 extern int	batch_step_singly(const Call *call, int64 schedule_id, int64 *ids,
 							  int count, bool blame, bool *stepped);
+extern bool batch_blame(const ErrorData *error, bool whatever);
 extern void batch_done(int steps, int failed);
 extern void
 batch_count(int64 schedule_id, int steps, TimestampTz due, int64 deadline);
@@ -276,22 +294,32 @@ extern void	 batch_recent(PoolMinute *recent);
 /* ---------- event.c: agents that were observed ---------- */
 
 extern void event_init(void);
+extern void event_leave(void);
 extern bool event_make(void);
-extern void event_count_passed(Look *look);
+
+/* ---------- ring.c: the ids of observed agents ---------- */
+
+extern bool ring_add(const int64 *ids, int count, bool lost);
+extern int	ring_take(int64 *ids, int room, bool *sweep);
+extern void ring_pass_on(int64 agent_id, Oid runner);
+extern void ring_count_passed(Look *look);
 
 /* ---------- retry.c: agents whose step failed ---------- */
 
-extern void retry_note(const Call *call, int64 schedule_id, int64 agent_id,
+extern bool retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 					   const ErrorData *error);
 extern bool retry_make(void);
 extern void retry_after_crash(const Call *call);
-extern void retry_after_end(const Call *call, const int64 *ids, int count);
+extern void
+retry_after_end(const Call *call, const int64 *ids, int count, bool overtime);
 
 /* ---------- overtime.c: batches that do not end ---------- */
 
 extern void overtime_end(void);
 extern bool overtime_pending(Oid owner);
+extern void overtime_find(void);
 extern void overtime_note(const Call *call);
+extern void overtime_release(void);
 
 /* ---------- launcher.c, worker.c ---------- */
 

@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * process.c
- *	  The background processes: starting them, their slots, who makes room for
- *	  whom, and how they sleep.
+ *	  The background processes: starting them, their slots, and how they sleep.
  *
  * A slot is reserved by whoever registers the process.  The process attaches
  * to it before it connects and gives it back in its exit callback, so a slot
@@ -25,32 +24,12 @@
 #include "pool.h"
 
 #define STARTING_SECONDS 10 /* until a process that does not come is given up */
-#define TURN_SECONDS	 1	/* that a process may keep a slot others wait for */
 #define YOUNG_SECONDS	 5	/* a coordinator that died earlier is ailing */
 #define RESTART_MS		 1000
 #define AILING_MS		 30000
 #define CALM_MS			 60000 /* without want of slots, until it is over */
 
 PoolProcess *pool_self = NULL;
-
-/* ---------- counting ---------- */
-
-/* How many processes of a role are there or coming; the lock is held. */
-static int
-count(ProcessRole role, Oid database)
-{
-	int result = 0;
-
-	for (int i = 0; i < pool->process_count; i++)
-	{
-		PoolProcess *process = &pool->processes[i];
-
-		if (process->state != PROCESS_FREE && process->role == role &&
-			(process->database == database || !OidIsValid(database)))
-			result++;
-	}
-	return result;
-}
 
 /* As fa_worker shows it. */
 const char *
@@ -62,148 +41,7 @@ pool_role_name(ProcessRole role)
 	return names[role];
 }
 
-/*
- * What is due in this process's database, as far as is known, by the number of
- * those of its kind: one who took more at once would leave the others idle.
- */
-int64
-pool_fair_part(void)
-{
-	PoolDatabase *entry;
-	int64		  result = 0;
-
-	LWLockAcquire(pool->lock, LW_SHARED);
-	entry = pool_database(MyDatabaseId, false);
-	if (entry != NULL)
-		result =
-			entry->due / Max(count(pool_self->role, pool_self->database), 1);
-	LWLockRelease(pool->lock);
-	return result;
-}
-
-/* Is a worker wanted in vain, because the server has no slot for one? */
-bool
-pool_lacks_slots(void)
-{
-	bool result;
-
-	LWLockAcquire(pool->lock, LW_SHARED);
-	result =
-		pool->out_of_slots && count(ROLE_WORKER, InvalidOid) < fa_max_workers;
-	LWLockRelease(pool->lock);
-	return result;
-}
-
-/*
- * The database that has waited longest for a process, other than this one;
- * NULL: none waits.  idle: only of those that have no coordinator, so nobody
- * who could step their agents.  The lock is held.
- */
-static PoolDatabase *
-longest_waiting(Oid database, bool idle)
-{
-	PoolDatabase *longest = NULL;
-
-	for (int i = 0; i < POOL_DATABASES; i++)
-	{
-		PoolDatabase *entry = &pool->databases[i];
-
-		if (OidIsValid(entry->database) && entry->database != database &&
-			entry->waiting != 0 &&
-			!(idle && count(ROLE_COORDINATOR, entry->database) > 0) &&
-			(longest == NULL || entry->waiting < longest->waiting))
-			longest = entry;
-	}
-	return longest;
-}
-
-/*
- * The database in which an owner has waited longest for a sensor worker, other
- * than this one; NULL: none does.  The lock is held.
- */
-static PoolDatabase *
-longest_sensing(Oid database)
-{
-	PoolDatabase *longest = NULL;
-
-	for (int i = 0; i < POOL_DATABASES; i++)
-	{
-		PoolDatabase *entry = &pool->databases[i];
-
-		if (OidIsValid(entry->database) && entry->database != database &&
-			entry->sensor_waiting != 0 &&
-			(longest == NULL ||
-			 entry->sensor_waiting < longest->sensor_waiting))
-			longest = entry;
-	}
-	return longest;
-}
-
-/*
- * Is there no slot for any sensor worker, though one is wanted? Then the next
- * is for one: what is to be computed coordinators can do as well.  The lock is
- * held.
- */
-static bool
-sensors_starve(void)
-{
-	return fa_max_sensor_workers > 0 && longest_sensing(InvalidOid) != NULL &&
-		   count(ROLE_SENSOR, InvalidOid) == 0;
-}
-
-/*
- * How many workers each database may have where there are not enough: those
- * that have some, or wait, get the same.  The lock is held.
- */
-static int
-fair_share(void)
-{
-	int served = 0;
-
-	for (int i = 0; i < POOL_DATABASES; i++)
-	{
-		PoolDatabase *entry = &pool->databases[i];
-
-		if (OidIsValid(entry->database) &&
-			(entry->waiting != 0 || count(ROLE_WORKER, entry->database) > 0))
-			served++;
-	}
-	return Max(fa_max_workers / Max(served, 1), 1);
-}
-
 /* ---------- starting ---------- */
-
-/*
- * May a worker be started in a database?  Not where the limit is reached, and
- * not before others who wait and have less than their share.  The lock is held.
- */
-static bool
-may_have_worker(PoolDatabase *entry)
-{
-	PoolDatabase *other = longest_waiting(entry->database, false);
-	int			  own = count(ROLE_WORKER, entry->database);
-
-	if (count(ROLE_WORKER, InvalidOid) >= fa_max_workers || sensors_starve())
-		return false;
-	if (other == NULL)
-		return true;
-	return own == 0 ? entry->waiting != 0 && entry->waiting <= other->waiting :
-					  own < fair_share();
-}
-
-/*
- * May a sensor worker be started in a database? Not before owners in others who
- * have waited longer.  The lock is held.
- */
-static bool
-may_have_sensor(PoolDatabase *entry)
-{
-	PoolDatabase *other = longest_sensing(entry->database);
-
-	return count(ROLE_SENSOR, InvalidOid) < fa_max_sensor_workers &&
-		   (other == NULL || (entry->sensor_waiting != 0 &&
-							  entry->sensor_waiting <= other->sensor_waiting));
-}
 
 /*
  * Reserves a slot for a process; -1 where none may be started now.  The lock
@@ -212,8 +50,7 @@ may_have_sensor(PoolDatabase *entry)
 static int
 reserve(ProcessRole role, PoolDatabase *entry, Oid owner)
 {
-	if ((role == ROLE_WORKER && !may_have_worker(entry)) ||
-		(role == ROLE_SENSOR && !may_have_sensor(entry)))
+	if (!room_for(role, entry, owner))
 		return -1;
 	for (int i = 0; i < pool->process_count; i++)
 	{
@@ -228,7 +65,7 @@ reserve(ProcessRole role, PoolDatabase *entry, Oid owner)
 		process->owner = owner;
 		process->connected = false;
 		process->pid = 0;
-		process->leave = false;
+		process->leave = process->overtime = false;
 		process->batch = 0;
 		process->memory = 0;
 		process->started_at = process->since = GetCurrentTimestamp();
@@ -265,61 +102,6 @@ tell_slots(bool out)
 			 errhint("You may need to increase max_worker_processes.")));
 	else if (tell)
 		ereport(LOG, (errmsg("slots are free for background processes again")));
-}
-
-/* Has an owner a sensor worker in a database? The lock is held. */
-static bool
-has_sensor(Oid database, Oid owner)
-{
-	for (int i = 0; i < pool->process_count; i++)
-	{
-		PoolProcess *process = &pool->processes[i];
-
-		if (process->state != PROCESS_FREE && process->role == ROLE_SENSOR &&
-			process->database == database && process->owner == owner)
-			return true;
-	}
-	return false;
-}
-
-/*
- * A database has got a process, or waits for one: then others are woken, to
- * see whether they are to make room.  Who only wants more than its share does
- * not wait.  The lock is held.
- */
-static void
-note_waiting(PoolDatabase *entry, ProcessRole role, Oid owner, bool started)
-{
-	bool		 waits = !started;
-	TimestampTz *since =
-		role == ROLE_SENSOR ? &entry->sensor_waiting : &entry->waiting;
-
-	if (role == ROLE_WORKER)
-		waits &= count(ROLE_WORKER, entry->database) < fair_share();
-	else if (role == ROLE_SENSOR)
-		waits &= !has_sensor(entry->database, owner);
-	if (!waits)
-		*since = 0;
-	else if (*since == 0)
-		*since = GetCurrentTimestamp();
-	for (int i = 0; waits && i < pool->process_count; i++)
-	{
-		if (pool->processes[i].state > PROCESS_STARTING)
-			SetLatch(pool->processes[i].latch);
-	}
-}
-
-/* All owners of a database who have something to do have a sensor worker. */
-void
-pool_no_owner_waits(void)
-{
-	PoolDatabase *entry;
-
-	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
-	entry = pool_database(MyDatabaseId, false);
-	if (entry != NULL)
-		entry->sensor_waiting = 0;
-	LWLockRelease(pool->lock);
 }
 
 /* Has the server a slot for the process that this one of ours is for? */
@@ -373,7 +155,7 @@ pool_start(ProcessRole role, Oid database, Oid owner)
 		pool->processes[slot].state = PROCESS_FREE;
 	entry = pool_database(database, false);
 	if (entry != NULL)
-		note_waiting(entry, role, owner, started || !allowed);
+		room_note_waiting(entry, role, owner, started || !allowed);
 	LWLockRelease(pool->lock);
 	if (slot >= 0)
 		tell_slots(!started);
@@ -430,21 +212,41 @@ worker_ended(const PoolProcess *process, bool failed)
 	}
 	pool_wake_held(process->database, ROLE_COORDINATOR);
 	/* one who waited for its place need not wait for its next look */
-	entry = process->role == ROLE_SENSOR ?
-				longest_sensing(process->database) :
-				longest_waiting(process->database, false);
+	entry = room_next(process->role, process->database);
 	if (entry != NULL)
 		pool_wake_held(entry->database, ROLE_COORDINATOR);
 }
 
-/* Gives a slot back; the lock is held. */
-static void
-give_back(PoolProcess *process, bool failed)
+/*
+ * Was a process terminated in the batch that it was making, by its overtime, or
+ * by nobody who has told us? Then it may be that batch's doing.  It is what
+ * runs code of users, or nobody's fault.  The lock is held.
+ */
+static bool
+ended_in_batch(const PoolProcess *process)
 {
+	PoolDatabase *entry = pool_database(process->database, false);
+
+	return process->role == ROLE_SENSOR && process->state == PROCESS_STEPPING &&
+		   !process->leave && entry != NULL && entry->blocked == 0 &&
+		   !entry->stopped;
+}
+
+/*
+ * Gives a slot back; or, where its last batch has to be noted first, leaves
+ * that to the coordinator.  The lock is held.
+ */
+static void
+give_back(PoolProcess *process, bool failed, bool in_batch)
+{
+	bool noted = failed && in_batch && ended_in_batch(process);
+
 	if (process->role == ROLE_COORDINATOR)
 		coordinator_ended(process, failed);
-	process->state = PROCESS_FREE;
+	process->state = noted ? PROCESS_ENDED : PROCESS_FREE;
 	process->pid = 0;
+	if (noted)
+		pool_database(process->database, false)->wanted = true;
 	if (process->role >= ROLE_WORKER)
 		worker_ended(process, failed);
 	if (pool->launcher != NULL)
@@ -468,7 +270,7 @@ pool_give_up_lost(void)
 		if (process->state == PROCESS_STARTING &&
 			TimestampDifferenceExceeds(process->started_at, now,
 									   STARTING_SECONDS * 1000))
-			give_back(process, true);
+			give_back(process, true, false);
 	}
 	LWLockRelease(pool->lock);
 }
@@ -480,9 +282,11 @@ pool_give_up_lost(void)
 static void
 detach(int code, Datum arg)
 {
-	flight_clear();
+	bool in_batch = flight_leave();
+
+	event_leave();
 	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
-	give_back(pool_self, code != 0);
+	give_back(pool_self, code != 0, in_batch);
 	LWLockRelease(pool->lock);
 	pool_self = NULL;
 }
@@ -555,96 +359,6 @@ pool_end_turn(TimestampTz begun)
 	pool_self->since = GetCurrentTimestamp();
 	pg_atomic_fetch_add_u64(&pool_self->busy, pool_self->since - begun);
 	LWLockRelease(pool->lock);
-}
-
-/*
- * Is this one of the processes that make room for others, and the one of them
- * that has run longest?  Workers of the databases that have most of them do;
- * where there are none, coordinators.  The lock is held.
- */
-static bool
-is_next_to_leave(void)
-{
-	bool workers = count(ROLE_WORKER, InvalidOid) > 0;
-	int	 own = count(ROLE_WORKER, pool_self->database);
-
-	if (workers != (pool_self->role == ROLE_WORKER))
-		return false;
-	for (int i = 0; i < pool->process_count; i++)
-	{
-		PoolProcess *process = &pool->processes[i];
-		int			 its;
-
-		if (process->state == PROCESS_FREE || process->role != pool_self->role)
-			continue;
-		its = count(ROLE_WORKER, process->database);
-		if (its > own ||
-			(its == own && process->started_at < pool_self->started_at))
-			return false;
-	}
-	return true;
-}
-
-/*
- * Is this process to make room for a database that waits for one?  It does so
- * where that has none, or this one has more than its share.  The lock is held.
- */
-static bool
-makes_room(void)
-{
-	PoolDatabase *other = longest_waiting(pool_self->database,
-										  pool_self->role == ROLE_COORDINATOR);
-
-	if (pool_self->role == ROLE_WORKER && sensors_starve())
-		return is_next_to_leave();
-	if (other == NULL ||
-		!TimestampDifferenceExceeds(pool_self->started_at,
-									GetCurrentTimestamp(), TURN_SECONDS * 1000))
-		return false;
-	return (count(ROLE_COORDINATOR, other->database) == 0 ||
-			count(ROLE_WORKER, other->database) == 0 ||
-			count(ROLE_WORKER, pool_self->database) > fair_share()) &&
-		   is_next_to_leave();
-}
-
-/*
- * Is this sensor worker to make room for one of another owner? The oldest does,
- * after a while.  The lock is held.
- */
-static bool
-sensor_makes_room(void)
-{
-	if (longest_sensing(InvalidOid) == NULL ||
-		!TimestampDifferenceExceeds(pool_self->started_at,
-									GetCurrentTimestamp(), TURN_SECONDS * 1000))
-		return false;
-	for (int i = 0; i < pool->process_count; i++)
-	{
-		if (pool->processes[i].state != PROCESS_FREE &&
-			pool->processes[i].role == ROLE_SENSOR &&
-			pool->processes[i].started_at < pool_self->started_at)
-			return false;
-	}
-	return true;
-}
-
-/*
- * Has this process been asked to leave, or does another wait for its slot?
- */
-bool
-pool_should_leave(void)
-{
-	PoolDatabase *entry;
-	bool		  result;
-
-	LWLockAcquire(pool->lock, LW_SHARED);
-	entry = pool_database(pool_self->database, false);
-	result =
-		pool_self->leave || entry == NULL || entry->blocked > 0 ||
-		entry->stopped ||
-		(pool_self->role == ROLE_SENSOR ? sensor_makes_room() : makes_room());
-	LWLockRelease(pool->lock);
-	return result;
 }
 
 /* ---------- sleeping ---------- */

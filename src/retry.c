@@ -66,8 +66,7 @@ static Statement crash_statement = {
 	"WITH free AS (SELECT agent_id FROM @.fa_retry WHERE agent_id" EQ
 	"ANY ($1) FOR UPDATE SKIP LOCKED)"
 	" INSERT INTO @.fa_retry AS r (agent_id, schedule_id, attempts, next_try, error, sqlstate)"
-	" SELECT a.agent_id, s.schedule_id, 1, CASE WHEN $2 THEN 'infinity'::pg_catalog.timestamptz"
-	" ELSE pg_catalog.now() END, $3, $4"
+	" SELECT a.agent_id, s.schedule_id, 1, $2, $3, $4"
 	" FROM @.fa_agent a, @.fa_model m, LATERAL (SELECT schedule_id FROM @.fa_schedule s"
 	" WHERE s.model" EQ "m.name AND (s.version IS NULL OR s.version" EQ
 	"m.version) AND" SCHEDULE_MAY_STEP(
@@ -82,7 +81,7 @@ static Statement crash_statement = {
 				   " next_try = excluded.next_try, error = excluded.error,"
 				   " sqlstate = excluded.sqlstate, failed_at = pg_catalog.clock_timestamp()",
 	4,
-	{INT8ARRAYOID, BOOLOID, TEXTOID, TEXTOID}};
+	{INT8ARRAYOID, TIMESTAMPTZOID, TEXTOID, TEXTOID}};
 
 /* How often an agent has failed. */
 static int
@@ -137,9 +136,9 @@ tell_outbox(const Call *call, int64 agent_id, const ErrorData *error)
  * Notes that an agent's step has failed, in the current transaction, which
  * must not be the one that failed.  Where somebody else holds the agent's row
  * for long, or the server lacks something, it is no fault of the agent's, and
- * it is not suspended for it.
+ * it is not suspended for it.  False: it is paused, or gone.
  */
-void
+bool
 retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 		   const ErrorData *error)
 {
@@ -154,7 +153,8 @@ retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 		TimestampTzGetDatum(suspend ? DT_NOEND : next_try(attempts)),
 		Int32GetDatum(attempts)};
 
-	statement_run(call, &note_statement, arguments, NULL, 0);
+	if (statement_run(call, &note_statement, arguments, NULL, 0) == 0)
+		return false;
 	if (OUTBOX_WANTS(OUTBOX_FAILED))
 		tell_outbox(call, agent_id, error);
 	if (attempts == 1 || suspend)
@@ -166,6 +166,7 @@ retry_note(const Call *call, int64 schedule_id, int64 agent_id,
 					agent_id, error->message),
 			 errhint(
 				 "fa_retry has the error; fa_agent_resume lets it go on.")));
+	return true;
 }
 
 /* The argument is a bool *: whether there was something to do. */
@@ -219,9 +220,9 @@ retry_make(void)
 	bool	   done;
 	ErrorData *error = work_attempt(make, &done);
 
-	if (error != NULL)
+	if (error != NULL && !batch_blame(error, true))
 		ReThrowError(error);
-	return done;
+	return done || error != NULL;
 }
 
 /*
@@ -239,24 +240,33 @@ retry_forget(const Call *call, const int64 *ids, int count)
 }
 
 /*
- * Notes agents [count] of a batch that ended with its process: several are
- * tried one by one; one that was alone is suspended, for it would do it again.
- * Returns how many there still are.
+ * Notes agents [count] of a batch that ended with its process, and when they
+ * are tried again; returns how many there still are.
  */
 static int
 note_ended(const Call *call, const int64 *ids, int count, const char *error,
-		   int sqlstate)
+		   int sqlstate, TimestampTz next)
 {
 	Datum arguments[4] = {array_from_int64(ids, count),
-						  BoolGetDatum(count == 1), CStringGetTextDatum(error),
+						  TimestampTzGetDatum(next), CStringGetTextDatum(error),
 						  CStringGetTextDatum(unpack_sql_state(sqlstate))};
 	int	  noted = statement_run(call, &crash_statement, arguments, NULL, 0);
 
-	if (noted > 0 && count == 1)
+	if (noted > 0 && next == DT_NOEND)
 		ereport(LOG, (errmsg("agent " INT64_FORMAT " is suspended: %s", ids[0],
 							 error),
 					  errhint("fa_agent_resume lets it go on.")));
 	return noted;
+}
+
+/*
+ * When to try agents [count] again that have done what nobody wants to see
+ * twice: several one by one, at once, to find the one; one that was alone, never.
+ */
+static TimestampTz
+once_more(int count)
+{
+	return count > 1 ? GetCurrentTimestamp() : DT_NOEND;
 }
 
 /* Agents that were being stepped by a process that crashed. */
@@ -269,7 +279,7 @@ retry_after_crash(const Call *call)
 	while ((ids = flight_take(&count)) != NULL)
 	{
 		if (note_ended(call, ids, count, "the server crashed during its step",
-					   ERRCODE_INTERNAL_ERROR) > 0 &&
+					   ERRCODE_INTERNAL_ERROR, once_more(count)) > 0 &&
 			count > 1)
 			ereport(
 				LOG,
@@ -279,10 +289,33 @@ retry_after_crash(const Call *call)
 	}
 }
 
-/* Agents [count] that were being stepped by a process that had to be ended. */
-void
-retry_after_end(const Call *call, const int64 *ids, int count)
+/*
+ * When to try an agent again that was alone in a batch that ended with its
+ * process: somebody may have ended it for another reason, so it has as many
+ * tries as with an error.
+ */
+static TimestampTz
+after_failure(const Call *call, int64 agent_id)
 {
-	note_ended(call, ids, count, "its step did not end when it was cancelled",
-			   ERRCODE_QUERY_CANCELED);
+	int attempts = attempts_of(call, agent_id) + 1;
+
+	return attempts >= fa_max_failures ? DT_NOEND : next_try(attempts);
+}
+
+/*
+ * Agents [count] that were being stepped by a process that had to be ended
+ * (overtime), or was by whomever.
+ */
+void
+retry_after_end(const Call *call, const int64 *ids, int count, bool overtime)
+{
+	if (overtime)
+		note_ended(call, ids, count,
+				   "its step did not end when it was cancelled",
+				   ERRCODE_QUERY_CANCELED, once_more(count));
+	else
+		note_ended(
+			call, ids, count, "its process was terminated during its step",
+			ERRCODE_ADMIN_SHUTDOWN,
+			count > 1 ? GetCurrentTimestamp() : after_failure(call, ids[0]));
 }

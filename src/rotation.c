@@ -22,9 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "fa_agents.h"
@@ -32,13 +30,15 @@
 #define LOCK_TIMEOUT "50" /* milliseconds */
 
 /* What is to be done before this transaction's commit. */
-static struct
+typedef struct Wanted
 {
 	RotateFunction rotate; /* NULL: nothing */
 	const char	  *table;
 	Oid			   schema;
 	Oid			   owner;
-} wanted[ROTATIONS];
+} Wanted;
+
+static Wanted wanted[ROTATIONS];
 
 /* ---------- one leaf ---------- */
 
@@ -77,21 +77,24 @@ rotation_truncate(const Call *call, const char *name, bool patient,
 
 /* ---------- before the commit ---------- */
 
-static void
-rotate(int number)
+/* The body of a subtransaction, which is always kept. */
+static bool
+rotate(void *context)
 {
-	int	 level = NewGUCNestLevel();
-	Call call;
+	const Wanted *what = context;
+	int			  level = NewGUCNestLevel();
+	Call		  call;
 
 	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	/* at a commit there is no statement any more that would hold one */
 	PushActiveSnapshot(GetTransactionSnapshot());
-	call_begin_as(&call, wanted[number].schema, wanted[number].owner, false);
-	wanted[number].rotate(&call);
+	call_begin_as(&call, what->schema, what->owner, false);
+	what->rotate(&call);
 	call_end(&call);
 	PopActiveSnapshot();
 	AtEOXact_GUC(true, level);
+	return true;
 }
 
 /*
@@ -100,39 +103,20 @@ rotate(int number)
  * for what is meant to end the caller's transaction.
  */
 static void
-try_rotate(int number)
+try_rotate(Wanted *what)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *error;
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		rotate(number);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			ReThrowError(error);
-		if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
-			error->sqlerrcode != ERRCODE_OBJECT_IN_USE)
-			ereport(LOG, (errcode(error->sqlerrcode),
-						  errmsg("could not rotate \"%s\": %s",
-								 wanted[number].table, error->message)));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
+	if (subtransaction_run(rotate, what, &error))
+		return;
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		ReThrowError(error);
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE &&
+		error->sqlerrcode != ERRCODE_OBJECT_IN_USE)
+		ereport(LOG, (errcode(error->sqlerrcode),
+					  errmsg("could not rotate \"%s\": %s", what->table,
+							 error->message)));
+	FreeErrorData(error);
 }
 
 /*
@@ -151,7 +135,7 @@ at_commit(XactEvent event, void *arg)
 		/* the table is not there where DROP EXTENSION came after */
 		if (now &&
 			OidIsValid(get_relname_relid(wanted[i].table, wanted[i].schema)))
-			try_rotate(i);
+			try_rotate(&wanted[i]);
 		wanted[i].rotate = NULL;
 	}
 }

@@ -116,10 +116,11 @@ check_form(Oid function, SensorKind kind)
 		fits = types[i] == argument_types[kind][at_once][i];
 	if (get_func_prokind(function) != PROKIND_FUNCTION)
 		fits = false;
-	if (kind == KIND_SENSOR)
-		fits = fits &&
-			   (at_once ? returns_observations(function) :
-						  result == INT4ARRAYOID && !get_func_retset(function));
+	if (kind == KIND_SENSOR && at_once)
+		fits = fits && returns_observations(function);
+	else
+		fits = fits && !get_func_retset(function) &&
+			   (kind == KIND_ACTUATOR || result == INT4ARRAYOID);
 	if (!fits)
 		ereport(
 			ERROR,
@@ -130,7 +131,7 @@ check_form(Oid function, SensorKind kind)
 				 errhint(
 					 "It takes a bigint and returns int[], or takes bigint[] and returns a table of bigint and int[].") :
 				 errhint(
-					 "It takes a bigint and int[], or bigint[] and int[].")));
+					 "It takes a bigint and int[], or bigint[] and int[], and returns no set.")));
 	return at_once;
 }
 
@@ -157,13 +158,21 @@ find_function(const SensorUse *use)
 						  argument_types[use->kind][use->at_once], true);
 }
 
+/* What the function of a use is given: how many arguments, of these types. */
+int
+sensor_arguments(const SensorUse *use, const Oid **types)
+{
+	*types = argument_types[use->kind][use->at_once];
+	return argument_counts[use->kind];
+}
+
 /*
  * Sees to it that the function of a use is there, and the one that was named,
- * until the transaction ends.  Called as who is to run it, for he must be able
- * to use its schema.  Raises 42883, 42501 and 42P13.
+ * until the transaction ends, and notes which it is.  Called as who is to run
+ * it, for he must be able to use its schema.  Raises 42883, 42501 and 42P13.
  */
 void
-sensor_hold(const SensorUse *use)
+sensor_hold(SensorUse *use)
 {
 	Oid function = find_function(use);
 
@@ -190,6 +199,7 @@ sensor_hold(const SensorUse *use)
 				 errhint("If it is still wanted, name it again by fa_%s_set.",
 						 kinds[use->kind])));
 	check_form(function, use->kind);
+	use->function = function;
 }
 
 /* ---------- whose ---------- */
@@ -215,6 +225,7 @@ sensor_uses(const Call *call, const int64 *ids, int count, int *use_count)
 																KIND_SENSOR;
 		use->owner = DatumGetObjectId(result_datum(i, 2, &isnull));
 		use->name = TextDatumGetCString(result_datum(i, 3, &isnull));
+		use->function = InvalidOid;
 		use->function_owner = DatumGetObjectId(result_datum(i, 4, &isnull));
 		use->at_once = DatumGetBool(result_datum(i, 5, &isnull));
 		use->ids =

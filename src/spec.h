@@ -19,7 +19,36 @@ typedef struct SpecAxis
 /* Where an action leads: the next state of one factor, with certainty. */
 typedef int (*SpecMove)(const void *task, int from, int action);
 
-#define SPEC_MAX_NODES 1000 /* of a graph */
+/* An axis of the labels of a constant array. */
+#define SPEC_AXIS(name, labels)        \
+	{                                  \
+		name, lengthof(labels), labels \
+	}
+
+/*
+ * Limits that keep a spec's text well below the 64 MB that the compiler reads.
+ * A cell takes up to 350 bytes, all its moves at risk.  A pair of nodes takes
+ * only 13, but all pairs are there: whether an object is seen is known for each
+ * place of the agent and each of the object, and an action goes to any node.
+ */
+#define SPEC_MAX_CELLS 100000
+#define SPEC_MAX_NODES 1000
+
+/*
+ * The action of a factor that nobody moves.  pymdp gives each factor a control,
+ * so an action has an entry for it, always 0.
+ */
+static const char *const spec_no_action_labels[] = {"none"};
+
+/* A grid, whose actions are five steps in an order of their own. */
+typedef struct SpecGrid
+{
+	int			width;
+	int			height;
+	const bool *wall;		/* [width * height], or NULL: none */
+	const int  *directions; /* of the actions: up, right, down, left,
+							 * stay are 0 to 4 */
+} SpecGrid;
 
 /* A search on a graph: states, moves, and an object that is looked for. */
 typedef struct SpecSearch
@@ -37,9 +66,31 @@ typedef struct SpecSearch
 
 /* ---------- spec.c ---------- */
 
-extern int spec_policy_len(FunctionCallInfo fcinfo, int arg);
+extern void
+spec_require_argument(FunctionCallInfo fcinfo, int arg, const char *name);
+extern int spec_int_argument(FunctionCallInfo fcinfo, int arg, const char *name,
+							 int min, int max);
+extern int spec_index_argument(FunctionCallInfo fcinfo, int arg,
+							   const char *name, int count);
+extern bool
+spec_bool_argument(FunctionCallInfo fcinfo, int arg, const char *name);
+extern double
+spec_probability_argument(FunctionCallInfo fcinfo, int arg, const char *name);
+extern int *spec_int_array_argument(FunctionCallInfo fcinfo, int arg,
+									const char *name, int *count);
+extern int	spec_policy_len(FunctionCallInfo fcinfo, int arg);
+extern void
+spec_preferences(StringInfo buf, const SpecAxis *axis, double good, double bad);
 extern double
 spec_preference(FunctionCallInfo fcinfo, int arg, const char *name);
+
+/* ---------- spec_grid.c ---------- */
+
+extern int		spec_grid_move(const void *task, int from, int action);
+extern SpecAxis spec_cells(const char *name, int width, int height);
+
+/* ---------- spec_search.c ---------- */
+
 extern Datum spec_search(const SpecSearch *search);
 
 /* ---------- spec_write.c ---------- */

@@ -197,52 +197,30 @@ step_one(const Call *call, const StepPlan *plan, const StepOrder *order)
 	step_locked(call, plan, order, 1);
 }
 
+/* One try of a block, and what it took of memory. */
+typedef struct Try
+{
+	const Call		*call;
+	const StepPlan	*plan;
+	const StepOrder *orders; /* [count] */
+	int				 count;
+	Size			 memory; /* bytes */
+} Try;
+
 /*
- * A block in a subtransaction of its own; false: rolled back.  SPI's memory of
- * the block goes with it either way; *memory is what it was.  An error has to
- * end the subtransaction before it goes on: the server cleans up only those
- * that the user began.
+ * The body of a block's subtransaction; false: to be undone.
  *
  * A block that went through keeps its row locks to the end of the whole
  * transaction.  Blocks are made in ascending order of ids, so what is held is
  * always lower than what is waited for.
  */
 static bool
-try_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
-		  int count, Size *memory)
+try_block(void *context)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	Try *try = context;
+	bool done = try_one_step(try->call, try->plan, try->orders, try->count);
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		if (SPI_connect() != SPI_OK_CONNECT)
-			elog(ERROR, "SPI_connect failed");
-		done = try_one_step(call, plan, orders, count);
-		*memory = MemoryContextMemAllocated(CurrentMemoryContext, true);
-		SPI_finish();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		ReThrowError(error);
-	}
-	PG_END_TRY();
-	if (done)
-		ReleaseCurrentSubTransaction();
-	else
-		RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(old);
-	CurrentResourceOwner = owner;
+	try->memory = MemoryContextMemAllocated(CurrentMemoryContext, true);
 	return done;
 }
 
@@ -254,7 +232,11 @@ static void
 step_block(const Call *call, const StepPlan *plan, const StepOrder *orders,
 		   int count, Size *memory)
 {
-	if (try_block(call, plan, orders, count, memory))
+	Try	 try = {call, plan, orders, count, 0};
+	bool done = subtransaction_run(try_block, &try, NULL);
+
+	*memory = try.memory;
+	if (done)
 		return;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -64,6 +64,8 @@ void
 work_renew(void)
 {
 	StartTransactionCommand();
+	/* what is dropped here may lie out of line in the catalogs */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	PortalHashTableDeleteAll();
 	SetPGVariable("role", NIL, false);
 	SetPGVariable("session_authorization", NIL, false);
@@ -72,6 +74,7 @@ work_renew(void)
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	ResetTempTableNamespace();
 	ResetSequenceCaches();
+	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_appname(MyBgworkerEntry->bgw_type);
 }
@@ -100,7 +103,11 @@ work_end(void)
 
 	PopActiveSnapshot();
 	if (limited)
+	{
+		/* it has its own time, and is not over that of the steps */
+		pool_set_state(pool_self->state, pool_self->batch);
 		enable_timeout_after(STATEMENT_TIMEOUT, fa_batch_timeout);
+	}
 	CommitTransactionCommand();
 	if (limited)
 	{
@@ -213,7 +220,7 @@ make_turn(void *argument)
 	turn->installed = call_begin_extension(&call);
 	if (turn->installed)
 	{
-		turn_look(&call, CurrentMemoryContext, &look);
+		look_find(&call, CurrentMemoryContext, &look);
 		call_end(&call);
 	}
 	work_end();
@@ -327,7 +334,7 @@ worker_main(Datum main_arg)
 	pool_connect();
 	work_settings();
 	/* one turn at least: what a process begins with may be much, too */
-	while (!pool_should_leave() && work_turn(&next) && !is_worn())
+	while (!room_should_leave() && work_turn(&next) && !is_worn())
 	{
 		end = done_at(next);
 		if (next == 0)

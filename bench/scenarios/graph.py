@@ -88,10 +88,10 @@ def load_generated(bench: Bench, nodes: int, edges: int) -> None:
     bench.execute("INSERT INTO fa_node (node_id, kind, name, props) SELECT i, 'thing', 'thing ' || i, jsonb_build_object("
                   "'serial', i, 'colour', 'colour ' || i %% 1000, 'size', i %% 17) FROM generate_series(1, %s) i", (nodes,))
     bench.execute("SELECT setseed(0.25)")
-    # as anybody loads much: two indexes come after the rows
+    # as anybody loads much: rows bring their ids, and two indexes come after them
     bench.execute("DROP INDEX fa_edge_dst, fa_edge_props")
-    bench.execute("INSERT INTO fa_edge (src, dst, kind, weight) SELECT 1 + i %% %s, 1 + floor(random() * %s)::bigint,"
-                  " 'kind ' || i %% 8, random() FROM generate_series(1, %s) i ORDER BY 1", (nodes, nodes, edges))
+    bench.execute("INSERT INTO fa_edge (edge_id, src, dst, kind, weight, parallel) SELECT i, 1 + i %% %s, 1 + floor(random() * %s)::bigint,"
+                  " 'kind ' || i %% 8, random(), i FROM generate_series(1, %s) i ORDER BY 2", (nodes, nodes, edges))
     bench.execute("CREATE INDEX fa_edge_dst ON fa_edge (dst, kind, src)")
     bench.execute("CREATE INDEX fa_edge_props ON fa_edge USING gin (props jsonb_path_ops)")
 
@@ -110,7 +110,7 @@ def run(bench: Bench) -> None:
     walks(bench, "wordnet", bench.size(5, 1))
     bench.execute("TRUNCATE fa_node, fa_edge, fa_node_history, fa_edge_history")
     load_generated(bench, bench.size(1_000_000, 5_000), bench.size(5_000_000, 25_000))
-    walks(bench, "million", bench.size(3, 1))
+    walks(bench, "million", bench.size(2, 1))
     find(bench)
     bench.execute("TRUNCATE fa_edge")
     write(bench)
@@ -216,7 +216,7 @@ def write(bench: Bench) -> None:
 
 def upserts(bench: Bench, script: str, read: str, commit: str) -> float:
     """Upserts a second of two sessions, while four others read, all together 400 times a second."""
-    seconds = bench.size(3, 1)
+    seconds = bench.size(2, 1)
     reader = threading.Thread(target=bench.pgbench, args=(read, READERS, seconds), kwargs={"rate": 400})
     reader.start()
     rate, _ = bench.pgbench(script, 2, seconds, settings={"synchronous_commit": commit})

@@ -2,9 +2,8 @@
 
 Agents watch a machine of four states through a sensor that is wrong in 15 of 100 readings; the machine changes in 5 of 100
 steps, in a world of its own. Both sides have the same agents, seeds and worlds, each in a database of its own. "others" are
-agents of a model that is not synced, beside one that is: a block of steps asks which models are, and for a block of one
-that is a statement more. To write a node costs many times a step of a batch, as its indexes and the old version that is kept
-are written too; so what is left of the rate hangs on how often minds change, which the results tell.
+agents of a model that is not synced, beside one that is. To write a node costs ten times a step of a batch, as its indexes and the old
+version that is kept are written too; so what is left of the rate hangs on how often minds change, which the results tell.
 """
 import json
 
@@ -53,7 +52,7 @@ def share_of_syncs(bench: Bench, work) -> float:
 
 def run(bench: Bench) -> None:
     agents = bench.size(10_000, 500)
-    rounds = bench.size(9, 1)
+    rounds = bench.size(7, 1)
     plain = bench.sibling("plain")
     sides = (bench, plain)
     for side in sides:

@@ -73,7 +73,10 @@ spread_evidence(KernelWorkspace *workspace, int32_t m,
 	double				*numbers = NUMBERS(out);
 	double				 rest[LANES];
 	const double		*rows[LANES];
+	bool				 by_row =
+		log_A->starts == NULL && (LANES > 1 || agents[0]->observation[m] >= 0);
 
+	/* of several agents some may miss what others have: they have zeros */
 	for (int32_t l = 0; l < LANES; l++)
 	{
 		int32_t outcome = agents[l]->observation[m];
@@ -83,7 +86,7 @@ spread_evidence(KernelWorkspace *workspace, int32_t m,
 					  workspace->zeros :
 					  log_A->values + outcome * modality->parent_states;
 	}
-	if (log_A->starts == NULL)
+	if (by_row)
 	{
 		for (int64_t p = 0; p < modality->parent_states; p++)
 		{

@@ -90,6 +90,20 @@ parameter_gain(const double *W, int64_t columns, int32_t rows,
 }
 
 /*
+ * Where the belief of a move of factor f is, one that passes in its portion.
+ */
+ALWAYS_INLINE Vector *
+belief_of_move(const KernelWorkspace *workspace, int32_t f, int32_t move)
+{
+	const FactorTable *factor = &workspace->factors[f];
+
+	if (move >= factor->passing)
+		move = factor->passing + (move - factor->passing) % factor->portion;
+	return VECTORS(workspace->move_beliefs[f]) +
+		   (int64_t) move * factor->states;
+}
+
+/*
  * One move: the factor's predicted belief [S(f)], and what is valued of it,
  * both into the workspace.  The moves of the parents one step earlier must
  * have been evaluated; a move of -1 is the belief now.
@@ -105,8 +119,7 @@ evaluate_move(KernelWorkspace *workspace, int32_t f, int32_t move,
 						  (int64_t) move * factor->parent_count;
 	const Vector **marginals = (const Vector **) workspace->parent_beliefs;
 	int64_t		   action = KERNEL_AT(model, int32_t, moves->actions)[move];
-	Vector		  *predicted =
-		VECTORS(workspace->move_beliefs[f]) + (int64_t) move * factor->states;
+	Vector		  *predicted = belief_of_move(workspace, f, move);
 	Vector *value = VECTORS(workspace->move_values[f]) + move * MOVE_PARTS;
 	const Vector *joint;
 
@@ -116,8 +129,7 @@ evaluate_move(KernelWorkspace *workspace, int32_t f, int32_t move,
 
 		marginals[i] = from[i] < 0 ? VECTORS(workspace->belief) +
 										 workspace->factors[parent].offset :
-									 VECTORS(workspace->move_beliefs[parent]) +
-										 (int64_t) from[i] * factor->sizes[i];
+									 belief_of_move(workspace, parent, from[i]);
 	}
 
 	/*
@@ -149,8 +161,7 @@ ALWAYS_INLINE const Vector *
 view_belief(const KernelWorkspace *workspace, const ModalityTable *modality,
 			const int32_t *from, int32_t i)
 {
-	return VECTORS(workspace->move_beliefs[modality->parents[i]]) +
-		   (int64_t) from[i] * modality->sizes[i];
+	return belief_of_move(workspace, modality->parents[i], from[i]);
 }
 
 /*
@@ -364,9 +375,8 @@ evaluate_views(KernelWorkspace *workspace, int32_t m, int32_t t, int32_t first,
 	Vector *values =
 		VECTORS(workspace->view_values[m]) + (int64_t) first * VIEW_PARTS;
 	const Vector *expected = VECTORS(workspace->expected);
-	const Vector *C = VECTORS(workspace->C) +
-					  (int64_t) modality->offset * model->policy_length +
-					  (int64_t) t * modality->outcomes;
+	const Vector *C =
+		outcome_values(workspace, m) + (int64_t) t * modality->outcomes;
 	Vector ambiguities[VIEWS_AT_ONCE];
 
 	expect_views(workspace, modality, from, end - first, ambiguities, values);
@@ -416,6 +426,54 @@ evaluate_moves(KernelWorkspace *workspace, int32_t f, int32_t move, int32_t end,
 }
 
 /*
+ * The views [view, end) of modality m, all of plan step t.
+ */
+static void
+evaluate_all_views(KernelWorkspace *workspace, int32_t m, int32_t t,
+				   int32_t view, int32_t end)
+{
+	const ModalityTable *modality = &workspace->modalities[m];
+	int64_t cost = modality->parent_states * (modality->outcomes + 1) +
+				   (int64_t) COST_OF_LOG * modality->outcomes;
+
+	while (view < end)
+	{
+		int32_t left = end - view;
+		int32_t count =
+			rounds_at_once(left < VIEWS_AT_ONCE ? left : VIEWS_AT_ONCE, cost);
+
+		evaluate_views(workspace, m, t, view, view + count);
+		view += count;
+		worked(workspace, count * cost);
+	}
+}
+
+/*
+ * The moves [move, end) of factor f, which pass, and all their views: a portion
+ * of them after the other.
+ */
+static void
+evaluate_passing(KernelWorkspace *workspace, int32_t f, int32_t t, int32_t move,
+				 int32_t end, Vector log_epsilon)
+{
+	int32_t portion = workspace->factors[f].portion;
+
+	for (; move < end; move += portion)
+	{
+		int32_t last = end - move < portion ? end : move + portion;
+
+		evaluate_moves(workspace, f, move, last, log_epsilon);
+		for (int32_t m = 0; m < workspace->model->modality_count; m++)
+		{
+			const ModalityTable *modality = &workspace->modalities[m];
+
+			if (modality->numbers.starts == NULL && modality->parents[0] == f)
+				evaluate_all_views(workspace, m, t, move, last);
+		}
+	}
+}
+
+/*
  * All moves and views of plan step t, moves first: views are made of them.
  * Steps must come in order, as moves follow from those one step earlier.
  */
@@ -423,36 +481,31 @@ static void
 evaluate_plan_step(KernelWorkspace *workspace, int32_t t, Vector log_epsilon)
 {
 	const KernelModel *model = workspace->model;
+	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves);
+	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views);
 
 	for (int32_t f = 0; f < model->factor_count; f++)
 	{
-		const KernelMoves *moves =
-			KERNEL_AT(model, KernelMoves, model->moves) + f;
-		const int32_t *starts = KERNEL_AT(model, int32_t, moves->starts);
+		const FactorTable *factor = &workspace->factors[f];
+		const int32_t	  *starts = KERNEL_AT(model, int32_t, moves[f].starts);
 
-		if (workspace->factors[f].predicted)
+		if (factor->predicted && starts[t] >= factor->passing)
+			evaluate_passing(workspace, f, t, starts[t], starts[t + 1],
+							 log_epsilon);
+		else if (factor->predicted)
 			evaluate_moves(workspace, f, starts[t], starts[t + 1], log_epsilon);
 	}
 	for (int32_t m = 0; m < model->modality_count; m++)
 	{
-		const KernelViews *views =
-			KERNEL_AT(model, KernelViews, model->views) + m;
-		const int32_t		*starts = KERNEL_AT(model, int32_t, views->starts);
+		const int32_t *starts = KERNEL_AT(model, int32_t, views[m].starts);
 		const ModalityTable *modality = &workspace->modalities[m];
-		int64_t cost = modality->parent_states * (modality->outcomes + 1) +
-					   (int64_t) COST_OF_LOG * modality->outcomes;
+		int32_t				 parent = modality->parents[0];
 
-		for (int32_t view = starts[t];
-			 modality->numbers.starts == NULL && view < starts[t + 1];)
-		{
-			int32_t left = starts[t + 1] - view;
-			int32_t count = rounds_at_once(
-				left < VIEWS_AT_ONCE ? left : VIEWS_AT_ONCE, cost);
-
-			evaluate_views(workspace, m, t, view, view + count);
-			view += count;
-			worked(workspace, count * cost);
-		}
+		/* if one of its parents passes, there are no others */
+		if (modality->numbers.starts == NULL &&
+			KERNEL_AT(model, int32_t, moves[parent].starts)[t] <
+				workspace->factors[parent].passing)
+			evaluate_all_views(workspace, m, t, starts[t], starts[t + 1]);
 	}
 }
 

@@ -13,6 +13,26 @@
 #include "lanes_infer.h"
 
 /*
+ * C [policy_length][O(m)] of the lanes for modality m.  That of one agent is
+ * read where it is.
+ */
+ALWAYS_INLINE const Vector *
+outcome_values(const KernelWorkspace *workspace, int32_t m)
+{
+	const KernelModality *modality = kernel_modality(workspace->model, m);
+	int64_t				  start =
+		(int64_t) modality->outcome_offset * workspace->model->policy_length;
+
+#if LANES == 1
+	if (workspace->C_of[0] == NULL)
+		return KERNEL_AT(workspace->model, double, modality->C);
+	return workspace->C_of[0] + start;
+#else
+	return VECTORS(workspace->C) + start;
+#endif
+}
+
+/*
  * Items of an array, from first on, that may be done before they are counted.
  */
 ALWAYS_INLINE int32_t
@@ -184,9 +204,8 @@ evaluate_shared(KernelWorkspace *workspace, int32_t m)
 	const Numbers		*numbers = &modality->numbers;
 	const KernelViews *views = KERNEL_AT(model, KernelViews, model->views) + m;
 	const int32_t	  *starts = KERNEL_AT(model, int32_t, views->starts);
-	const Vector	  *C = VECTORS(workspace->C) +
-					  (int64_t) modality->offset * model->policy_length;
-	Vector *values = VECTORS(workspace->view_values[m]);
+	const Vector	  *C = outcome_values(workspace, m);
+	Vector			  *values = VECTORS(workspace->view_values[m]);
 
 	for (int32_t i = 0; i < modality->parent_count; i++)
 		add_up_states(workspace, modality, i);

@@ -11,6 +11,20 @@
 
 #include "lanes_plan.h"
 
+#if LANES == 1
+/*
+ * C and log_E of the agent: where they are; NULL: the model's.  parameters[0]
+ * may be NULL.
+ */
+static void
+use_parameters(KernelWorkspace				 *workspace,
+			   const KernelParameters *const *parameters)
+{
+	workspace->C_of[0] = parameters[0] ? parameters[0]->C : NULL;
+	workspace->log_E_of[0] = parameters[0] ? parameters[0]->log_E : NULL;
+	workspace->spread = 0;
+}
+#else
 /*
  * Copies a vector [count] of each lane to out [count][LANES].
  */
@@ -70,6 +84,7 @@ use_parameters(KernelWorkspace				 *workspace,
 	memcpy(workspace->log_E_of, log_E_of, sizeof(log_E_of));
 	workspace->spread = LANES;
 }
+#endif
 
 /*
  * L(epsilon) of the lanes: what a unit of belief off the way to the goal
@@ -88,6 +103,21 @@ log_epsilons(const KernelModel			   *model,
 }
 
 /*
+ * L(E) [policy_count] of the lanes.
+ */
+ALWAYS_INLINE const Vector *
+log_habits(const KernelWorkspace *workspace)
+{
+#if LANES == 1
+	if (workspace->log_E_of[0] == NULL)
+		return KERNEL_AT(workspace->model, double, workspace->model->log_E);
+	return workspace->log_E_of[0];
+#else
+	return VECTORS(workspace->log_E);
+#endif
+}
+
+/*
  * workspace->weights [policy_count] = gamma * neg_efe + L(E), of which q_pi is
  * the softmax (pymdp's update_posterior_policies).  A weight of 0 in E is a
  * cost of 36 nats, not a ban.  Returns 0 where all of them are finite, else
@@ -100,7 +130,7 @@ weigh_policies(KernelWorkspace				 *workspace,
 	const KernelModel *model = workspace->model;
 	const int32_t	  *leaf = KERNEL_AT(model, int32_t, model->leaf_of_policy);
 	const Vector	  *values = VECTORS(workspace->branch_values);
-	const Vector	  *log_E = VECTORS(workspace->log_E);
+	const Vector	  *log_E = log_habits(workspace);
 	Vector			  *weights = VECTORS(workspace->weights);
 	Vector			   finite = splat(0.0);
 	Vector			   gamma;

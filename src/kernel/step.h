@@ -93,50 +93,57 @@ typedef struct FactorTable
 	int32_t		   offset;		  /* of this factor in a belief */
 	int64_t		   parent_states; /* P(f) */
 	bool		   predicted;	  /* see KernelMoves */
+	int32_t		   passing;		  /* the first of the moves that pass, see
+							 * passing_moves(); the number of moves: none do */
+	int32_t		   portion;		  /* of them at once */
 } FactorTable;
 
 /*
  * Room for one step of up to lanes agents, in one piece of memory of the
- * host's arena (step.c lays it out).  "Largest" is over all factors,
+ * host's arena (workspace.c lays it out).  "Largest" is over all factors,
  * modalities or controls of the model.  Unless it says otherwise each number
  * is there for each lane, the lanes of one number side by side: [..][lanes].
  */
 struct KernelWorkspace
 {
 	const KernelModel *model;
-	int32_t			   lanes; /* for which there is room: MOST_LANES or 1 */
-	const KernelHost  *host;  /* of the call that is being made */
-	int64_t			   work;  /* operations since the host was last polled */
+	int32_t			   most_lanes; /* there is room for: MOST_LANES or 1 */
+	int32_t			   lanes;	/* laid out for; 0: none yet, see use_lanes() */
+	char			  *by_lane; /* where what is by lane begins */
+	const KernelHost  *host;	/* of the call that is being made */
+	int64_t			   work;	/* operations since the host was last polled */
 
 	/* the tables in use: the model's own, or overlaid by what was learned */
 	ModalityTable *modalities; /* [modality_count], not by lane */
 	FactorTable	  *factors;	   /* [factor_count], not by lane */
 	int32_t		  *shapes;	   /* sizes and axes of the tables, not by lane */
 	double		  *learned;	   /* [learned_tables_size()], not by lane */
+	double		  *zeros;	   /* of several lanes: [largest P] of 0 */
 	double		  *priors;	   /* [lanes][belief_size]: lane after lane */
-	double		  *zeros;	   /* [largest P] of 0, not by lane */
+
+	/* all along a step */
+	double		  *belief; /* [belief_size]: the posterior */
+	double		  *joint;  /* [largest P]: product of the parents' beliefs */
+	const double **parent_beliefs; /* [largest parent_count], not by lane */
 
 	/* parameters of the agents */
-	int32_t		  spread; /* lanes that C and log_E are filled for; 0: none */
-	const double *C_of[MOST_LANES];		/* from where; NULL: the model's */
+	const double *C_of[MOST_LANES];		/* where they are; NULL: the model's */
 	const double *log_E_of[MOST_LANES]; /* likewise */
-	double		 *C;					/* [modality][policy_length][O(m)] */
-	double		 *log_E;				/* [policy_count] */
+	int32_t		  spread; /* lanes that C and log_E are filled for; 0: none */
+	double		 *C;	  /* of several: [modality][policy_length][O(m)] */
+	double		 *log_E;  /* of several: [policy_count] */
 
-	/* inference */
+	/* inference; planning takes its place */
 	double	*log_prior;		  /* [belief_size] */
 	double	*constant;		  /* [belief_size]: what no iteration changes */
 	double	*update;		  /* [belief_size]: one iteration's sum */
 	double	*last_update;	  /* [belief_size]: that of the iteration before */
-	double	*belief;		  /* [belief_size] */
 	double **evidence;		  /* [modality_count]: [P(m)] of ln P(outcomes |
 								 * joint states), of all twins together */
 	double	*spread_evidence; /* [largest P]: that of one modality */
 	double **suffix;		  /* [largest parent_count]: [largest P] each:
 								 * last parents summed away */
 	double	*contraction[2];  /* [largest P] each: partial sums */
-	const double **parent_beliefs; /* [largest parent_count] */
-	double		  *joint; /* [largest P]: product of the parents' beliefs */
 
 	/* planning */
 	double **partial;		/* [largest parent_count]: a table with first
@@ -148,8 +155,9 @@ struct KernelWorkspace
 	double	*terms;			/* [largest number of shared terms] */
 	double	*expected;		/* [VIEWS_AT_ONCE][largest O], or shared ones */
 	double	*logarithms;	/* likewise */
-	double **move_beliefs;	/* [factor_count]: [moves][S(f)]; nothing where
-								 * no belief is predicted */
+	double **move_beliefs;	/* [factor_count]: [moves][S(f)], and one portion
+							 * of those that pass; nothing where no belief is
+							 * predicted */
 	double **move_values;	/* [factor_count]: [moves][MOVE_PARTS] */
 	double **view_values;	/* [modality_count]: [views][VIEW_PARTS] */
 	double	*off_the_way;	/* [belief_size]: 1 - I of the row that applies */
@@ -235,6 +243,15 @@ extern const Instructions *instructions_in_use(void);
 
 /* Operations of a logarithm or an exponential, of a whole register. */
 #define COST_OF_LOG 16
+
+/* workspace.c */
+extern void use_lanes(KernelWorkspace *workspace, int32_t lanes);
+
+/* tables.c */
+extern int32_t
+passing_moves(const KernelModel *model, int32_t f, int32_t *portion);
+extern void set_shapes(KernelWorkspace *workspace);
+extern void use_model(KernelWorkspace *workspace);
 
 /* step.c */
 extern void	   workspace_poll(KernelWorkspace *workspace) __attribute__((cold));

@@ -76,6 +76,19 @@ SELECT count(*) FROM fa_belief_sync;
 SELECT count(*) AS told FROM pg_temp.course(:nameless, '{0,0,0,0,0}') WHERE told;
 SELECT count(*) - :versions AS more FROM fa_node_version;
 
+-- what a transaction takes back is not remembered, and what it does by hand is noticed
+BEGIN;
+SAVEPOINT s;
+SELECT fa_belief_sync('slow', 'step');
+SELECT count(*) FILTER (WHERE told) AS told FROM pg_temp.course(:nameless, '{0,1}');
+ROLLBACK TO s;
+SELECT count(*) FILTER (WHERE told) AS told FROM pg_temp.course(:nameless, '{0,1}');
+INSERT INTO fa_belief_sync (model, mode, change) VALUES ('slow', 'step', 0);
+SELECT count(*) FILTER (WHERE told) AS told FROM pg_temp.course(:nameless, '{0,1}');
+TRUNCATE fa_belief_sync;
+SELECT count(*) FILTER (WHERE told) AS told FROM pg_temp.course(:nameless, '{0,1}');
+ROLLBACK;
+SELECT count(*) FILTER (WHERE told) AS told FROM pg_temp.course(:nameless, '{0,1}');
 -- others' props and edges stay; a node that is gone comes again
 SELECT fa_belief_sync('slow', 'step');
 UPDATE fa_node SET props = props || '{"wears": "a hat", "belief": "none"}' WHERE name = 'Ann';

@@ -83,6 +83,58 @@ COMMIT;
 SELECT count(*) FROM fa_graph_neighbors(11, 1, '{mine}');
 -- one copy has served so far
 SELECT pg_temp.copies(:before);
+-- code that runs in the middle of a statement sees rows that no trigger has told of yet
+CREATE TEMP TABLE looked (n serial, at text, tables bigint, copy bigint);
+CREATE FUNCTION regress_fa_look() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+	tables bigint;
+	copy bigint;
+BEGIN
+	PERFORM set_config('fa_agents.graph_copy', 'off', true);
+	SELECT count(*) INTO tables FROM fa_graph_neighbors(11, 1, '{mine}');
+	PERFORM set_config('fa_agents.graph_copy', 'always', true);
+	SELECT count(*) INTO copy FROM fa_graph_neighbors(11, 1, '{mine}');
+	INSERT INTO pg_temp.looked (at, tables, copy) VALUES (lower(TG_WHEN || ' ' || TG_NAME), tables, copy);
+	RETURN NEW;
+END $$;
+CREATE TRIGGER b BEFORE INSERT ON fa_edge FOR EACH ROW EXECUTE FUNCTION regress_fa_look();
+CREATE TRIGGER a AFTER INSERT ON fa_edge FOR EACH ROW EXECUTE FUNCTION regress_fa_look();
+CREATE TRIGGER z AFTER INSERT ON fa_edge FOR EACH ROW EXECUTE FUNCTION regress_fa_look();
+-- (the triggers are committed, and so seen, before a copy is made)
+SELECT count(*) FROM fa_graph_neighbors(11, 1, '{mine}');
+BEGIN;
+INSERT INTO fa_edge (src, dst, kind) SELECT 11, i, 'mine' FROM generate_series(200, 202) i;
+SELECT at, tables, tables - copy AS wrong FROM pg_temp.looked ORDER BY n;
+ROLLBACK;
+DROP TRIGGER z ON fa_edge;
+DROP TRIGGER b ON fa_edge;
+DROP TRIGGER a ON fa_edge;
+CREATE OR REPLACE FUNCTION regress_fa_look() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+	late refcursor := 'late' || NEW.dst;
+BEGIN
+	OPEN late FOR SELECT count(*) AS late FROM fa_graph_neighbors(11, 1, '{mine}');
+	-- what comes after is of later commands
+	INSERT INTO pg_temp.looked (at) VALUES ('opened');
+	RETURN NEW;
+END $$;
+CREATE TRIGGER a AFTER INSERT ON fa_edge FOR EACH ROW EXECUTE FUNCTION regress_fa_look();
+SELECT count(*) FROM fa_graph_neighbors(11, 1, '{mine}');
+BEGIN;
+INSERT INTO fa_edge (src, dst, kind) SELECT 11, i, 'mine' FROM generate_series(200, 202) i;
+FETCH late200;
+FETCH late202;
+ROLLBACK;
+DROP TRIGGER a ON fa_edge;
+DROP FUNCTION regress_fa_look();
+-- rows that tell of changes are gone: then there is no copy from before
+SELECT count(*) FROM fa_graph_neighbors(11, 1, '{mine}');
+INSERT INTO fa_edge (src, dst, kind) VALUES (11, 200, 'mine');
+TRUNCATE fa_graph_change;
+SELECT count(*) FROM fa_graph_neighbors(11, 1, '{mine}');
+DELETE FROM fa_edge WHERE src = 11 AND dst = 200 AND kind = 'mine';
+SELECT models AS before FROM fa_cache() \gset
+SELECT count(*) FROM fa_graph_neighbors(11, 1, '{mine}');
 -- more than a transaction names, in one and in a savepoint that is taken back
 BEGIN;
 SAVEPOINT s;

@@ -125,11 +125,12 @@ CREATE FUNCTION f_more(bigint, int DEFAULT 1) RETURNS int[] LANGUAGE sql AS 'SEL
 CREATE FUNCTION f_three(bigint[]) RETURNS TABLE (a bigint, b int[], c int) LANGUAGE sql AS 'SELECT 1, ''{1}''::int[], 1';
 CREATE FUNCTION f_swapped(bigint[]) RETURNS TABLE (b int[], a bigint) LANGUAGE sql AS 'SELECT ''{1}''::int[], 1::bigint';
 CREATE FUNCTION f_record(bigint[]) RETURNS SETOF record LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION rows_of(bigint, int[]) RETURNS SETOF int LANGUAGE sql AS 'SELECT 1';
 CREATE PROCEDURE p(bigint, int[]) LANGUAGE sql AS 'SELECT 1';
 CREATE AGGREGATE agg(bigint) (SFUNC = array_append, STYPE = bigint[]);
 SELECT pg_temp.raises(format('SELECT fa_sensor_set(''lamp'', %L)', f)) FROM unnest(ARRAY['f_text(text)', 'f_int(bigint)', 'f_setof(bigint)',
 	'f_more(bigint, int)', 'f_three(bigint[])', 'f_swapped(bigint[])', 'f_record(bigint[])', 'push(bigint, int[])', 'agg(bigint)', 'nowhere(bigint)', '0']) f;
-SELECT pg_temp.raises(format('SELECT fa_actuator_set(''lamp'', %L)', f)) FROM unnest(ARRAY['see(bigint)', 'p(bigint, int[])']) f;
+SELECT pg_temp.raises(format('SELECT fa_actuator_set(''lamp'', %L)', f)) FROM unnest(ARRAY['see(bigint)', 'p(bigint, int[])', 'rows_of(bigint, int[])']) f;
 CREATE FUNCTION hidden(bigint) RETURNS int[] LANGUAGE sql AS 'SELECT ''{1}''::int[]';
 REVOKE ALL ON FUNCTION hidden(bigint) FROM PUBLIC;
 
@@ -212,17 +213,42 @@ SELECT pg_temp.raises(format('SELECT fa_act(ARRAY[%s])', :c));
 DROP FUNCTION see(bigint);
 CREATE FUNCTION see(bigint) RETURNS int LANGUAGE sql AS 'SELECT 1';
 SELECT pg_temp.raises(format('SELECT fa_act(ARRAY[%s])', :c));
--- ... or that it makes itself, while it is called
+-- one that takes another name while it is called, and gives its own away, is
+-- called all the same: it was found once
 DROP FUNCTION see(bigint);
 CREATE FUNCTION see(bigint) RETURNS int[] LANGUAGE plpgsql AS $$
 BEGIN
-	ALTER FUNCTION see(bigint) RENAME TO seen;
-	CREATE FUNCTION see(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT 3735928559';
-	PERFORM set_config('search_path', current_setting('search_path') || ', pg_temp', false);
+	IF pg_catalog.to_regproc('regress_fa_schema.seen') IS NULL THEN
+		ALTER FUNCTION see(bigint) RENAME TO seen;
+		CREATE FUNCTION see(bigint) RETURNS int[] LANGUAGE plpgsql AS 'BEGIN RAISE ''called by name''; END';
+		PERFORM set_config('search_path', current_setting('search_path') || ', pg_temp', false);
+	END IF;
 	RETURN '{0}';
 END $$;
 SELECT array_agg(a) AS two FROM fa_agent_create_many('lamp', 2) AS a \gset
 SELECT fa_sensor_set('lamp', 'see(bigint)', :'two');
+SELECT count(*) FROM fa_act(:'two');
+SELECT pg_temp.raises(format('SELECT fa_act(%L)', :'two'));
+-- an actuator that another one drops
+CREATE FUNCTION drop_it(bigint, int[]) RETURNS void LANGUAGE sql AS 'DROP FUNCTION regress_fa_schema.push_on';
+CREATE FUNCTION push_on(bigint, int[]) RETURNS void LANGUAGE sql AS '';
+SELECT fa_sensor_set('lamp', 'dark(bigint)', :'two'), fa_actuator_set('lamp', 'push_on(bigint, int[])', :'two'),
+	fa_actuator_set('lamp', 'drop_it(bigint, int[])', (:'two'::bigint[])[:1]);
+SELECT pg_temp.raises(format('SELECT fa_act(%L)', :'two'));
+-- rows of a type that may change; the function's settings; a set that is given row by row
+CREATE TYPE sight AS (agent_id bigint, observation int[]);
+CREATE FUNCTION typed(agents bigint[]) RETURNS SETOF sight LANGUAGE plpgsql SET work_mem = '3MB' AS $$
+BEGIN
+	IF current_setting('work_mem') <> '3MB' THEN RAISE 'not my settings'; END IF;
+	RETURN QUERY SELECT a, '{0}'::int[] FROM unnest(agents) a;
+END $$;
+CREATE FUNCTION each_row(agents bigint[]) RETURNS SETOF sight LANGUAGE sql STABLE AS
+	$$ SELECT a, '{0}'::int[] FROM unnest(agents) a $$;
+SELECT fa_actuator_set('lamp', NULL, :'two'), fa_sensor_set('lamp', 'typed(bigint[])', :'two');
+SELECT count(*) FROM fa_act(:'two');
+SELECT fa_sensor_set('lamp', 'each_row(bigint[])', :'two');
+SELECT count(*) FROM fa_act(:'two');
+ALTER TYPE sight ADD ATTRIBUTE more int;
 SELECT pg_temp.raises(format('SELECT fa_act(%L)', :'two'));
 RESET ROLE;
 REVOKE ALL ON SCHEMA regress_fa_schema FROM PUBLIC;

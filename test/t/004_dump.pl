@@ -65,6 +65,7 @@ SELECT fa_broadcast(agent_id, 'pair', '"second leaf"') FROM fa_agent WHERE name 
 SELECT count(*) FROM fa_agent a, fa_receive(a.agent_id, 1) WHERE name = 'bill';
 SELECT fa_edge_put(fa_node_put('place', 'kitchen ''quoted'' 🧠', '{"floor": 1}'), fa_node_put('place', ''), 'door', 2.5, '{"wide": true}');
 SELECT fa_edge_put(1, 2, 'door', 3), fa_node_put('place', '', '{"changed": true}');
+SELECT fa_graph_field_create('place', 'floor'), fa_graph_field_create('it''s "odd" 🧠', 'a', 'b');
 INSERT INTO fa_edge (src, dst, kind, valid_from) VALUES (2, 2, 'loop', '2020-01-01'), (2, 2, 'loop', '2020-01-01');
 GRANT SELECT ON fa_node, fa_edge TO bob;
 SET ROLE alice;
@@ -121,7 +122,7 @@ my $rows = q{SET search_path = "Active ""agents""";
 	SELECT 'consumer', c::text FROM fa_outbox_consumer c UNION ALL
 	SELECT 'coalition', c::text FROM fa_coalition c UNION ALL SELECT 'member', m::text FROM fa_coalition_member m UNION ALL
 	SELECT 'common', c::text FROM fa_coalition_common c UNION ALL SELECT 'outcome', o::text FROM fa_coalition_outcome o UNION ALL
-	SELECT 'sync', s::text FROM fa_belief_sync s UNION ALL
+	SELECT 'sync', s::text FROM fa_belief_sync s UNION ALL SELECT 'field', f::text FROM fa_graph_field f UNION ALL
 	SELECT 'node', v::text FROM fa_node_version v UNION ALL SELECT 'edge', v::text FROM fa_edge_version v UNION ALL
 	SELECT 'sequence', s::text FROM (SELECT 'agent', last_value, is_called FROM fa_agent_id_seq UNION ALL
 		SELECT 'model', last_value, is_called FROM fa_model_id_seq UNION ALL

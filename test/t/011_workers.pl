@@ -35,15 +35,28 @@ for my $case ([ 1e9, 1e9, 'ok' ], [ 0, 1e9, 'warn' ], [ 0, 0, 'critical' ])
 }
 
 # each kind of process is terminated and comes back; a batch is only undone
-for my $kind ('worker', 'coordinator', 'launcher')
+for my $case ([ 'worker', 1 ], [ 'coordinator', 1 ], [ 'launcher', 1 ], [ 'worker', 0 ], [ 'coordinator', 0 ], [ 'launcher', 0 ])
 {
+	my ($kind, $by_sql) = @$case;
 	my $pid = $node->safe_psql('postgres', "SELECT min(pid) FROM pg_stat_activity WHERE backend_type = 'fa_agents $kind'");
 
-	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	if ($by_sql) { $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)"); }
+	else { kill 'TERM', $pid; }
 	comes_true($node, "count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'fa_agents $kind' AND pid <> $pid",
-		"$kind: comes back after pg_terminate_backend");
+		"$kind: comes back after " . ($by_sql ? 'pg_terminate_backend' : 'SIGTERM'));
 	goes_on($node, 'postgres', "$kind was terminated");
 }
+# nobody is there twice: not after the launcher came back, nor after another owner did
+$node->safe_psql('postgres', 'CREATE ROLE heir SUPERUSER; ALTER DATABASE postgres OWNER TO heir');
+goes_on($node, 'postgres', 'the database has another owner');
+is($node->safe_psql('postgres', "SELECT count(*) FILTER (WHERE backend_type = 'fa_agents launcher'), count(*) FILTER (WHERE backend_type = 'fa_agents coordinator') FROM pg_stat_activity"),
+	'1|1', 'one launcher and one coordinator');
+# a worker needs no more memory for many batches than for some
+my $memory = "SELECT value FROM fa_health WHERE measure = 'memory'";
+my $before_many = $node->safe_psql('postgres', $memory);
+my $made = $node->safe_psql('postgres', $steps);
+comes_true($node, "sum(step) > $made + 100000 FROM fa_belief", 'many batches');
+cmp_ok($node->safe_psql('postgres', $memory), '<', $before_many + 1, 'memory does not grow with them: by less than a hundredth of the limit');
 is($node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM fa_worker WHERE role = 'worker' LIMIT 1"), 't', 'a batch is cancelled');
 goes_on($node, 'postgres', 'a batch was cancelled');
 

@@ -30,6 +30,7 @@ $node->safe_psql('postgres', q{CREATE EXTENSION fa_agents;
 		CASE what
 			WHEN 'sleep' THEN PERFORM pg_sleep(100);
 			WHEN 'loop' THEN LOOP what := what; END LOOP;
+			WHEN 'commit' THEN NULL;
 			WHEN 'kill' THEN EXECUTE $kill$COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'$kill$;
 			ELSE IF what IS NOT NULL THEN RAISE 'no good' USING ERRCODE = what; END IF;
 		END CASE;
@@ -79,6 +80,19 @@ is($node->safe_psql('postgres', q{SELECT DISTINCT next_try FROM fa_retry}), 'inf
 $node->safe_psql('postgres', "DELETE FROM culprit; SELECT fa_agent_resume(array_agg(agent_id)) FROM fa_retry");
 set('fa_agents.retry_delay = 20');
 
+# who waits for his next try is not kept from it by a pause of the schedule that
+# noted it: another steps him; who is suspended stays so
+set('fa_agents.retry_delay = 60s');
+$node->safe_psql('postgres', "INSERT INTO culprit VALUES (31, 'P0001')");
+comes_true($node, 'count(*) = 1 FROM fa_retry', 'an agent fails once');
+$node->safe_psql('postgres', q{DELETE FROM culprit; INSERT INTO fa_retry SELECT 33, schedule_id, 3, 'infinity', '', 'P0001' FROM fa_schedule;
+	SELECT fa_schedule_create('second', 'grid', '20 ms'), fa_schedule_pause('often')});
+is($node->safe_psql('postgres', 'SELECT agent_id FROM fa_retry'), 33, 'a pause releases those that wait');
+$before = $node->safe_psql('postgres', "$step 31");
+comes_true($node, "($step 31) > $before", 'another schedule goes on with them');
+$node->safe_psql('postgres', "SELECT fa_schedule_drop('second'), fa_schedule_resume('often'), fa_agent_resume('{33}')");
+set('fa_agents.retry_delay = 20');
+
 # the delay doubles
 set('fa_agents.max_failures = 100');
 $node->safe_psql('postgres', "INSERT INTO culprit VALUES (8, 'P0001')");
@@ -108,6 +122,24 @@ cmp_ok(logged($node, 'cannot step agents at the moment: no good'), '<=', 2, 'eac
 goes_on($node, 'postgres', 'the others');
 $node->safe_psql('postgres', 'DELETE FROM culprit');
 comes_true($node, 'count(*) = 0 FROM fa_retry', 'and it goes on itself');
+
+# one whose commit fails, which tells nobody whose fault it is: each has one of its own
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION come_late() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		IF EXISTS (SELECT FROM public.culprit c WHERE c.agent_id = new.agent_id AND how = 'commit') THEN RAISE 'too late'; END IF;
+		RETURN NULL;
+	END $$;
+	CREATE CONSTRAINT TRIGGER come_late AFTER UPDATE ON fa_belief DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION come_late();
+	INSERT INTO culprit VALUES (21, 'commit')});
+$before = $node->safe_psql('postgres', "$step 21");
+comes_true($node, "next_try = 'infinity' FROM fa_retry WHERE agent_id = 21", 'an agent whose commit fails is suspended');
+is($node->safe_psql('postgres', 'SELECT agent_id, attempts, error FROM fa_retry'), '21|3|too late', 'it alone, after three tries, with that error');
+cmp_ok($node->safe_psql('postgres', "$step 21"), '<=', $before + 1, 'it was not stepped');
+goes_on($node, 'postgres', 'the others');
+$node->safe_psql('postgres', "DELETE FROM culprit; SELECT fa_agent_resume('{21}')");
+goes_on($node, 'postgres', 'all');
+$node->safe_psql('postgres', 'DROP TRIGGER come_late ON fa_belief');
 
 # a worker is killed, which restarts the server: all goes on, none is suspended
 sub crashes { return logged($node, 'was terminated by signal 9'); }

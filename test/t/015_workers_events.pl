@@ -99,6 +99,23 @@ comes_true($node, "bool_and(agent_id = 13 AND sqlstate = '55P03' AND next_try < 
 sql("COMMIT PREPARED 'holder'");
 all_seen('who was held is stepped');
 comes_true($node, 'count(*) = 0 FROM fa_retry', 'and is well');
+# nor does one whose commit fails
+sql(q{CREATE FUNCTION come_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'too late'; END $$;
+	CREATE CONSTRAINT TRIGGER come_late AFTER UPDATE ON fa_belief DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.agent_id = 16) EXECUTE FUNCTION come_late();
+	SELECT count(fa_observe(agent_id, '{0}')) FROM fa_agent WHERE agent_id BETWEEN 14 AND 90});
+comes_true($node, 'count(*) = 1 AND min(agent_id) = 16 FROM fa_observation', 'the others of the batch are stepped');
+comes_true($node, "count(*) = 1 AND min(agent_id) = 16 AND min(error) = 'too late' FROM fa_retry", 'whose commit fails is tried again later');
+sql('DROP TRIGGER come_late ON fa_belief');
+all_seen('it is stepped when its trouble is over');
+comes_true($node, 'count(*) = 0 FROM fa_retry', 'and is well');
+# a worker that leaves while its batch is done one by one puts back what it has taken
+set('fa_agents.worker_steps = 1');
+sql(q{CREATE TRIGGER come_to_grief BEFORE UPDATE ON fa_belief FOR EACH ROW WHEN (new.agent_id = 16) EXECUTE FUNCTION come_late();
+	SELECT count(fa_observe(agent_id, '{0}')) FROM fa_agent WHERE agent_id BETWEEN 14 AND 90});
+comes_true($node, 'count(*) = 1 FROM fa_observation', 'what it has taken is stepped by others');
+sql('DROP TRIGGER come_to_grief ON fa_belief');
+all_seen('and what has failed, later');
+set('fa_agents.worker_steps = 0');
 # nor does one who is about to change a schedule
 sql(q{SELECT fa_model_create('other', '{"A": [[[0.9, 0.1], [0.1, 0.9]]], "B": [[[[1, 0], [0, 1]], [[0, 1], [1, 0]]]]}');
 	SELECT fa_agent_create('other'); SELECT fa_schedule_create('rare', 'other', '1 day')});

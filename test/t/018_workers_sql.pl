@@ -67,6 +67,13 @@ $node->safe_psql('postgres', 'CREATE ROLE guest LOGIN');
 like(($node->psql('postgres', "SET ROLE guest; $_"))[2], qr/permission denied for table/, "$_: refused")
   for 'INSERT INTO fa_schedule_slice VALUES (1, 1, now(), 1)', 'UPDATE fa_schedule SET paused = true', 'DELETE FROM fa_retry';
 
+# nor does who may write the tables put in what would stop all schedules
+for my $change (q{fa_schedule SET every = '0'}, q{fa_schedule SET every = '-1 s'}, q{fa_schedule SET every = '178000000 years'}, q{fa_schedule SET deadline = '178000000 years'},
+	q{fa_schedule_slice SET slice = 64}, q{fa_schedule_slice SET slice = -1}, q{fa_schedule_slice SET due = 'infinity'}, q{fa_schedule_slice SET due = '-infinity'})
+{
+	like(($node->psql('postgres', "UPDATE $change"))[2], qr/violates check constraint "fa_schedule/, "$change: refused");
+}
+
 # a dump has schedules and their hands
 my $dump = $node->basedir . '/dump.sql';
 $node->safe_psql('postgres', "SELECT fa_worker_stop()");

@@ -16,7 +16,6 @@ fa_agents.retry_delay = 20
 fa_agents.max_failures = 3
 fa_agents.batch_timeout = 500
 });
-sub is_now { my ($query, $expected, $name) = @_; return is($node->safe_psql('postgres', "SELECT $query"), $expected, $name); }
 
 # Lamps: an agent that sees its own dark switches it on.  What a function does to
 # an agent stands in table how.
@@ -82,12 +81,12 @@ for my $form ('single', 'set')
 		SELECT fa_schedule_create('$form', 'lamp', '50 ms')");
 	comes_true($node, 'sum(light) = 40 FROM room', "$form: all lamps are switched on");
 	comes_true($node, 'min(step) > 20 FROM fa_belief', "$form: and agents go on");
-	is_now('sum(light) FROM room', 40, "$form: which leaves them so");
-	is_now('sum(action[1]) FROM done', 40, "$form: each was switched once");
-	is_now("string_agg(DISTINCT who, ', ') FROM done", 'ann ann', "$form: as ann, who is the session's user too");
-	is_now("string_agg(DISTINCT role || ' ' || owner, ', ') FROM fa_worker WHERE role LIKE '%worker'", 'sensor worker ann', "$form: which fa_worker shows");
-	is_now("count(*) FROM fa_worker WHERE role = 'worker'", 0, "$form: no other is there");
-	is_now("string_agg(DISTINCT usename, ', ') FROM pg_stat_activity WHERE backend_type = 'fa_agents sensor worker'", 'ann', "$form: the server says so, too");
+	is_now($node, 'sum(light) FROM room', 40, "$form: which leaves them so");
+	is_now($node, 'sum(action[1]) FROM done', 40, "$form: each was switched once");
+	is_now($node, "string_agg(DISTINCT who, ', ') FROM done", 'ann ann', "$form: as ann, who is the session's user too");
+	is_now($node, "string_agg(DISTINCT role || ' ' || owner, ', ') FROM fa_worker WHERE role LIKE '%worker'", 'sensor worker ann', "$form: which fa_worker shows");
+	is_now($node, "count(*) FROM fa_worker WHERE role = 'worker'", 0, "$form: no other is there");
+	is_now($node, "string_agg(DISTINCT usename, ', ') FROM pg_stat_activity WHERE backend_type = 'fa_agents sensor worker'", 'ann', "$form: the server says so, too");
 	cmp_ok($node->safe_psql('postgres', 'SELECT max(many) FROM done'), $form eq 'set' ? '>' : '==', 1, "$form: as many at once as it says");
 	comes_true($node, $whole, "$form: the rows of actions are those of steps");
 	# one has nothing to see
@@ -96,7 +95,7 @@ for my $form ('single', 'set')
 	my $before = $node->safe_psql('postgres', "SELECT step FROM fa_belief WHERE agent_id = $first");
 	comes_true($node, "min(step) > $before + 5 FROM fa_belief WHERE agent_id > $first", "$form: others go on");
 	cmp_ok($node->safe_psql('postgres', "SELECT step FROM fa_belief WHERE agent_id = $first"), '<', $before + 3, "$form: who sees nothing is not stepped");
-	is_now('errors FROM fa_schedule_status', 0, "$form: that is no error");
+	is_now($node, 'errors FROM fa_schedule_status', 0, "$form: that is no error");
 	$node->safe_psql('postgres', 'UPDATE room SET light = 0 WHERE light IS NULL');
 	comes_true($node, 'sum(light) = 40 FROM room', "$form: nor does it forget it");
 	# what fails
@@ -111,8 +110,8 @@ for my $form ('single', 'set')
 			like($node->safe_psql('postgres', 'SELECT error FROM fa_retry'), qr/$error/, "$name: with that error, and no other is");
 			my $step = $node->safe_psql('postgres', "SELECT step FROM fa_belief WHERE agent_id = $agent");
 			comes_true($node, "min(step) > $step + 5 FROM fa_belief WHERE agent_id <> $agent", "$name: the others go on");
-			is_now("step FROM fa_belief WHERE agent_id = $agent", $step, "$name: it does not");
-			is_now("max(step) FROM done WHERE agent_id = $agent", $step, "$name: and left no row of an action");
+			is_now($node, "step FROM fa_belief WHERE agent_id = $agent", $step, "$name: it does not");
+			is_now($node, "max(step) FROM done WHERE agent_id = $agent", $step, "$name: and left no row of an action");
 			$node->safe_psql('postgres', "TRUNCATE how; SELECT fa_agent_resume(ARRAY[$agent])");
 			comes_true($node, "step > $step FROM fa_belief WHERE agent_id = $agent", "$name: then it goes on, too");
 		}
@@ -120,7 +119,7 @@ for my $form ('single', 'set')
 	# one that catches its cancellation is ended with its process
 	$node->safe_psql('postgres', "INSERT INTO how (agent_id, sensor) SELECT min(agent_id) + 9, 'deaf' FROM room");
 	comes_true($node, "next_try = 'infinity' AND agent_id = (SELECT min(agent_id) + 9 FROM room) FROM fa_retry ORDER BY next_try DESC LIMIT 1", "$form: one that does not heed its cancellation is suspended");
-	is_now("error FROM fa_retry WHERE next_try = 'infinity'", 'its step did not end when it was cancelled', "$form: with that error");
+	is_now($node, "error FROM fa_retry WHERE next_try = 'infinity'", 'its step did not end when it was cancelled', "$form: with that error");
 	comes_true($node, 'count(*) = 1 FROM fa_retry', "$form: and no other is");
 	$node->safe_psql('postgres', "TRUNCATE how; SELECT fa_agent_resume(array_agg(agent_id)) FROM fa_retry");
 	comes_true($node, $whole, "$form: still the rows of actions are those of steps");

@@ -16,31 +16,11 @@ fa_agents.max_sensor_workers = 1
 fa_agents.retry_delay = 20
 fa_agents.max_failures = 3
 });
-sub is_now { my ($query, $expected, $name) = @_; return is($node->safe_psql('postgres', "SELECT $query"), $expected, $name); }
 
-# An actuator notes what its session is, and then does what table todo says.
-$node->safe_psql('postgres', q{CREATE EXTENSION fa_agents;
+$node->safe_psql('postgres', "$acting;
 	CREATE ROLE family;
 	CREATE ROLE ann LOGIN IN ROLE family; CREATE ROLE bob LOGIN IN ROLE family; CREATE ROLE root LOGIN SUPERUSER;
-	GRANT ALL ON SCHEMA public TO ann, bob, family;
-	CREATE TABLE seen (at serial, owner name, session name, who name, pid int, path text, temps int, locks int, prepared int, super text, trigger bool, lock_timeout text);
-	CREATE TABLE todo (owner name, command text);
-	GRANT ALL ON seen, todo, seen_at_seq TO PUBLIC;
-	CREATE FUNCTION note(is_trigger bool) RETURNS void LANGUAGE sql AS $$
-		INSERT INTO public.seen (session, who, pid, path, temps, locks, prepared, super, trigger, lock_timeout)
-		SELECT session_user, current_user, pg_backend_pid(), current_setting('search_path'), (SELECT count(*) FROM pg_class WHERE relname = 'mine' AND pg_table_is_visible(oid)),
-			(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), (SELECT count(*) FROM pg_prepared_statements), current_setting('is_superuser'), is_trigger, current_setting('lock_timeout') $$;
-	CREATE FUNCTION act(bigint[], int[]) RETURNS void LANGUAGE plpgsql AS $$
-	DECLARE
-		what text;
-	BEGIN
-		PERFORM public.note(false);
-		FOR what IN SELECT command FROM public.todo t WHERE t.owner = current_user LOOP
-			EXECUTE what;
-		END LOOP;
-	END $$;
-	CREATE FUNCTION nothing(bigint[]) RETURNS TABLE (agent_id bigint, observation int[]) LANGUAGE sql AS 'SELECT a, ''{}''::int[] FROM unnest($1) a';
-});
+	GRANT ALL ON SCHEMA public TO ann, bob, family");
 for my $role ('ann', 'bob', 'root')
 {
 	$node->safe_psql('postgres', "SET ROLE $role; SELECT fa_model_create('$role', fa_spec_grid(2, 2)); SELECT fa_agent_create('$role', '$role');
@@ -50,22 +30,30 @@ for my $role ('ann', 'bob', 'root')
 comes_true($node, 'count(DISTINCT session) = 3 FROM seen', 'each owner comes to his turn');
 my $turns = $node->safe_psql('postgres', "SELECT max(at) FROM seen");
 comes_true($node, "count(DISTINCT session) = 3 FROM seen WHERE at > $turns", 'and again');
-is_now('count(*) FROM seen WHERE session <> who', 0, 'the session user is the current one');
-is_now("string_agg(DISTINCT session || ' ' || super, ', ') FROM seen", 'ann off, bob off, root on', 'superuser only where the owner is');
-is_now('max(n) FROM (SELECT count(DISTINCT session) AS n FROM seen GROUP BY pid) s', 1, 'no process has served two');
-is_now("count(*) <= 1 FROM fa_worker WHERE role = 'sensor worker'", 't', 'one at a time');
-is_now("string_agg(DISTINCT lock_timeout, ', ') FROM seen", '1s', 'with our settings');
+is_now($node, 'count(*) FROM seen WHERE session <> who', 0, 'the session user is the current one');
+is_now($node, "string_agg(DISTINCT session || ' ' || super, ', ') FROM seen", 'ann off, bob off, root on', 'superuser only where the owner is');
+is_now($node, 'max(n) FROM (SELECT count(DISTINCT session) AS n FROM seen GROUP BY pid) s', 1, 'no process has served two');
+is_now($node, "count(*) <= 1 FROM fa_worker WHERE role = 'sensor worker'", 't', 'one at a time');
+is_now($node, "string_agg(DISTINCT lock_timeout, ', ') FROM seen", '1s', 'with our settings');
 $node->safe_psql('postgres', "SELECT fa_schedule_pause('root')");
 
 # what one batch leaves is gone before the next, of the same owner and of others
 $node->safe_psql('postgres', q{TRUNCATE seen; INSERT INTO todo SELECT o, c FROM unnest('{ann,bob}'::name[]) o, unnest(ARRAY[
 	'SET search_path = pg_catalog', 'CREATE TEMP TABLE mine ()', 'SELECT pg_advisory_lock(7)', 'PREPARE p AS SELECT 1', 'SET lock_timeout = 0']) c});
 comes_true($node, "count(*) > 20 FROM seen WHERE session = 'ann'", 'ann leaves things behind');
-is_now(q{count(*) FROM fa_retry}, 0, 'which is no error');
-is_now(q{string_agg(DISTINCT concat_ws(' ', path, temps, locks, prepared, lock_timeout), ', ') FROM seen WHERE at > (SELECT min(at) + 5 FROM seen)}, '"$user", public 0 0 0 1s', 'and finds nothing');
+is_now($node, q{count(*) FROM fa_retry}, 0, 'which is no error');
+is_now($node, q{string_agg(DISTINCT concat_ws(' ', path, temps, locks, prepared, lock_timeout), ', ') FROM seen WHERE at > (SELECT min(at) + 5 FROM seen)}, '"$user", public 0 0 0 1s', 'and finds nothing');
 $node->safe_psql('postgres', "TRUNCATE todo, seen; SELECT fa_schedule_pause('bob')");
 comes_true($node, 'count(*) > 3 FROM seen', 'still there');
-is_now("count(*) FROM pg_locks WHERE locktype = 'advisory'", 0, 'no lock is left');
+is_now($node, "count(*) FROM pg_locks WHERE locktype = 'advisory'", 0, 'no lock is left');
+
+# also where what is dropped lies out of line in the catalogs
+$node->safe_psql('postgres', q{INSERT INTO todo SELECT 'ann', 'CREATE TEMP VIEW mine AS SELECT ARRAY[' || string_agg(quote_literal(sha512(i::text::bytea)), ',') || '] AS a' FROM generate_series(1, 100) i});
+$node->safe_psql('postgres', "TRUNCATE seen");
+comes_true($node, 'count(*) > 5 FROM seen', 'ann leaves a long view behind');
+is_now($node, 'count(*) FROM fa_retry', 0, 'which is no error');
+is(logged($node, 'ERROR:.*snapshot|cannot step agents'), 0, 'nor is it one to drop it');
+$node->safe_psql('postgres', "TRUNCATE todo");
 
 # nobody becomes another; the agent is suspended with that error
 for my $case ([ 'SET ROLE family', 'cannot set parameter "role"' ], [ 'SET ROLE bob', 'permission denied|cannot set parameter "role"' ], [ 'RESET ROLE', 'cannot set parameter "role"' ],
@@ -88,7 +76,7 @@ $node->safe_psql('postgres', q{SET ROLE ann;
 	TRUNCATE seen;
 	INSERT INTO todo VALUES ('ann', 'INSERT INTO later VALUES (''SELECT 1'')')});
 comes_true($node, 'count(*) > 3 FROM seen WHERE trigger', 'a deferred trigger fires');
-is_now("string_agg(DISTINCT concat_ws(' ', session, who, super), ', ') FROM seen WHERE trigger", 'ann ann off', 'as the owner');
+is_now($node, "string_agg(DISTINCT concat_ws(' ', session, who, super), ', ') FROM seen WHERE trigger", 'ann ann off', 'as the owner');
 for my $case ([ 'SET ROLE family', 'cannot set parameter "role"' ], [ 'RESET SESSION AUTHORIZATION', 'cannot set parameter' ], [ 'SELECT 1 / 0', 'division by zero' ])
 {
 	my ($command, $error) = @$case;
@@ -100,14 +88,20 @@ for my $case ([ 'SET ROLE family', 'cannot set parameter "role"' ], [ 'RESET SES
 # a cursor that is kept is computed by the commit: as the owner as well
 $node->safe_psql('postgres', q{SET ROLE ann; TRUNCATE seen; INSERT INTO todo VALUES ('ann', 'DECLARE c CURSOR WITH HOLD FOR SELECT public.note(true)')});
 comes_true($node, 'count(*) > 3 FROM seen WHERE trigger', 'a cursor is kept');
-is_now("string_agg(DISTINCT concat_ws(' ', session, who, super), ', ') FROM seen WHERE trigger", 'ann ann off', 'as the owner');
+is_now($node, "string_agg(DISTINCT concat_ws(' ', session, who, super), ', ') FROM seen WHERE trigger", 'ann ann off', 'as the owner');
 $node->safe_psql('postgres', 'TRUNCATE todo');
+
+# what that raises fails the commit, and is her agent's fault all the same
+$node->safe_psql('postgres', q{INSERT INTO todo VALUES ('ann', 'DECLARE c CURSOR WITH HOLD FOR SELECT 1 / (random() * 0)::int')});
+comes_true($node, "next_try = 'infinity' FROM fa_retry", 'a commit that fails: the agent is suspended');
+is_now($node, 'error FROM fa_retry', 'division by zero', 'with that error');
+$node->safe_psql('postgres', "TRUNCATE todo; SELECT fa_agent_resume(array_agg(agent_id)) FROM fa_agent");
 
 # a role that ann has given herself to begin with is not taken
 $node->safe_psql('postgres', q{ALTER ROLE ann SET role = 'family'; ALTER ROLE ann SET work_mem = '3MB'; TRUNCATE seen});
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM fa_worker WHERE role = 'sensor worker'");
 comes_true($node, 'count(*) > 3 FROM seen', 'a worker that is terminated comes back');
-is_now("string_agg(DISTINCT session || ' ' || who, ', ') FROM seen", 'ann ann', 'as ann');
+is_now($node, "string_agg(DISTINCT session || ' ' || who, ', ') FROM seen", 'ann ann', 'as ann');
 $node->safe_psql('postgres', 'ALTER ROLE ann RESET ALL');
 $node->stop('fast');
 

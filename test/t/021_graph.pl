@@ -10,7 +10,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(allows_streaming => 1);
-$node->append_conf('postgresql.conf', "synchronous_commit = off\nautovacuum = off\n");
+$node->append_conf('postgresql.conf', "synchronous_commit = off\nautovacuum = off\nmax_prepared_transactions = 10\n");
 $node->start;
 $node->safe_psql('postgres', q{
 CREATE EXTENSION fa_agents;
@@ -65,6 +65,26 @@ INSERT INTO fa_edge (src, dst, kind, weight) VALUES (:b, :a, 'k1', 0);
 ROLLBACK;
 DELETE FROM fa_edge WHERE edge_id = (SELECT edge_id FROM fa_edge WHERE dst = :b LIMIT 1 FOR UPDATE SKIP LOCKED);
 SELECT fa_node_put('n', 'extra ' || :a);
+},
+		# nodes that go with their edges and come again, prepared transactions, a replica's session, other ids, VACUUM
+		'021_write_otherwise@1' => q{\set a random(1, 300)
+\set b random(1, 300)
+BEGIN;
+SELECT pg_advisory_xact_lock(1);
+DELETE FROM fa_node WHERE node_id = :a;
+COMMIT;
+INSERT INTO fa_node (node_id, kind, name) VALUES (:a, 'n', :a::text) ON CONFLICT DO NOTHING;
+BEGIN;
+INSERT INTO fa_edge (src, dst, kind) SELECT :b, i, 'k1' FROM generate_series(1, 300, 50) i;
+UPDATE fa_edge SET edge_id = -edge_id - 10000000 WHERE edge_id = (SELECT edge_id FROM fa_edge WHERE src = :a AND edge_id > 0 LIMIT 1 FOR UPDATE SKIP LOCKED);
+PREPARE TRANSACTION 'p:client_id';
+SELECT pg_sleep(0.001);
+COMMIT PREPARED 'p:client_id';
+SET session_replication_role = replica;
+INSERT INTO fa_edge (src, dst, kind) VALUES (:a, :b, 'k0');
+RESET session_replication_role;
+DELETE FROM fa_edge WHERE edge_id IN (SELECT edge_id FROM fa_edge WHERE src = :b AND kind = 'k1' LIMIT 6 FOR UPDATE SKIP LOCKED);
+VACUUM fa_edge, fa_graph_change;
 },
 		'021_read@2' => q{\set a random(1, 300)
 BEGIN ISOLATION LEVEL REPEATABLE READ;
@@ -130,6 +150,16 @@ $node->start;
 is($node->safe_psql('postgres', q{SELECT md5(string_agg(v::text, '' ORDER BY v::text)) FROM fa_edge_version v}), $versions, 'a crash loses nothing');
 is($node->safe_psql('postgres', $walk), '7 8 9', 'and walks go on');
 is($node->safe_psql('postgres', q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(check_walks(i)) FROM generate_series(1, 20) i}), '20', 'both ways alike');
+
+# another database of the same oid, with the same files, has another graph
+$node->safe_psql('postgres', q{CREATE DATABASE first});
+$node->safe_psql('first', q{CREATE EXTENSION fa_agents; INSERT INTO fa_node (node_id, kind, name) SELECT i, 'n', i::text FROM generate_series(1, 9) i; CHECKPOINT});
+my $same = q{SET fa_agents.graph_copy = always; SELECT count(*) FROM fa_graph_neighbors(1)};
+$node->safe_psql('postgres', q{CREATE DATABASE second TEMPLATE first OID 70000});
+is($node->safe_psql('second', qq{INSERT INTO fa_edge (src, dst, kind) VALUES (1, 2, 'k'); $same}), '1', 'a database made from another');
+$node->safe_psql('postgres', q{DROP DATABASE second});
+$node->safe_psql('postgres', q{CREATE DATABASE third TEMPLATE first OID 70000});
+is($node->safe_psql('third', $same), '0', 'and another made from it in its place');
 
 # a walk is cancelled
 $node->safe_psql('postgres', q{INSERT INTO fa_node (node_id, kind, name) SELECT i, 'chain', i::text FROM generate_series(1001, 21000) i;

@@ -1,4 +1,4 @@
-# Sensors and actuators through crashes, by event, and through a dump.
+# Sensors and actuators through crashes and terminations, by event, and through a dump.
 
 use strict;
 use warnings;
@@ -13,7 +13,6 @@ max_worker_processes = 16
 restart_after_crash = on
 fa_agents.retry_delay = 20
 });
-sub is_now { my ($query, $expected, $name) = @_; return is($node->safe_psql('postgres', "SELECT $query"), $expected, $name); }
 
 # An actuator notes the step; one agent's kills its process.
 $node->safe_psql('postgres', q{CREATE EXTENSION fa_agents;
@@ -24,13 +23,16 @@ $node->safe_psql('postgres', q{CREATE EXTENSION fa_agents;
 	SELECT count(*) FROM fa_agent_create_many('grid', 100);
 	CREATE TABLE done (agent_id bigint, step bigint);
 	CREATE TABLE deadly (agent_id bigint);
+	CREATE TABLE ending (agent_id bigint);
 	CREATE FUNCTION see(bigint[]) RETURNS TABLE (agent_id bigint, observation int[]) LANGUAGE sql AS 'SELECT a, ARRAY[(a % 9)::int] FROM unnest($1) a';
 	CREATE FUNCTION act(bigint[], int[]) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
 		INSERT INTO public.done SELECT agent_id, step FROM public.fa_belief WHERE agent_id = ANY ($1);
 		PERFORM public.die() FROM public.deadly WHERE agent_id = ANY ($1);
+		PERFORM pg_terminate_backend(pg_backend_pid()) FROM public.ending WHERE agent_id = ANY ($1);
 	END $$;
 	SELECT fa_sensor_set('grid', 'see(bigint[])'), fa_actuator_set('grid', 'act(bigint[], int[])');
+	SELECT fa_schedule_create('never', 'grid', '20 ms'), fa_schedule_pause('never');
 	SELECT fa_schedule_create('often', 'grid', '20 ms')});
 my $whole = q{count(*) = 0 FROM fa_belief b FULL JOIN (SELECT agent_id, max(step) AS step, count(*) FROM done GROUP BY 1) d USING (agent_id)
 	WHERE coalesce(b.step, 0) <> coalesce(d.step, 0) OR coalesce(d.count, 0) <> coalesce(d.step, 0)};
@@ -45,7 +47,7 @@ for my $time (1 .. 3)
 	sleep 0.3;
 	$node->poll_query_until('postgres', 'SELECT true');
 	goes_on($node, 'postgres', "killed $time");
-	is_now($whole, 't', "killed $time: of each step its action stands there, and of no other");
+	is_now($node, $whole, 't', "killed $time: of each step its action stands there, and of no other");
 }
 # an agent whose actuator kills its process is found
 $node->safe_psql('postgres', 'INSERT INTO deadly VALUES (50)');
@@ -55,34 +57,49 @@ until ((($node->psql('postgres', "SELECT next_try = 'infinity' FROM fa_retry WHE
 	last if time - $start > 60;
 	sleep 0.2;
 }
-is_now("count(*) FILTER (WHERE next_try = 'infinity' AND agent_id = 50) FROM fa_retry", 1, 'an agent whose actuator crashes the server is suspended');
+is_now($node, "count(*) FILTER (WHERE next_try = 'infinity' AND agent_id = 50) FROM fa_retry", 1, 'an agent whose actuator crashes the server is suspended');
 comes_true($node, "min(step) > 10 FROM fa_belief WHERE agent_id <> 50", 'the others go on');
-is_now('count(*) FROM fa_retry', 1, 'and no other is suspended');
-is_now($whole, 't', 'actions and steps are whole');
-$node->safe_psql('postgres', "SELECT fa_schedule_drop('often'); TRUNCATE deadly; SELECT fa_agent_resume('{50}')");
+is_now($node, 'count(*) FROM fa_retry', 1, 'and no other is suspended');
+is_now($node, 's.name FROM fa_retry JOIN fa_schedule s USING (schedule_id)', 'often', 'it is noted with a schedule that runs, which tries the others again');
+is_now($node, $whole, 't', 'actions and steps are whole');
+$node->safe_psql('postgres', "TRUNCATE deadly; SELECT fa_agent_resume('{50}')");
+goes_on($node, 'postgres', 'all');
+# nor does one get far that terminates its own process
+$node->safe_psql('postgres', 'INSERT INTO ending VALUES (60)');
+comes_true($node, "next_try = 'infinity' FROM fa_retry WHERE agent_id = 60", 'an agent that terminates its process is suspended');
+is_now($node, 'attempts, error FROM fa_retry WHERE agent_id = 60', '5|its process was terminated during its step', 'after as many tries as with an error');
+comes_true($node, 'count(*) = 1 FROM fa_retry', 'and no other is');
+goes_on($node, 'postgres', 'the others');
+$node->safe_psql('postgres', "TRUNCATE ending; SELECT fa_agent_resume('{60}')");
+# who is terminated by somebody else is not suspended for it
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM fa_worker WHERE role = 'sensor worker'");
+goes_on($node, 'postgres', 'after somebody has terminated a worker');
+comes_true($node, 'count(*) = 0 FROM fa_retry', 'none is suspended');
+is_now($node, $whole, 't', 'actions and steps are still whole');
+$node->safe_psql('postgres', "SELECT fa_schedule_drop('often'), fa_schedule_drop('never')");
 
 # by event: an actuator alone, through a worker that passes it on
 $node->safe_psql('postgres', "SET ROLE ann; SELECT fa_sensor_set('grid', NULL); SELECT fa_schedule_create('event', 'grid')");
 my $before = $node->safe_psql('postgres', 'SELECT count(*) FROM done');
 $node->safe_psql('postgres', "SELECT fa_observe(agent_id, '{1}'), fa_observe(agent_id, '{2}') FROM fa_agent");
 comes_true($node, "count(*) = $before + 200 FROM done", 'each observation is acted on');
-is_now('count(*) FROM fa_observation', 0, 'and taken');
-is_now($whole, 't', 'once');
-is_now('sum(steps) > 0 FROM fa_worker WHERE owner IS NOT NULL', 't', 'by the worker of the owner');
-is_now("errors || ' ' || steps FROM fa_schedule_status", '0 200', 'which is counted');
+is_now($node, 'count(*) FROM fa_observation', 0, 'and taken');
+is_now($node, $whole, 't', 'once');
+is_now($node, 'sum(steps) > 0 FROM fa_worker WHERE owner IS NOT NULL', 't', 'by the worker of the owner');
+is_now($node, "errors || ' ' || steps FROM fa_schedule_status", '0 200', 'which is counted');
 # while another owner's agents of the same kind are stepped by who computes
 $node->safe_psql('postgres', "SELECT fa_model_create('plain', fa_spec_grid(3, 3)); SELECT count(*) FROM fa_agent_create_many('plain', 50); SELECT fa_schedule_create('plain', 'plain')");
 $node->safe_psql('postgres', "SELECT fa_observe(agent_id, '{1}') FROM fa_agent");
 comes_true($node, "min(step) = 1 FROM fa_belief JOIN fa_model m USING (model_id) WHERE m.name = 'plain'", 'who has no actuator is stepped, too');
 comes_true($node, "count(*) = $before + 300 FROM done", 'beside those who have');
-is_now('count(*) FROM fa_observation', 0, 'nothing is left');
+is_now($node, 'count(*) FROM fa_observation', 0, 'nothing is left');
 $node->safe_psql('postgres', "SELECT fa_schedule_drop('plain'); SELECT fa_agent_drop(array_agg(agent_id)) FROM fa_agent JOIN fa_model m USING (model_id) WHERE m.name = 'plain'");
 
 # more at once than can be passed on
 $node->safe_psql('postgres', "SET ROLE ann; SELECT count(*) FROM fa_agent_create_many('grid', 3000)");
 $node->safe_psql('postgres', "SELECT count(fa_observe(agent_id, '{1}')) FROM fa_agent WHERE owner = 'ann'::regrole");
 comes_true($node, "count(*) = $before + 3400 FROM done", 'many at once are all acted on');
-is_now($whole, 't', 'each once');
+is_now($node, $whole, 't', 'each once');
 
 # a dump has sensors and actuators
 $node->safe_psql('postgres', "SET ROLE ann; SELECT fa_sensor_set('grid', 'see(bigint[])'), fa_sensor_set('grid', 'see(bigint[])', '{1}')");

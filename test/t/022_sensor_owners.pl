@@ -16,31 +16,11 @@ fa_agents.max_sensor_workers = 1
 fa_agents.retry_delay = 20
 fa_agents.max_failures = 3
 });
-sub is_now { my ($query, $expected, $name) = @_; return is($node->safe_psql('postgres', "SELECT $query"), $expected, $name); }
 
-# An actuator notes what its session is, and then does what table todo says.
-$node->safe_psql('postgres', q{CREATE EXTENSION fa_agents;
+$node->safe_psql('postgres', "$acting;
 	CREATE ROLE family;
 	CREATE ROLE ann LOGIN IN ROLE family; CREATE ROLE bob LOGIN IN ROLE family;
-	GRANT ALL ON SCHEMA public TO ann, bob, family;
-	CREATE TABLE seen (at serial, owner name, session name, who name, pid int, path text, temps int, locks int, prepared int, super text, trigger bool, lock_timeout text);
-	CREATE TABLE todo (owner name, command text);
-	GRANT ALL ON seen, todo, seen_at_seq TO PUBLIC;
-	CREATE FUNCTION note(is_trigger bool) RETURNS void LANGUAGE sql AS $$
-		INSERT INTO public.seen (session, who, pid, path, temps, locks, prepared, super, trigger, lock_timeout)
-		SELECT session_user, current_user, pg_backend_pid(), current_setting('search_path'), (SELECT count(*) FROM pg_class WHERE relname = 'mine' AND pg_table_is_visible(oid)),
-			(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), (SELECT count(*) FROM pg_prepared_statements), current_setting('is_superuser'), is_trigger, current_setting('lock_timeout') $$;
-	CREATE FUNCTION act(bigint[], int[]) RETURNS void LANGUAGE plpgsql AS $$
-	DECLARE
-		what text;
-	BEGIN
-		PERFORM public.note(false);
-		FOR what IN SELECT command FROM public.todo t WHERE t.owner = current_user LOOP
-			EXECUTE what;
-		END LOOP;
-	END $$;
-	CREATE FUNCTION nothing(bigint[]) RETURNS TABLE (agent_id bigint, observation int[]) LANGUAGE sql AS 'SELECT a, ''{}''::int[] FROM unnest($1) a';
-});
+	GRANT ALL ON SCHEMA public TO ann, bob, family");
 for my $role ('ann', 'bob')
 {
 	$node->safe_psql('postgres', "SET ROLE $role; SELECT fa_model_create('$role', fa_spec_grid(2, 2)); SELECT fa_agent_create('$role', '$role');
@@ -52,7 +32,7 @@ $node->safe_psql('postgres', "TRUNCATE seen; INSERT INTO todo VALUES ('ann', 'SE
 comes_true($node, "(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep') = 1", 'one waits');
 goes_on($node, 'postgres', 'while it waits');
 goes_on($node, 'postgres', 'and still');
-is_now("count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 1, 'it waits all the same');
+is_now($node, "count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 1, 'it waits all the same');
 $node->safe_psql('postgres', "DELETE FROM todo; SELECT pg_cancel_backend(pid) FROM fa_worker WHERE role = 'sensor worker'");
 comes_true($node, 'count(*) > 10 FROM seen', 'who computes without end does not hold up who acts');
 
@@ -71,15 +51,23 @@ $node->safe_psql('postgres', "SET ROLE family; SELECT fa_actuator_set('shared', 
 $node->safe_psql('postgres', "SET ROLE ann; SELECT fa_schedule_create('hers', 'shared', '20 ms')");
 my $step = "FROM fa_belief JOIN fa_agent USING (agent_id) WHERE name =";
 comes_true($node, "step > 10 $step 'ann''s'", "ann's agent steps");
-is_now('count(*) FROM seen', 0, 'without what the owner of the model has named for his own');
-is_now("step $step 'nobody''s'", 0, 'and his own is left to him');
-is_now("step $step 'bob''s'", 0, "nor is bob's touched");
+is_now($node, 'count(*) FROM seen', 0, 'without what the owner of the model has named for his own');
+is_now($node, "step $step 'nobody''s'", 0, 'and his own is left to him');
+is_now($node, "step $step 'bob''s'", 0, "nor is bob's touched");
 $node->safe_psql('postgres', "SET ROLE bob; SELECT fa_actuator_set('shared', 'act(bigint[], int[])'); SELECT fa_schedule_create('his', 'shared', '20 ms')");
 comes_true($node, "count(*) > 5 FROM seen WHERE session = 'bob'", "bob's acts as bob");
 my $before = $node->safe_psql('postgres', "SELECT step $step 'ann''s'");
 comes_true($node, "step > $before + 5 $step 'ann''s'", "ann's goes on");
-is_now("count(*) FROM seen WHERE session <> 'bob'", 0, 'and nobody acts as another');
-is_now("step $step 'nobody''s'", 0, "bob's schedule leaves the family's agent alone, too");
+is_now($node, "count(*) FROM seen WHERE session <> 'bob'", 0, 'and nobody acts as another');
+is_now($node, "step $step 'nobody''s'", 0, "bob's schedule leaves the family's agent alone, too");
+
+# nor does a failure that was noted before he named his: it is forgotten
+$node->safe_psql('postgres', "SELECT fa_schedule_create('mine', 'shared', '1 day'), fa_schedule_pause('his')");
+$before = $node->safe_psql('postgres', "SELECT step $step 'bob''s'");
+$node->safe_psql('postgres', "INSERT INTO fa_retry SELECT agent_id, schedule_id, 1, now(), '', 'P0001' FROM fa_agent a, fa_schedule s WHERE a.name = 'bob''s' AND s.name = 'mine'");
+comes_true($node, 'count(*) = 0 FROM fa_retry', 'an agent that failed under a schedule that may not step it any more is forgotten');
+is_now($node, "step $step 'bob''s'", $before, 'and not stepped by it');
+$node->safe_psql('postgres', "SELECT fa_schedule_drop('mine'), fa_schedule_resume('his')");
 
 # owners who may not log in, or connect, or are gone
 for my $case ([ 'ALTER ROLE bob NOLOGIN', 'ALTER ROLE bob LOGIN', 'role "bob" is not permitted to log in' ],
@@ -95,6 +83,9 @@ for my $case ([ 'ALTER ROLE bob NOLOGIN', 'ALTER ROLE bob LOGIN', 'role "bob" is
 	$node->safe_psql('postgres', "$good; SELECT fa_schedule_resume(name) FROM fa_schedule WHERE error IS NOT NULL; TRUNCATE seen");
 	comes_true($node, "count(*) > 5 FROM seen WHERE session = 'bob'", "$bad: and goes on after it was mended");
 }
+comes_true($node, "count(*) = 0 FROM fa_sensor WHERE model = 'shared' AND owner <> 'family'::regrole", 'what one who is gone has named is gone, too');
+is_now($node, 'count(*) FROM fa_sensor', 2, 'and nothing else');
+is(logged($node, 'sensors and actuators of role with OID \d+ are removed'), 1, 'which is told');
 cmp_ok(logged($node, 'FATAL'), '<', 10, 'the log is not flooded');
 $node->stop('fast');
 

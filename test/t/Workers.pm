@@ -10,13 +10,32 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-our @EXPORT = qw(start_node $busy $steps goes_on stands_still comes_true within logged);
+our @EXPORT = qw(start_node $busy $steps $acting goes_on stands_still comes_true is_now within logged);
 
 # the busiest that there is: every agent is always due
 our $busy = q{CREATE EXTENSION fa_agents;
 	SELECT fa_model_create('grid', fa_spec_grid(4, 4));
 	SELECT count(*) FROM fa_agent_create_many('grid', 2000);
 	SELECT fa_schedule_create('busy', 'grid', '1 ms')};
+# An actuator notes what its session is, and then does what table todo says.
+our $acting = q{CREATE EXTENSION fa_agents;
+	CREATE TABLE seen (at serial, owner name, session name, who name, pid int, path text, temps int, locks int, prepared int, super text, trigger bool, lock_timeout text);
+	CREATE TABLE todo (owner name, command text);
+	GRANT ALL ON seen, todo, seen_at_seq TO PUBLIC;
+	CREATE FUNCTION note(is_trigger bool) RETURNS void LANGUAGE sql AS $$
+		INSERT INTO public.seen (session, who, pid, path, temps, locks, prepared, super, trigger, lock_timeout)
+		SELECT session_user, current_user, pg_backend_pid(), current_setting('search_path'), (SELECT count(*) FROM pg_class WHERE relname = 'mine' AND pg_table_is_visible(oid)),
+			(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), (SELECT count(*) FROM pg_prepared_statements), current_setting('is_superuser'), is_trigger, current_setting('lock_timeout') $$;
+	CREATE FUNCTION act(bigint[], int[]) RETURNS void LANGUAGE plpgsql AS $$
+	DECLARE
+		what text;
+	BEGIN
+		PERFORM public.note(false);
+		FOR what IN SELECT command FROM public.todo t WHERE t.owner = current_user LOOP
+			EXECUTE what;
+		END LOOP;
+	END $$;
+	CREATE FUNCTION nothing(bigint[]) RETURNS TABLE (agent_id bigint, observation int[]) LANGUAGE sql AS 'SELECT a, ''{}''::int[] FROM unnest($1) a';};
 our $steps = 'SELECT sum(step) FROM fa_belief';
 
 # A server with the library in shared_preload_libraries.
@@ -48,6 +67,14 @@ sub stands_still
 
 	sleep 0.5;
 	is($node->safe_psql($database, $steps), $before, "$name: nothing is stepped");
+}
+
+# What a query gives now, without waiting.
+sub is_now
+{
+	my ($node, $query, $expected, $name) = @_;
+
+	return is($node->safe_psql('postgres', "SELECT $query"), $expected, $name);
 }
 
 sub comes_true

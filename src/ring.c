@@ -1,0 +1,197 @@
+/*-------------------------------------------------------------------------
+ *
+ * ring.c
+ *	  Which agents were observed: ids on their way from sessions to workers.
+ *
+ * A database has a ring for whoever computes, and a list of those that sensor
+ * workers are to step, as is found by who takes them out of the ring.  Both are
+ * hints, of a fixed size: what they lose stands in the inbox.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "pool.h"
+
+/* Adds ids [count]; what finds no room has to be looked for in the inbox. */
+static void
+put(PoolDatabase *entry, const int64 *ids, int count, bool lost)
+{
+	SpinLockAcquire(&entry->ring_lock);
+	entry->ring_lost |= lost;
+	for (int i = 0; i < count; i++)
+	{
+		if (entry->ring_count == RING_SIZE)
+		{
+			entry->ring_lost = true;
+			break;
+		}
+		entry->ring[(entry->ring_first + entry->ring_count++) % RING_SIZE] =
+			ids[i];
+	}
+	SpinLockRelease(&entry->ring_lock);
+}
+
+/*
+ * Takes at most room ids out of the ring.  *sweep: the inbox is to be read
+ * through, and this worker is the one to do it.  The spinlock is held.
+ */
+static int
+take_ring(PoolDatabase *entry, int64 *ids, int room, bool *sweep)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			count = 0;
+
+	while (count < room && entry->ring_count > 0)
+	{
+		ids[count++] = entry->ring[entry->ring_first];
+		entry->ring_first = (entry->ring_first + 1) % RING_SIZE;
+		entry->ring_count--;
+	}
+	*sweep = entry->ring_lost ||
+			 TimestampDifferenceExceeds(entry->swept_at, now,
+										fa_sweep_interval * 1000);
+	if (*sweep)
+	{
+		entry->ring_lost = false;
+		entry->swept_at = now;
+	}
+	return count;
+}
+
+/*
+ * Takes at most room ids that were passed on to this worker's owner.  When there
+ * are no more, those that found no room are looked for again.  The spinlock is
+ * held.
+ */
+static int
+take_passed(PoolDatabase *entry, int64 *ids, int room)
+{
+	int count = 0;
+	int kept = 0;
+
+	for (int i = 0; i < entry->passed_count; i++)
+	{
+		if (entry->passed[i].runner == pool_self->owner && count < room)
+			ids[count++] = entry->passed[i].agent_id;
+		else
+			entry->passed[kept++] = entry->passed[i];
+	}
+	entry->passed_count = kept;
+	if (count < room && entry->passed_lost)
+	{
+		entry->passed_lost = false;
+		entry->ring_lost = true;
+	}
+	return count;
+}
+
+/*
+ * Takes at most room ids of agents that this worker is to step.  *sweep: it is
+ * to read the inbox through.
+ */
+int
+ring_take(int64 *ids, int room, bool *sweep)
+{
+	PoolDatabase *entry;
+	int			  count = 0;
+
+	*sweep = false;
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL && entry->events)
+	{
+		SpinLockAcquire(&entry->ring_lock);
+		count = OidIsValid(pool_self->owner) ?
+					take_passed(entry, ids, room) :
+					take_ring(entry, ids, room, sweep);
+		SpinLockRelease(&entry->ring_lock);
+	}
+	LWLockRelease(pool->lock);
+	return count;
+}
+
+/*
+ * Adds ids [count] for whoever computes; lost: others too, which are not known.
+ * False where no schedule runs by event; when one does, the inbox is read.
+ */
+bool
+ring_add(const int64 *ids, int count, bool lost)
+{
+	PoolDatabase *entry;
+	bool		  wanted;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	wanted = entry != NULL && entry->events;
+	if (wanted)
+		put(entry, ids, count, lost);
+	LWLockRelease(pool->lock);
+	return wanted;
+}
+
+/*
+ * Passes on an agent that another runner is to step, after the commit that found
+ * it; 0 is whoever computes.  The coordinator is told, for there may be no
+ * sensor worker of that owner yet.
+ */
+void
+ring_pass_on(int64 agent_id, Oid runner)
+{
+	PoolDatabase *entry;
+
+	if (!OidIsValid(runner))
+	{
+		ring_add(&agent_id, 1, false);
+		pool_wake_one(MyDatabaseId);
+		return;
+	}
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		SpinLockAcquire(&entry->ring_lock);
+		if (entry->passed_count < PASSED_SIZE)
+			entry->passed[entry->passed_count++] =
+				(PassedAgent){agent_id, runner};
+		else
+			entry->passed_lost = true;
+		SpinLockRelease(&entry->ring_lock);
+		pool_wake_held(MyDatabaseId, ROLE_SENSOR);
+	}
+	LWLockRelease(pool->lock);
+	pool_want(MyDatabaseId, false);
+}
+
+/*
+ * Adds what was passed on to what is due; what is for nobody any more is
+ * forgotten.  For the coordinator.
+ */
+void
+ring_count_passed(Look *look)
+{
+	PoolDatabase *entry;
+	int			  kept = 0;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		SpinLockAcquire(&entry->ring_lock);
+		for (int i = 0; i < entry->passed_count; i++)
+		{
+			LookPart *part = look_part(look, entry->passed[i].runner);
+
+			if (part == NULL || !part->events)
+				continue;
+			part->due++;
+			look->due++;
+			entry->passed[kept++] = entry->passed[i];
+		}
+		entry->passed_count = kept;
+		SpinLockRelease(&entry->ring_lock);
+	}
+	LWLockRelease(pool->lock);
+}
