@@ -205,6 +205,7 @@ SELECT fa_belief_sync('told', 'never'), fa_agent_drop(ARRAY[:a, :b]);
 SELECT count(*) FROM pg_temp.told;
 DROP VIEW pg_temp.told;
 DELETE FROM fa_node_history;
+ALTER SEQUENCE fa_node_id_seq RESTART;
 
 -- the rights are those of each member's owner
 CREATE ROLE regress_fa_ann;
