@@ -21,12 +21,14 @@
 
 #include "coalition.h"
 
-#include <math.h>
-
 PG_FUNCTION_INFO_V1(fa_coalition_create);
 PG_FUNCTION_INFO_V1(fa_coalition_join);
 PG_FUNCTION_INFO_V1(fa_coalition_leave);
 PG_FUNCTION_INFO_V1(fa_coalition_dissolve);
+
+/* What a member may weigh. */
+#define LEAST_WEIGHT 1e-100
+#define MOST_WEIGHT	 1e100
 
 /* by KernelRule */
 static const char *const rules[] = {"product", "linear", "log_linear"};
@@ -243,14 +245,19 @@ check_rule(const char *rule)
 			 errhint("Rules are \"product\", \"linear\" and \"log_linear\".")));
 }
 
-/* Raises 22023 for a weight that is not above 0, or not finite. */
+/*
+ * Raises 22023 for a weight that is not above 0, not finite, or so that those
+ * of many members, times the logarithm of a probability, would not be.
+ */
 static void
 check_weight(double weight)
 {
-	if (isfinite(weight) && weight > 0.0)
+	/* NaN is neither */
+	if (weight >= LEAST_WEIGHT && weight <= MOST_WEIGHT)
 		return;
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("weight of a member must be finite and above 0"),
+					errmsg("weight of a member must be between %g and %g",
+						   LEAST_WEIGHT, MOST_WEIGHT),
 					errhint("1 is what a member weighs by default.")));
 }
 

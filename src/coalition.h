@@ -110,4 +110,36 @@ extern void search_run(Search *search);
 extern int	search_one(const Search *search, const SearchTask *task, int64 work,
 					   int *members);
 
+/* ---------- coalition_given.c: who can do what, and what is to be done ---------- */
+
+/* One agent, with those of its skills that some task needs. */
+typedef struct Candidate
+{
+	int64	id;
+	uint64 *skills; /* [words] */
+	int		words;
+	int		skill_count;
+} Candidate;
+
+/* All that is known, in the function's memory. */
+typedef struct Forming
+{
+	int			 skill_count;
+	const char **skills; /* [skill_count], sorted */
+	int			 task_count;
+	const char **names; /* [task_count] */
+	int			 agent_count;
+	Candidate	*agents; /* [agent_count], by kind, then ascending by id */
+	int			*starts; /* [kind_count + 1]: agents of each kind */
+	int			*taken;	 /* [kind_count]: how many have a task */
+	int64	   **ids;	 /* [task_count]: the members of each, [count] */
+	Search		 search;
+} Forming;
+
+pg_noreturn extern void
+forming_malformed(const char *argument, const char *what, const char *hint);
+extern void forming_read_tasks(Forming *forming, const JsonValue *tasks);
+extern void forming_read_agents(Forming *forming, const JsonValue *agents);
+extern void forming_make_kinds(Forming *forming);
+
 #endif /* FA_COALITION_H */

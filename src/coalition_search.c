@@ -255,17 +255,15 @@ was_tried(const Search *search, const Frame *frame, int kind)
 }
 
 /*
- * The missing skill that the fewest free kinds have that were not tried, with
- * its place in the task's needs; -1 where none is missing.  *fewest is 0 where
- * some skill cannot be had.
+ * The missing skill that the fewest free kinds have that were not tried; -1
+ * where none is missing.
  */
 static int
-scarcest_skill(Search *search, const SearchTask *task, const Frame *frame,
-			   int *fewest)
+scarcest_skill(Search *search, const SearchTask *task, const Frame *frame)
 {
 	int scarcest = -1;
+	int fewest = PG_INT32_MAX;
 
-	*fewest = PG_INT32_MAX;
 	for (int i = 0; i < task->need_count; i++)
 	{
 		int skill = task->needs[i];
@@ -282,9 +280,9 @@ scarcest_skill(Search *search, const SearchTask *task, const Frame *frame,
 		}
 		search->work -=
 			search->having_starts[skill + 1] - search->having_starts[skill];
-		if (found < *fewest)
+		if (found < fewest)
 		{
-			*fewest = found;
+			fewest = found;
 			scarcest = skill;
 		}
 	}
@@ -312,12 +310,11 @@ static void
 extend(Search *search, int place, const Frame *frame)
 {
 	SearchTask *task = search->order[place];
-	int			fewest;
 	int			skill;
 
 	if (!go_on(search, 1))
 		return;
-	skill = scarcest_skill(search, task, frame, &fewest);
+	skill = scarcest_skill(search, task, frame);
 	if (skill < 0)
 	{
 		double net = net_value(search, task, task->trying_count);
@@ -332,14 +329,13 @@ extend(Search *search, int place, const Frame *frame)
 		search->value -= net;
 		return;
 	}
-	if (fewest == 0 ||
-		!could_win(search,
+	if (!could_win(search,
 				   search->value +
 					   net_value(search, task, task->trying_count + 1),
 				   place + 1))
 		return;
 	for (int k = search->having_starts[skill];
-		 k < search->having_starts[skill + 1] && search->work > 0; k++)
+		 k < search->having_starts[skill + 1]; k++)
 	{
 		int	  kind = search->having[k];
 		Frame next = {frame, skill, kind};

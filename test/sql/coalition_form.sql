@@ -68,6 +68,36 @@ CREATE TEMP TABLE others AS SELECT f.c, f.task, min(members) AS members FROM for
 	WHERE f.agent_ids IS NOT NULL AND have & needs[task::int] = needs[task::int] AND NOT ids @> agent_ids GROUP BY f.c, f.task;
 SELECT count(*) AS rows, bool_and(cardinality(next_agent_ids) IS NOT DISTINCT FROM members) AS least FROM formed LEFT JOIN others USING (c, task) WHERE agent_ids IS NOT NULL;
 
+-- without work it is what the heuristic finds: who has most of what is missing, without those that later ones made needless;
+SELECT task, agent_ids, next_agent_ids, exact FROM fa_coalition_form('{"1": ["b", "c", "d", "e"], "2": ["a", "b", "c"], "3": ["d", "e", "f"]}',
+	'[{"name": "x", "skills": ["a", "b", "c", "d", "e", "f"], "value": 9}]', work => 1);
+-- a cover that others have taken from is made anew;
+SELECT task, agent_ids FROM fa_coalition_form('{"1": ["a", "b"], "2": ["a"]}',
+	'[{"name": "x", "skills": ["a"], "value": 5}, {"name": "y", "skills": ["a"], "value": 3}, {"name": "z", "skills": ["b"], "value": 1}]', work => 1);
+-- by value for each member, of equal ones the first, and of agents alike the lowest
+SELECT task, agent_ids FROM fa_coalition_form('{"1": ["a"], "2": ["b"]}',
+	'[{"name": "x", "skills": ["a", "b"], "value": 10}, {"name": "y", "skills": ["a"], "value": 6}]', work => 1);
+SELECT task, agent_ids, value, exact FROM (VALUES (1), (1000)) w (work), fa_coalition_form('{"7": ["a"]}',
+	'[{"name": "x", "skills": ["a"], "value": 1}, {"name": "y", "skills": ["a"], "value": 1}]', work => work);
+SELECT task, agent_ids FROM (VALUES (1), (1000)) w (work), fa_coalition_form('{"9": ["a"], "8": ["b"], "10": ["a"]}', '[{"name": "x", "skills": ["b", "a", "b"], "value": 1}]', work => work);
+-- value that is as much as what the members cost is nothing, and a skill nobody else has decides for whom it is worth it
+SELECT task, agent_ids, value, next_agent_ids, next_value, reason FROM fa_coalition_form('{"1": ["a"], "2": ["a"], "3": ["b"]}',
+	'[{"name": "x", "skills": ["a"], "value": 1}, {"name": "y", "skills": ["a", "b"], "value": 2.5}]', 1);
+-- more work never finds less, and so much suffices: what cannot win is not looked at, and no set of agents twice
+CREATE FUNCTION pg_temp.formed(c int, work bigint) RETURNS TABLE (total float8, exact boolean) LANGUAGE sql AS $$
+	SELECT coalesce(sum(f.value), 0), bool_and(f.exact) FROM form, fa_coalition_form((SELECT jsonb_object_agg(i, pg_temp.names(s)) FROM unnest(agents) WITH ORDINALITY a (s, i)),
+		(SELECT jsonb_agg(jsonb_build_object('name', t || '', 'skills', pg_temp.names(n), 'value', worth[t]) ORDER BY t) FROM unnest(needs) WITH ORDINALITY a (n, t)), cost, work) f
+	WHERE form.c = formed.c
+$$;
+SELECT count(*) AS cases, bool_and(total >= before) AS never_less, count(*) FILTER (WHERE total > before) AS more
+	FROM (SELECT total, lag(total, 1, 0) OVER (PARTITION BY c ORDER BY work) AS before FROM generate_series(1, 60) c, generate_series(1, 60) work, pg_temp.formed(c, work) f) t;
+SELECT c, min(work) AS suffices FROM generate_series(1, 10) c, generate_series(1, 400) work, pg_temp.formed(c::int, work) f WHERE exact GROUP BY c ORDER BY c;
+-- a search without end can be cancelled
+SET statement_timeout = '200ms';
+SELECT count(*) FROM fa_coalition_form((SELECT jsonb_object_agg(i, (SELECT jsonb_agg(DISTINCT abs(hashint4(i * 10 + k)) % 30 || '') FROM generate_series(1, 3) k)) FROM generate_series(1, 300) i),
+		(SELECT jsonb_agg(jsonb_build_object('name', t || '', 'skills', (SELECT jsonb_agg(DISTINCT abs(hashint4(t * 10 - k)) % 30 || '') FROM generate_series(1, 4) k), 'value', 1 + t % 7)) FROM generate_series(1, 100) t), 0.1, 9000000000000000000);
+RESET statement_timeout;
+
 -- many agents and tasks: the work is limited, and what was found is a result all the same
 SELECT count(*) AS tasks, count(agent_ids) > 50 AS many, bool_and(exact) AS exact, count(*) FILTER (WHERE agent_ids IS NULL AND reason IS NULL) AS unexplained
 	FROM fa_coalition_form((SELECT jsonb_object_agg(i, (SELECT jsonb_agg(DISTINCT abs(hashint4(i * 10 + k)) % 30 || '') FROM generate_series(1, 3) k)) FROM generate_series(1, 300) i),

@@ -175,8 +175,8 @@ SELECT pg_temp.raises(command) FROM unnest(ARRAY[
 	'SELECT fa_coalition_belief(''other'')', 'SELECT fa_coalition_step(''other'')', 'SELECT fa_coalition_belief(''nothing'')',
 	'SELECT fa_coalition_belief(''unknown'')', 'SELECT fa_coalition_belief(''unknown here'')', 'SELECT fa_coalition_step(''common'', ''{0}'')',
 	'SELECT fa_coalition_step(''common'', ''{0,2}'')', 'SELECT fa_coalition_belief(''x'')', 'SELECT fa_coalition_step(''x'')',
-	'SELECT fa_coalition_free_energy(''x'')', 'SELECT fa_coalition_join(''rule'', 1, 0)', 'SELECT fa_coalition_join(''rule'', 1, ''infinity'')',
-	format('SELECT fa_coalition_create(''w'', ARRAY[%s], weights => ''{1,2}'')', :a), format('SELECT fa_coalition_create(''w'', ARRAY[%s], weights => ''{-1}'')', :a),
+	'SELECT fa_coalition_free_energy(''x'')', 'SELECT fa_coalition_join(''rule'', 1, 0)', 'SELECT fa_coalition_join(''rule'', 1, ''infinity'')', 'SELECT fa_coalition_join(''rule'', 1, ''NaN'')', 'SELECT fa_coalition_join(''rule'', 1, 1e101)',
+	format('SELECT fa_coalition_create(''w'', ARRAY[%s], weights => ''{1,2}'')', :a), format('SELECT fa_coalition_create(''w'', ARRAY[%s], weights => ''{-1}'')', :a), format('SELECT fa_coalition_create(''w'', ARRAY[%s], weights => ''{NaN}'')', :a),
 	format('SELECT fa_coalition_create(''w'', ARRAY[%s], weights => ''{NULL}'')', :a), format('SELECT fa_coalition_create(''w'', ARRAY[%s], factors => ''{NULL}'')', :a)]) AS command;
 SELECT fa_coalition_create(NULL, '{}');
 -- nothing was changed by what failed
@@ -188,6 +188,24 @@ SELECT fa_coalition_create('pupils', ARRAY[:a, :b]) IS NOT NULL AS made FROM (SE
 SELECT count(*) FROM fa_coalition_step('pupils');
 SELECT belief = pg_temp.belief(agent_id) AS same, observation FROM fa_history WHERE agent_id IN (:a, :b) ORDER BY agent_id;
 SELECT pg_temp.close(ARRAY[(fa_parameters(:a) #>> '{pA,0,0,0}')::float8], ARRAY[7 + (pg_temp.belief(:a))[1]]) AS learned;
+
+-- what each believes then is what the graph is told: the pooled belief, of a member who saw nothing as well, and only at a change of mind
+SELECT fa_model_create('told', '{"factors": [{"name": "rule", "states": ["red", "blue"]}], "A": [[[0.75, 0.25], [0.25, 0.75]]], "B": [{"next": [[0], [1]]}], "D": [[0.5, 0.5]]}') IS NOT NULL AS made;
+SELECT min(i) AS a, min(i) + 1 AS b FROM fa_agent_create_many('told', 2) i \gset
+SELECT fa_belief_sync('told', 'change', 0.3), fa_coalition_create('told', ARRAY[:a, :b]) IS NOT NULL AS made;
+CREATE VIEW pg_temp.told AS SELECT (props ->> 'agent_id')::bigint AS agent_id, props - 'agent_id' AS props FROM fa_node WHERE kind = 'agent';
+SELECT fa_observe(:a, '{1}');
+SELECT count(*) FROM fa_coalition_step('told');
+SELECT agent_id - :a AS agent, props, fa_belief(agent_id) = props -> 'belief' AS same FROM pg_temp.told ORDER BY 1;
+SELECT count(*) FROM fa_coalition_step('told', '{1}');
+SELECT agent_id - :a AS agent, props, fa_belief(agent_id) = props -> 'belief' AS same FROM pg_temp.told ORDER BY 1;
+SELECT count(*) FROM generate_series(1, 3) i, fa_coalition_step('told', ARRAY[0 * i]);
+SELECT agent_id - :a AS agent, props #>> '{believes,rule}' AS believes FROM pg_temp.told ORDER BY 1;
+SELECT fa_belief_sync('told', 'never'), fa_agent_drop(ARRAY[:a, :b]);
+SELECT count(*) FROM pg_temp.told;
+DROP VIEW pg_temp.told;
+DELETE FROM fa_node_history;
+ALTER SEQUENCE fa_node_id_seq RESTART;
 
 -- the rights are those of each member's owner
 CREATE ROLE regress_fa_ann;

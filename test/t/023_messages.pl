@@ -92,6 +92,13 @@ for (0 .. 5) { $first = $sizes[$_] if $sizes[$_] > $first; $last = $sizes[$_ + 6
 cmp_ok($last, '<=', $first * 1.05, 'the tables do not grow');
 cmp_ok($last, '<', 60_000_000, 'and are no larger than the leaves of a turn');
 
+# --- a notification, once a commit, where it is wanted ---
+my $heard = $node->safe_psql('postgres', q{LISTEN fa_message; SET fa_agents.message_notify = on;
+BEGIN; SELECT fa_send(1, 4, '1'), fa_send_many(1, '{4,5}', '2'); COMMIT;
+BEGIN; SELECT fa_send(1, 4, '3'); ROLLBACK;
+SET fa_agents.message_notify = off; SELECT fa_send(1, 4, '4'); SELECT count(*) FROM generate_series(4, 5) a, fa_receive(a); SELECT 1});
+is(scalar(() = $heard =~ /notification "fa_message"/g), 1, 'one notification for one commit that sent');
+
 # --- a receiver that is killed between receive and commit ---
 $node->safe_psql('postgres', q{SELECT send(1, '{2}', n) FROM generate_series(1, 3) n});
 my ($in, $out, $err) = ('', '', '');
