@@ -146,7 +146,7 @@ def latency(bench: Bench) -> None:
 
 
 def schedule(bench: Bench) -> None:
-    agents, seconds = bench.size(50_000, 500), bench.size(20, 2)
+    agents, seconds = bench.size(50_000, 500), bench.size(12, 2)
     every = bench.size(10, 1)
     bench.execute("SELECT fa_model_create('ten', fa_spec_grid(5, 5))")
     bench.execute("SELECT count(*) FROM fa_agent_create_many('ten', %s)", (agents,))
