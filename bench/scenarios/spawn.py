@@ -28,11 +28,11 @@ END $$
 """
 # one statement writes both rows; the literals stand for what an application would send
 INSERT = """
-WITH a AS (INSERT INTO peer_agent SELECT nextval('peer_id_seq'), NULL, 1, NULL, 'postgres'::regrole, '{{}}', NULL, now()
-           FROM generate_series(1, {count}) RETURNING agent_id)
-INSERT INTO peer_belief
-SELECT agent_id, 1, NULL, agent_id * 7919, 'postgres'::regrole, 0, false, '{digest}', NULL, NULL, 0, 0, NULL, NULL,
-       NULL, NULL, NULL, NULL, '{belief}'::float8[] FROM a"""
+WITH a AS (INSERT INTO peer_agent (agent_id, model_id, owner, phase, params, created_at)
+           SELECT id, 1, 'postgres'::regrole, (((id >> 5) & 65535) * 40503 & 65535)::int, '{{}}', now()
+           FROM (SELECT nextval('peer_id_seq') AS id FROM generate_series(1, {count})) s RETURNING agent_id)
+INSERT INTO peer_belief (agent_id, model_id, seed, owner, history, paused, model_digest, trial, step, belief)
+SELECT agent_id, 1, agent_id * 7919, 'postgres'::regrole, 0, false, '{digest}', 0, 0, '{belief}'::float8[] FROM a"""
 
 
 def run(bench: Bench) -> None:
