@@ -72,7 +72,7 @@ def run(bench: Bench) -> None:
 
 
 def measure(bench: Bench, name: str, agents: int, beside: Bench, small: int) -> None:
-    rounds = bench.size(3, 1)
+    rounds = bench.size(2, 1)
 
     def vacuum() -> None:
         bench.execute("VACUUM fa_belief")
