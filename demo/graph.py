@@ -17,12 +17,12 @@ import json
 import os
 import sys
 import time
-from typing import Any
 
 import psycopg
 
 import graph_page
 import wordnet
+from common import row, write
 
 SEEN = ["nothing", "here", "below", "above"]
 SURE = 0.8
@@ -56,10 +56,6 @@ def main() -> None:
     print_table(report)
     write(args.page, graph_page.render(report))
     print(f"\nPictures: {os.path.relpath(args.page)}. Open it in a browser.")
-
-
-def row(conn: psycopg.Connection, query: str, args: Any = None) -> tuple:
-    return conn.execute(query, args).fetchone()
 
 
 # ----------------------------------------------------------------------------------------------------------- a part of the graph
@@ -197,13 +193,6 @@ def print_table(report: dict) -> None:
     for how, line in graph_page.lines(report).items():
         print(f"{how:<10}{line['mean']:>12.1f}{line['median']:>11g}{line['share']:>9.0%}{report['searches'][how]['messages']:>10,}")
     print(f"Together they know {graph_page.sooner(report):.1f} times sooner.")
-
-
-def write(path: str, content: str) -> None:
-    """All or nothing: an interrupted demo leaves the last page whole."""
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.write(content)
-    os.replace(path + ".tmp", path)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ import sys
 import textwrap
 import threading
 import time
-from typing import Any
 
 import psycopg
 
 import page
+from common import row, write
 
 
 @dataclasses.dataclass
@@ -118,10 +118,6 @@ def main() -> None:
                   "tasks": watched}
         write(args.page, page.render(report))
     print(f"\nPictures, with what they mean: {os.path.relpath(args.page)}. Open it in a browser.")
-
-
-def row(conn: psycopg.Connection, query: str, args: Any = None) -> tuple:
-    return conn.execute(query, args).fetchone()
 
 
 # -------------------------------------------------------------------------------------------------------------- many agents
@@ -305,13 +301,6 @@ def print_agent(task: dict) -> None:
         print(f"\n{query};\n{shown}")
     print("An action has an entry for each control; the first is the place to go to:\n"
           "0 centre, 1 left, 2 right, 3 cue, 4 middle.")
-
-
-def write(path: str, content: str) -> None:
-    """All or nothing: an interrupted demo leaves the last page whole."""
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        file.write(content)
-    os.replace(path + ".tmp", path)
 
 
 if __name__ == "__main__":
