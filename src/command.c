@@ -18,7 +18,9 @@
 
 #include <signal.h>
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
@@ -28,6 +30,7 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "pool.h"
 
@@ -85,6 +88,23 @@ wanted_database(Node *command)
 }
 
 /*
+ * May the current user create databases?  The server's have_createdb_privilege
+ * is not to be had in all minor versions of 15.
+ */
+static bool
+may_create_databases(void)
+{
+	HeapTuple role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool	  may;
+
+	if (!HeapTupleIsValid(role))
+		return false;
+	may = ((Form_pg_authid) GETSTRUCT(role))->rolcreatedb;
+	ReleaseSysCache(role);
+	return may;
+}
+
+/*
  * May this user give such commands for the database? Else anybody could stop
  * its agents by commands that are refused.
  */
@@ -92,7 +112,7 @@ static bool
 may_empty(Oid database, bool copies)
 {
 	return superuser() || database_owned(database, GetUserId()) ||
-		   (copies && have_createdb_privilege());
+		   (copies && may_create_databases());
 }
 
 /* ---------- asking processes to leave ---------- */
