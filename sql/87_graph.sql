@@ -17,7 +17,7 @@ CREATE TABLE fa_node (
 	node_id bigint PRIMARY KEY DEFAULT fa_node_id(),
 	kind text COLLATE pg_catalog."C" NOT NULL,
 	name text COLLATE pg_catalog."C" NOT NULL,
-	props jsonb NOT NULL DEFAULT '{}',
+	props jsonb NOT NULL DEFAULT '{}' CHECK (pg_catalog.jsonb_typeof(props) OPERATOR(pg_catalog.=) 'object'),
 	valid_from timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	UNIQUE (kind, name)
 );
@@ -32,7 +32,7 @@ CREATE TABLE fa_edge (
 	dst bigint NOT NULL,
 	kind text COLLATE pg_catalog."C" NOT NULL,
 	weight float8 NOT NULL DEFAULT 1,
-	props jsonb NOT NULL DEFAULT '{}',
+	props jsonb NOT NULL DEFAULT '{}' CHECK (pg_catalog.jsonb_typeof(props) OPERATOR(pg_catalog.=) 'object'),
 	valid_from timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	parallel bigint NOT NULL DEFAULT fa_edge_id(),
 	UNIQUE (src, kind, dst, parallel)

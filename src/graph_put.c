@@ -324,6 +324,25 @@ require(bool isnull, const char *what)
 						errmsg("%s must not be null", what)));
 }
 
+/*
+ * Props that were given, or none.  Raises 22023 for what has no members: a step
+ * that writes beliefs to a node adds members, and containment looks for them.
+ */
+static Jsonb *
+props_given(bool isnull, Datum props)
+{
+	Jsonb *given;
+
+	if (isnull)
+		return jsonb_from_text("{}");
+	given = DatumGetJsonbP(props);
+	if (!JB_ROOT_IS_OBJECT(given))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("props must be an object"),
+						errhint("Give names to values: '{\"floor\": 1}'.")));
+	return given;
+}
+
 /* The elements of an array argument, or none of them (count -1): null. */
 typedef struct Elements
 {
@@ -399,8 +418,9 @@ check_count(const Elements *elements, int count, const char *name)
 	if (elements->count >= 0 && elements->count != count)
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("%s has %d elements, expected %d", name,
-						elements->count, count),
+				 errmsg_plural("%s has %d element, expected %d",
+							   "%s has %d elements, expected %d",
+							   elements->count, name, elements->count, count),
 				 errhint("Give one for each element of the first array.")));
 }
 
@@ -425,8 +445,9 @@ return_ids(FunctionCallInfo fcinfo, const Put *puts, int count)
 
 /*
  * fa_node_put(kind text, name text, props jsonb) returns bigint, the id of
- * the node.  props null is '{}'.  Raises 22004 for another null, 42501 where
- * the caller may not write the table, 25006 where nothing can be written.
+ * the node.  props null is '{}'.  Raises 22004 for another null, 22023 for props
+ * that are no object, 42501 where the caller may not write the table, 25006
+ * where nothing can be written.
  */
 Datum
 fa_node_put(PG_FUNCTION_ARGS)
@@ -438,7 +459,7 @@ fa_node_put(PG_FUNCTION_ARGS)
 	require(PG_ARGISNULL(1), "name");
 	put.kind = PG_GETARG_TEXT_PP(0);
 	put.name = PG_GETARG_TEXT_PP(1);
-	put.props = PG_ARGISNULL(2) ? jsonb_from_text("{}") : PG_GETARG_JSONB_P(2);
+	put.props = props_given(PG_ARGISNULL(2), PG_GETARG_DATUM(2));
 	call_require_write("fa_node_put");
 	graph_begin(&call, fcinfo, false);
 	put_all(&call, &put, 1);
@@ -468,8 +489,9 @@ fa_node_put_many(PG_FUNCTION_ARGS)
 		puts[i].place = i;
 		puts[i].kind = DatumGetTextPP(element(&kinds, i, "kind"));
 		puts[i].name = DatumGetTextPP(element(&names, i, "name"));
-		puts[i].props =
-			has_element(&props, i) ? DatumGetJsonbP(props.values[i]) : nothing;
+		puts[i].props = has_element(&props, i) ?
+							props_given(false, props.values[i]) :
+							nothing;
 	}
 	call_require_write("fa_node_put_many");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
@@ -500,7 +522,7 @@ fa_edge_put(PG_FUNCTION_ARGS)
 	put.dst = PG_GETARG_INT64(1);
 	put.kind = PG_GETARG_TEXT_PP(2);
 	put.weight = PG_ARGISNULL(3) ? 1 : PG_GETARG_FLOAT8(3);
-	put.props = PG_ARGISNULL(4) ? jsonb_from_text("{}") : PG_GETARG_JSONB_P(4);
+	put.props = props_given(PG_ARGISNULL(4), PG_GETARG_DATUM(4));
 	call_require_write("fa_edge_put");
 	graph_begin(&call, fcinfo, false);
 	put_all(&call, &put, 1);
@@ -539,8 +561,9 @@ fa_edge_put_many(PG_FUNCTION_ARGS)
 		puts[i].kind = DatumGetTextPP(element(&kinds, i, "kind"));
 		puts[i].weight =
 			has_element(&weights, i) ? DatumGetFloat8(weights.values[i]) : 1;
-		puts[i].props =
-			has_element(&props, i) ? DatumGetJsonbP(props.values[i]) : nothing;
+		puts[i].props = has_element(&props, i) ?
+							props_given(false, props.values[i]) :
+							nothing;
 	}
 	call_require_write("fa_edge_put_many");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);

@@ -53,7 +53,12 @@ SELECT call, pg_temp.raises('SELECT ' || call) FROM unnest(ARRAY['fa_node_put(NU
 	'fa_edge_put(' || pg_temp.n('a') || ', -1, ''x'')', 'fa_graph_neighbors(NULL)', 'fa_graph_neighbors(1, -1)', 'fa_graph_neighbors(1, NULL)',
 	'fa_graph_neighbors(1, 1, ''{{a}}'')', 'fa_graph_neighbors(1, direction => ''up'')', 'fa_graph_neighbors(1, direction => NULL)',
 	'fa_graph_path(1, NULL)', 'fa_graph_path(1, 2, -1)', 'fa_graph_weighted_path(1, 2, ''NaN'')', 'fa_graph_subgraph(NULL)',
-	'fa_graph_subgraph(''{1,NULL}'')', 'fa_graph_find(NULL)', 'fa_graph_stamp()', 'fa_graph_keep()']) AS call;
+	'fa_graph_subgraph(''{1,NULL}'')', 'fa_graph_find(NULL)', 'fa_graph_stamp()', 'fa_graph_keep()',
+	'fa_node_put(''x'', ''x'', ''[]'')', 'fa_node_put(''x'', ''x'', ''1'')', 'fa_node_put_many(''{x}'', ''{x}'', ARRAY[''null''::jsonb])',
+	'fa_edge_put(1, 1, ''x'', 1, ''"x"'')', 'fa_edge_put_many(''{1}'', ''{1}'', ''{x}'', NULL, ARRAY[''[]''::jsonb])']) AS call;
+-- props have members, whoever writes them
+SELECT split_part(pg_temp.raises($$INSERT INTO fa_node (kind, name, props) VALUES ('x', 'x', '[]')$$), E'\n', 1) AS node,
+	split_part(pg_temp.raises($$INSERT INTO fa_edge (src, dst, kind, props) VALUES (1, 1, 'x', '1')$$), E'\n', 1) AS edge;
 CREATE TEMP TABLE fa_node (LIKE fa_node);
 CREATE TRIGGER stamp BEFORE UPDATE ON pg_temp.fa_node FOR EACH ROW EXECUTE FUNCTION fa_graph_stamp();
 INSERT INTO pg_temp.fa_node VALUES (1, 'x', 'x', '{}', now());
