@@ -112,7 +112,9 @@ check_world(const KernelModel *model, const KernelModel *world,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("world \"%s\" does not fit the agent's model", name),
 			 errdetail(
-				 "The controls with their actions and the modalities with their outcomes must be the same, in the same order.")));
+				 "The controls with their actions and the modalities with their outcomes must be the same, in the same order."),
+			 errhint(
+				 "Make the world from a spec like that of the model: SELECT spec FROM fa_model.")));
 }
 
 /*

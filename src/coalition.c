@@ -280,7 +280,9 @@ new_weights(ArrayType *array, int count)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("there are %d weights for %d members", given, count),
+			 errmsg_plural("\"weights\" has %d element, expected %d",
+						   "\"weights\" has %d elements, expected %d", given,
+						   given, count),
 			 errhint("Give one weight for each member, in the same order.")));
 	if (array_contains_nulls(array))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),

@@ -46,7 +46,7 @@ factor_unknown(const char *name, int64 agent_id)
 		 errmsg("model of agent " INT64_FORMAT " has no factor \"%s\"",
 				agent_id, name),
 		 errhint(
-			 "All members of the coalition need the factors that it names.")));
+			 "All members need the factors that the coalition names: create it anew with others, or let the agent leave.")));
 	pg_unreachable();
 }
 
@@ -221,7 +221,9 @@ share_factors(Fusion *fusion, const AgentRow *const *agents)
 			 errmsg("members of coalition \"%s\" have no factor in common",
 					coalition->name),
 			 errdetail(
-				 "Factors are in common that have the same name and states in all models.")));
+				 "Factors are in common that have the same name and states in all models."),
+			 errhint(
+				 "Let those leave that have none of the others' factors, by fa_coalition_leave.")));
 	for (int m = 0; m < count; m++)
 	{
 		for (int k = 0; k < fusion->shared; k++)

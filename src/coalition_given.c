@@ -17,6 +17,7 @@
 
 #include "coalition.h"
 
+#include <errno.h>
 #include <math.h>
 
 /* Raises 22023 for a part of an argument; never returns. */
@@ -175,6 +176,21 @@ compare_candidates(const void *a, const void *b)
 	return order;
 }
 
+/* Raises 22023 where a key is no number that an id can be. */
+static int64
+read_agent_id(const char *key)
+{
+	char *end;
+	int64 id;
+
+	errno = 0;
+	id = strtoi64(key, &end, 10);
+	if (end == key || *end != '\0' || errno != 0)
+		forming_malformed("agents", "must have ids of agents as keys",
+						  AGENTS_HINT);
+	return id;
+}
+
 /* The agents that have some skill that some task needs, by kind. */
 void
 forming_read_agents(Forming *forming, const JsonValue *agents)
@@ -190,8 +206,7 @@ forming_read_agents(Forming *forming, const JsonValue *agents)
 		const JsonMember *given = &agents->as.members[i];
 		Candidate		 *agent = &forming->agents[forming->agent_count];
 
-		agent->id = DatumGetInt64(
-			DirectFunctionCall1(int8in, CStringGetDatum(given->name)));
+		agent->id = read_agent_id(given->name);
 		agent->words = words;
 		agent->skills = palloc0(sizeof(uint64) * Max(words, 1));
 		agent->skill_count = 0;

@@ -158,11 +158,11 @@ parse_prior(FunctionCallInfo fcinfo, const KernelModel *model)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg(
-				 "prior has %d elements, the model's factors have %d states in all",
-				 count, model->belief_size),
+			 errmsg("prior must be an array of %d numbers without nulls",
+					model->belief_size),
 			 errdetail(
-				 "The factors' marginals follow one another, without nulls.")));
+				 "Its length is %d; the marginals of all factors follow one another, in one dimension.",
+				 count)));
 	prior = (const double *) ARR_DATA_PTR(array);
 	for (int32 f = 0; f < model->factor_count; f++)
 	{

@@ -188,6 +188,8 @@ check_outbox(char **value, void **extra, GucSource source)
 		{
 			GUC_check_errdetail("Kind of event \"%s\" does not exist.",
 								(char *) lfirst(cell));
+			GUC_check_errhint("Kinds are \"step\", \"mind\", \"failed\", "
+							  "\"coalition\" and \"graph\".");
 			setting_free(bits);
 			return false;
 		}

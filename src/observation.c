@@ -121,9 +121,10 @@ observation_check(const KernelModel *model, int64 agent_id,
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg(
-				 "observation for %s has %d outcomes, but there are %d modalities",
-				 receiver(agent_id), count, model->modality_count),
+			 errmsg_plural("observation for %s has %d outcome, expected %d",
+						   "observation for %s has %d outcomes, expected %d",
+						   count, receiver(agent_id), count,
+						   model->modality_count),
 			 errhint(
 				 "Give one outcome for each modality, a number from 0, or -1 where it is missing; not one-hot vectors.")));
 	for (int m = 0; m < count; m++)

@@ -114,9 +114,12 @@ check_interval(const Interval *interval, const char *what)
 	days = interval->day + interval->time / USECS_PER_DAY;
 	if (days < 0 || days > LONGEST_US / USECS_PER_DAY ||
 		interval->day * USECS_PER_DAY + interval->time < SHORTEST_US)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be between 1 millisecond and 3660 days",
-							   what)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be between 1 millisecond and 3660 days", what),
+				 errhint("Leave \"every\" out for steps at each "
+						 "observation, and \"deadline\" for that of "
+						 "\"every\".")));
 }
 
 /* Raises 42602 for a bad name. */

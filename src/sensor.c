@@ -286,9 +286,13 @@ require_own(const Call *call, Datum ids, Datum model)
 			 errdetail(
 				 "Sensors and actuators run as the owner of the agent, so only he names them."),
 			 errhint("A member of his role may SET ROLE first.")));
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("agent " INT64_FORMAT " is not of model \"%s\"",
-						   result_int64(0, 1), TextDatumGetCString(model))));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("agent " INT64_FORMAT " is not of model \"%s\"",
+				result_int64(0, 1), TextDatumGetCString(model)),
+		 errhint(
+			 "Name its own model: fa_agent.model_id is that of table fa_model.")));
 }
 
 /*

@@ -535,8 +535,10 @@ parse_observations(ArrayType *array, StepOrder *orders, int count)
 			 errmsg(
 				 "observations must be a two-dimensional array with one row for each agent"),
 			 ARR_NDIM(array) == 2 ?
-				 errdetail("There are %d rows for %d agents.",
-						   ARR_DIMS(array)[0], count) :
+				 errdetail_plural("It has %d row, expected %d.",
+								  "It has %d rows, expected %d.",
+								  ARR_DIMS(array)[0], ARR_DIMS(array)[0],
+								  count) :
 				 errdetail_plural("It has %d dimension.",
 								  "It has %d dimensions.", ARR_NDIM(array),
 								  ARR_NDIM(array)),

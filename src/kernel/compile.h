@@ -182,7 +182,8 @@ typedef struct Tensor
 	Layout			 layout;		  /* set by whoever knows what it must be */
 	bool			 nonnegative;	  /* numbers below 0 are a problem */
 	char			 axes[TEXT_SIZE]; /* a sentence on the axes, for a detail */
-	const Variable	*rows; /* FORM_NEXT: the values of the first axis */
+	const char		*fewer; /* NULL or a hint, for who gave fewer axes */
+	const Variable	*rows;	/* FORM_NEXT: the values of the first axis */
 } Tensor;
 
 /* One element, where only those that differ from the rest are kept. */

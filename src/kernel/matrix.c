@@ -302,8 +302,10 @@ matrix_sum_to_one(Reader *reader, const Tensor *tensor, const Matrix *matrix)
 				   "columns.",
 				   (long long) bad, (long long) matrix->columns);
 	kernel_problem(reader->problems, KERNEL_INVALID, tensor->place.path, detail,
-				   "A column holds the probabilities of all values on "
-				   "the first axis; divide by the sums over it.",
+				   "A column holds the probabilities of all values on the "
+				   "first axis, the outcome or next state: exchange the axes "
+				   "if they are in another order, else divide by the sums "
+				   "over the first.",
 				   "%s: column %s sums to %.10g, not to 1", tensor->place.shown,
 				   column, column_sum(matrix, first));
 	return false;

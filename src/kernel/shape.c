@@ -217,26 +217,25 @@ axes_match(const Shape *shape, int32_t start, const Layout *layout,
  * batch before all others.
  */
 static const char *
-shape_hint(const Layout *layout, const Shape *shape)
+shape_hint(const Tensor *tensor)
 {
-	int32_t rank = layout->rank;
+	const Layout *layout = &tensor->layout;
+	const Shape	 *shape = &tensor->shape;
+	int32_t		  rank = layout->rank;
 
 	if (shape->form != FORM_NESTED)
 		return NULL;
 	if (shape->rank == rank + 1 && axes_match(shape, 1, layout, 0, rank))
 		return "Arrays of a pymdp Agent begin with an axis for its batch: "
 			   "leave that axis out.";
-	/* an array of two axes has none of actions */
-	if (shape->rank == rank - 1 && rank > 2 &&
-		axes_match(shape, 0, layout, 0, rank - 1))
-		return "The last axis may be missing: in B it is that of the actions, "
-			   "which only factors with one action may leave out.";
+	/* an array of two axes has none of actions, and one parent */
+	if (shape->rank < rank && shape->rank >= 2 && tensor->fewer != NULL)
+		return tensor->fewer;
 	if (shape->rank == rank - 1 && axes_match(shape, 0, layout, 1, rank - 1))
 		return "A and B are lists, with an array for each modality and for "
 			   "each factor; put one that is alone into brackets, too.";
-	if (shape->rank == rank && rank == 2 &&
-		axes_match(shape, 1, layout, 0, 1) &&
-		axes_match(shape, 0, layout, 1, 1))
+	/* (the size of the first axis may be known from this array alone) */
+	if (shape->rank == rank && rank == 2 && axes_match(shape, 0, layout, 1, 1))
 		return "The first axis is that of the outcomes, or next states: the "
 			   "array may be transposed.";
 	if (shape->rank == rank && rank > 2 &&
@@ -255,7 +254,7 @@ bool
 tensor_fits(Reader *reader, const Tensor *tensor)
 {
 	int32_t		skip = tensor->shape.form == FORM_NEXT ? 1 : 0;
-	const char *hint = shape_hint(&tensor->layout, &tensor->shape);
+	const char *hint = shape_hint(tensor);
 	char		found[160];
 	char		wanted[160];
 

@@ -223,7 +223,8 @@ measure_states(Spec *spec, int32_t f)
 				   factor->tensor.place.path,
 				   "The first axis of B is the next state; those after it are "
 				   "the states of the factors that it depends on.",
-				   NULL,
+				   "The actions are the last axis: B[f][next state][states "
+				   "...][actions ...].",
 				   "the first axis of %s has size %lld, but that of the same "
 				   "states before has size %lld",
 				   factor->tensor.place.shown, (long long) shape->sizes[0],
@@ -299,7 +300,7 @@ measure_controls(Spec *spec)
 /*
  * What the axes of an array mean, for the detail of problems with it, as one
  * sentence into tensor->axes; it ends where the room does, however many there
- * are.  controls is NULL for A.
+ * are; and why some of them may be missing.  controls is NULL for A.
  */
 static void
 describe_axes(Tensor *tensor, const Spec *spec, const char *first,
@@ -321,6 +322,13 @@ describe_axes(Tensor *tensor, const Spec *spec, const char *first,
 				 text_quote(quoted,
 							spec->controls.variables[controls->items[k]].name));
 	text_add(tensor->axes, size, ".");
+	if (controls == NULL)
+		tensor->fewer = "An array of A depends on all factors, unless "
+						"A_dependencies or the modality's depends_on names "
+						"those that it has axes for.";
+	else if (controls->count > 0)
+		tensor->fewer = "The last axis of B is that of the actions, which only "
+						"factors with one action may leave out.";
 }
 
 /*
