@@ -2,7 +2,7 @@
 
     python3 bench/compare.py [OLD.json [NEW.json]]
 
-What was committed last and results/latest.json, unless it is told otherwise.
+What was committed last and results/latest.json, unless it is told otherwise; REVISION:PATH is a file of git's.
 Only ratios are compared, each to a peer measured in the same run: a machine that is slower, or busy, treats both sides alike. A
 figure without a peer is not compared. Worse means by more than ALLOWED, in the direction that is worse for that figure.
 """
@@ -54,10 +54,13 @@ def scenarios(results: list[dict[str, Any]]) -> str:
 
 
 def load(path: str) -> list[dict[str, Any]]:
-    if path == COMMITTED:
-        text = subprocess.run(["git", "show", path], cwd=HERE, capture_output=True, text=True, check=True).stdout
-    else:
-        text = pathlib.Path(path).read_text(encoding="utf-8")
+    try:
+        if ":" in path:
+            text = subprocess.run(["git", "show", path], cwd=HERE, capture_output=True, text=True, check=True).stdout
+        else:
+            text = pathlib.Path(path).read_text(encoding="utf-8")
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"bench-compare: there is no result {path}: {getattr(error, 'stderr', None) or error}")
     results = json.loads(text)
     if any(result.get("quick") for result in results):
         sys.exit(f"bench-compare: {path} is of a quick run, whose figures mean nothing")

@@ -110,8 +110,8 @@ def label(places: list[tuple[float, float]], i: int, name: str, large: bool, col
 def table(report: dict) -> str:
     rows = "".join(f"<tr><td>{how}</td><td>{of['mean']:.1f}</td><td>{of['median']:g}</td><td>{of['share']:.0%}</td>"
                    f"<td>{report['searches'][how]['messages']:,}</td></tr>" for how, of in lines(report).items())
-    return ("<table><tr><th></th><th>steps until an agent knows, mean</th><th>half of them know after</th><th>know at the end</th>"
-            f"<th>messages</th></tr>{rows}</table>")
+    return ('<div class="scroll"><table><tr><th></th><th>steps until an agent knows, mean</th><th>half of them know after</th>'
+            f"<th>know at the end</th><th>messages</th></tr>{rows}</table></div>")
 
 
 def course(report: dict) -> str:
@@ -132,7 +132,8 @@ def render(report: dict) -> str:
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>fa_agents: {report["agents"]} agents forage in WordNet</title><style>{STYLE}
-main {{ max-width: 1280px }} .pair {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 14px }}</style></head><body><main>
+main {{ max-width: 1280px }}
+.pair {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 14px }}</style></head><body><main>
 <h1>{report["agents"]} agents forage in WordNet</h1>
 <p class="note">fa_agents {text(report["version"])}, {text(report["date"])}; a graph of {report["nodes"]:,} synsets and {report["edges"]:,}
 relations in PostgreSQL.</p>

@@ -171,8 +171,8 @@ def summary(tasks: list[dict]) -> str:
         f'<tr><td>{text(t["title"])}</td><td>{t["agents"]:,}</td><td>{t["trials"]}</td><td>{t["reached"]:.1%}</td>'
         f'<td>{number(t["steps_to_goal"], 1)}</td><td>{t["vfe"]:.3f}</td><td>{t["policies"]:,}</td>'
         f'<td>{t["rate"]:,.0f}</td></tr>' for t in tasks)
-    return ('<table><tr><th>Task</th><th>Agents</th><th>Trials each</th><th>Goal reached</th><th>Steps to the goal (mean)</th>'
-            '<th>Free energy (mean, nats)</th><th>Plans weighed at each step</th><th>Steps per second</th></tr>' + rows + "</table>")
+    return ('<div class="scroll"><table><tr><th>Task</th><th>Agents</th><th>Trials each</th><th>Goal reached</th>'
+            '<th>Steps to the goal (mean)</th><th>Free energy (mean, nats)</th><th>Plans weighed at each step</th><th>Steps per second</th></tr>' + rows + "</table></div>")
 
 
 def number(x: float | None, digits: int) -> str:
@@ -193,7 +193,7 @@ def explanation(step: dict) -> str:
         cells = "".join(f"<td>{signed(p[k])}</td>" for k, _ in parts)
         rows.append(f'<tr{" class=chosen" if i == 0 else ""}><td>{text(" → ".join(p["moves"]))}</td>{cells}'
                     f'<td>{signed(p["neg_efe"])}</td><td>{p["probability"]:.4f}</td></tr>')
-    return f'<table><tr><th>Plan</th>{head}<th>Sum</th><th>Probability</th></tr>{"".join(rows)}</table>'
+    return f'<div class="scroll"><table><tr><th>Plan</th>{head}<th>Sum</th><th>Probability</th></tr>{"".join(rows)}</table></div>'
 
 
 # ---------------------------------------------------------------------------------------------------------------------- the page

@@ -64,3 +64,9 @@ def test_nothing_to_compare_is_no_success(tmp_path):
     assert run(tmp_path, [result("a", 1.0)], [result("b", 1.0)]).returncode != 0
     quick = run(tmp_path, [result("a", 1.0)], [{"name": "machine", "quick": True}, result("a", 1.0)])
     assert quick.returncode != 0 and "quick" in quick.stderr
+
+
+@pytest.mark.parametrize("missing", ["nowhere.json", "HEAD:nowhere.json"])
+def test_a_result_that_is_not_there_is_named(missing):
+    tried = subprocess.run([sys.executable, str(PATH), missing], capture_output=True, text=True, check=False)
+    assert tried.returncode != 0 and missing in tried.stderr and "Traceback" not in tried.stderr

@@ -41,7 +41,12 @@ goes_on($node, 'postgres', 'after a refused DROP DATABASE');
 $node->safe_psql('postgres', 'CREATE ROLE guest LOGIN');
 my $pids = $node->safe_psql('postgres', 'SELECT min(pid) FROM fa_worker');
 like(($node->psql('template1', 'SET ROLE guest; DROP DATABASE postgres'))[2], qr/must be owner/, 'a stranger may not drop a database');
+like(($node->psql('template1', 'SET ROLE guest; CREATE DATABASE copy TEMPLATE postgres'))[2], qr/permission denied to create database/, 'nor copy one');
 is($node->safe_psql('postgres', 'SELECT min(pid) FROM fa_worker'), $pids, 'and ends nobody by it');
+$node->safe_psql('postgres', 'CREATE ROLE copier CREATEDB; ALTER DATABASE postgres IS_TEMPLATE true');
+is(($node->psql('template1', 'SET ROLE copier; CREATE DATABASE copy TEMPLATE postgres'))[0], 0, 'who may create databases gets a copy of a template');
+$node->safe_psql('postgres', 'DROP DATABASE copy; ALTER DATABASE postgres IS_TEMPLATE false');
+goes_on($node, 'postgres', 'after its copy');
 
 # DROP and CREATE EXTENSION, in one session and across two
 $node->safe_psql('postgres', "DROP EXTENSION fa_agents; $busy");
