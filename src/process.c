@@ -35,8 +35,12 @@ PoolProcess *pool_self = NULL;
 const char *
 pool_role_name(ProcessRole role)
 {
-	static const char *const names[] = {"launcher", "coordinator", "worker",
-										"sensor worker"};
+	static const char *const names[ROLE_SENSOR + 1] = {
+		[ROLE_LAUNCHER] = "launcher",
+		[ROLE_COORDINATOR] = "coordinator",
+		[ROLE_WORKER] = "worker",
+		[ROLE_SENSOR] = "sensor worker",
+	};
 
 	return names[role];
 }

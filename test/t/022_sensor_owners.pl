@@ -30,6 +30,8 @@ $node->safe_psql('postgres', "SELECT fa_schedule_pause('bob')");
 # one who waits holds up nobody who computes, and nobody who computes holds him up
 $node->safe_psql('postgres', "TRUNCATE seen; INSERT INTO todo VALUES ('ann', 'SELECT pg_sleep(100)'); SELECT fa_model_create('grid', fa_spec_grid(4, 4)); SELECT count(*) FROM fa_agent_create_many('grid', 500); SELECT fa_schedule_create('busy', 'grid', '1 ms')");
 comes_true($node, "(SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep') = 1", 'one waits');
+is_now($node, "state || ' ' || batch FROM fa_worker WHERE role = 'sensor worker'", 'stepping 1', 'fa_worker shows who is in a batch');
+is_now($node, "state FROM fa_worker WHERE role = 'coordinator'", 'idle', 'and who is not');
 goes_on($node, 'postgres', 'while it waits');
 goes_on($node, 'postgres', 'and still');
 is_now($node, "count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 1, 'it waits all the same');
