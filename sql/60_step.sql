@@ -21,7 +21,7 @@ CREATE FUNCTION fa_step_many(agent_ids bigint[], observations int[][] DEFAULT NU
 	AS 'MODULE_PATHNAME', 'fa_step_many'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1000 COST 100000;
 COMMENT ON FUNCTION fa_step_many(bigint[], int[]) IS
-	'one step of each agent, in one statement; rows in input order';
+	'one step of each agent, in one statement, observations having a row for each; null: as in fa_step; rows in input order';
 
 CREATE FUNCTION fa_infer(model text, prior float8[], observation int[])
 	RETURNS float8[]

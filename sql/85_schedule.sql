@@ -92,7 +92,7 @@ CREATE FUNCTION fa_schedule_create(name text, model text,
 	AS 'MODULE_PATHNAME', 'fa_schedule_create'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION fa_schedule_create(text, text, interval, int, interval, text) IS
-	'let workers step every agent of a model each interval, or (null) when an observation arrives; catch_up: skip missed turns, or make up all';
+	'let workers step every agent of a model each interval, or (null) when an observation arrives; those of higher priority first, steps later than deadline (every) are counted as late; catch_up: skip missed turns, or make up all';
 
 CREATE FUNCTION fa_schedule_pause(name text) RETURNS boolean
 	AS 'MODULE_PATHNAME', 'fa_schedule_pause'

@@ -79,7 +79,7 @@ CREATE FUNCTION fa_worker_drain() RETURNS boolean
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION fa_worker_drain() FROM PUBLIC;
 COMMENT ON FUNCTION fa_worker_drain() IS
-	'the same, after the batches that they are making';
+	'end this database''s background processes after the batches that they are making, until fa_worker_start or the server''s next start';
 CREATE FUNCTION fa_worker_start() RETURNS boolean
 	AS 'MODULE_PATHNAME', 'fa_worker_start'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;

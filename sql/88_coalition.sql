@@ -93,7 +93,7 @@ CREATE FUNCTION fa_coalition_create(name text, members bigint[],
 	AS 'MODULE_PATHNAME', 'fa_coalition_create'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION fa_coalition_create(text, bigint[], text, text[], float8[]) IS
-	'let agents act together: pool what they believe of factors (null: of all that they have in common), and be written to by each other';
+	'let agents act together: pool what they believe of factors (null: of all that they have in common) by rule product, linear or log_linear, and be written to by each other';
 
 CREATE FUNCTION fa_coalition_join(name text, agent_id bigint,
 								  weight float8 DEFAULT 1) RETURNS boolean
@@ -160,4 +160,4 @@ CREATE FUNCTION fa_coalition_form(agents jsonb, tasks jsonb, cost float8 DEFAULT
 	AS 'MODULE_PATHNAME', 'fa_coalition_form'
 	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE ROWS 10 COST 100000;
 COMMENT ON FUNCTION fa_coalition_form(jsonb, jsonb, float8, bigint) IS
-	'which agents, {"id": ["skill", ...]}, should do which tasks, [{"name": "", "skills": [], "value": 1}], each in one coalition at most';
+	'which agents, {"id": ["skill", ...]}, should do which tasks, [{"name": "", "skills": [], "value": 1}], each in one coalition at most; a member costs cost; work bounds the search';
