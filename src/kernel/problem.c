@@ -50,11 +50,13 @@ void
 text_print(char *buffer, size_t size, const char *format, ...)
 {
 	va_list args;
+	int		length;
 
 	va_start(args, format);
-	(void) vsnprintf(buffer, size, format, args);
+	length = vsnprintf(buffer, size, format, args);
 	va_end(args);
-	text_mend(buffer);
+	if (length >= 0 && (size_t) length >= size)
+		text_mend(buffer);
 }
 
 /*
@@ -66,11 +68,13 @@ text_add(char *buffer, size_t size, const char *format, ...)
 {
 	size_t	length = strlen(buffer);
 	va_list args;
+	int		added;
 
 	va_start(args, format);
-	(void) vsnprintf(buffer + length, size - length, format, args);
+	added = vsnprintf(buffer + length, size - length, format, args);
 	va_end(args);
-	text_mend(buffer);
+	if (added >= 0 && (size_t) added >= size - length)
+		text_mend(buffer);
 }
 
 /*

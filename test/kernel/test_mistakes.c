@@ -19,6 +19,8 @@ static const Mistake mistakes[] = {
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'gama': 1}", "Did you mean \"gamma\"?"},
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'Policy_len': 1}", "\"policy_len\""},
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'xyzzy': 1}", "unknown key \"xyzzy\""},
+	/* a last letter that is one byte in the encoding of the database */
+	{KERNEL_INVALID, "{" A2 ", " B2 ", 'caf\xe9': 1}", "\"caf\xe9\""},
 	/* names of earlier releases of pymdp */
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'T': 5}", "fa_run is told how many"},
 	{KERNEL_INVALID, "{" A2 ", " B2 ", 'A_factor_list': [[0]]}",

@@ -95,7 +95,7 @@ SELECT body FROM fa_receive(:b);
 SELECT body FROM fa_receive(:c);
 
 -- odd bodies come as they were
-SELECT fa_send(:a, :b, body) IS NOT NULL AS sent FROM unnest(ARRAY['{}', '""', '{"": {"''; DROP TABLE": "日本 \\ \" \u00e9"}}', '1e300', '[[[[]]]]']::jsonb[]) AS body;
+SELECT fa_send(:a, :b, body) IS NOT NULL AS sent FROM unnest(ARRAY['{}', '""', '{"": {"''; DROP TABLE": "日本 \\ \" é"}}', '1e300', '[[[[]]]]']::jsonb[]) AS body;
 SELECT fa_send(:a, :b, to_jsonb(repeat(md5('x'), 40000))) IS NOT NULL AS sent;
 SELECT body FROM fa_receive(:b, 5);
 SELECT length(body::text), md5(body #>> '{}') = md5(repeat(md5('x'), 40000)) AS same FROM fa_receive(:b);
