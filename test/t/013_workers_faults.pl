@@ -165,6 +165,34 @@ is($node->safe_psql('postgres', "SELECT next_try FROM fa_retry"), 'infinity', 'i
 is($node->safe_psql('postgres', "$step 14"), $before, 'and was not stepped');
 $node->safe_psql('postgres', "DELETE FROM culprit; SELECT fa_agent_resume('{14}')");
 comes_true($node, "($step 14) > $before", 'resumed when its trouble is over');
+
+# one that was alone when its process was killed has not done it, so far as is
+# known; one that is alone again has
+$node->safe_psql('postgres', "SELECT fa_agent_pause(array_agg(agent_id)) FROM fa_agent WHERE agent_id <> 9; INSERT INTO culprit VALUES (9, 'sleep')");
+my $sleeper = q{min(pid) FROM fa_worker WHERE state = 'stepping' AND batch = 1 AND EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')};
+sub kill_sleeper
+{
+	comes_true($node, "count(*) > 0 FROM (SELECT $sleeper) s WHERE min IS NOT NULL", 'an agent sleeps alone');
+	my $its = $node->safe_psql('postgres', "SELECT $sleeper");
+	kill 'KILL', $its;
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $its"), 'its process is killed');
+}
+kill_sleeper();
+comes_true($node, "attempts = 1 AND next_try < 'infinity' FROM fa_retry WHERE agent_id = 9", 'it is tried again');
+kill_sleeper();
+comes_true($node, "next_try = 'infinity' FROM fa_retry WHERE agent_id = 9", 'and suspended, at the second time');
+# nor has it, where all of the server was killed at once: then it has as many tries as with an error
+$node->safe_psql('postgres', "SELECT fa_agent_resume('{9}')");
+for my $attempt (1, 2)
+{
+	comes_true($node, "count(*) > 0 FROM (SELECT $sleeper) s WHERE min IS NOT NULL", 'an agent sleeps alone');
+	kill_server($node);
+	$node->start;
+	comes_true($node, "attempts = $attempt AND next_try < 'infinity' FROM fa_retry WHERE agent_id = 9", "all are killed: it is tried again, $attempt");
+}
+$node->safe_psql('postgres', 'DELETE FROM culprit; SELECT fa_agent_resume(array_agg(agent_id)) FROM fa_agent');
+goes_on($node, 'postgres', 'in the end all');
+comes_true($node, 'count(*) = 0 FROM fa_retry', 'and all is forgotten');
 $node->stop('fast');
 
 done_testing();

@@ -112,6 +112,17 @@ is(sql('SELECT due IS NULL AND state = $$running$$ FROM fa_schedule_status'), 't
 sql("SELECT count(*) FROM fa_agent_create_many('a', 100)");
 comes_true($node, 'min(step) > 1 FROM fa_belief', 'new agents are stepped');
 comes_true($node, 'max(step) - min(step) < 3 FROM fa_belief', 'as often as each other');
+
+# the clock was set back: hands and tries that are too far ahead begin anew, others stay
+sql(q{SELECT fa_worker_stop(); SELECT fa_schedule_create('daily', 'a', '1 day');
+	INSERT INTO fa_retry SELECT min(agent_id), min(schedule_id), 1, now() + interval '30 days', '', 'P0001' FROM fa_agent, fa_schedule});
+my $hands = q{SELECT string_agg(due::text, ' ' ORDER BY slice) FROM fa_schedule_slice JOIN fa_schedule USING (schedule_id) WHERE name = 'daily' AND slice > 0};
+my $stay = sql($hands);
+my $before = sql('SELECT max(step) FROM fa_belief');
+sql(q{UPDATE fa_schedule_slice SET due = due + interval '30 days' WHERE schedule_id = (SELECT schedule_id FROM fa_schedule WHERE name = 'few'); SELECT fa_worker_start()});
+comes_true($node, "min(step) > $before FROM fa_belief", 'the clock was set back: agents go on');
+is(sql('SELECT count(*) FROM fa_retry'), 0, 'also one that waited for its next try');
+is(sql($hands), $stay, 'what is less than a turn ahead stays');
 $node->stop('fast');
 
 done_testing();
