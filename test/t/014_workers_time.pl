@@ -59,6 +59,13 @@ is(sql('SELECT steps, missed, late, errors FROM fa_schedule_status'), '2048|2048
 is(sql(q{SELECT count(*) FROM fa_schedule_slice WHERE due BETWEEN now() AND now() + interval '30 min'}), sql('SELECT count(DISTINCT phase / 1024) FROM fa_agent'), 'skip: hands keep their place in the turn');
 is(sql('SELECT p50 <= p95, p95 <= p99, p50 > 200000 FROM fa_schedule_status'), 't|t|t', 'their lag is seen');
 
+# ... but for one that was begun: it is finished first
+my $middle = sql(q{SELECT agent_id FROM fa_agent WHERE phase = (SELECT min(phase) FROM fa_agent) ORDER BY agent_id OFFSET 15 LIMIT 1});
+set_back('hourly', '10 hours 30 min');
+sql("UPDATE fa_schedule_slice l SET phase = a.phase, agent_id = a.agent_id FROM fa_agent a WHERE a.agent_id = $middle AND l.slice = a.phase / 1024");
+work('begun: nothing is due any more');
+is(sql("SELECT agent_id > $middle, count(*) / count(DISTINCT agent_id)::float8 FROM made JOIN fa_agent USING (agent_id) WHERE phase = (SELECT phase FROM fa_agent WHERE agent_id = $middle) GROUP BY 1 ORDER BY 1"), "f|1\nt|2", 'a turn that was begun is finished, then comes the newest');
+
 # ... or made up
 sql("SELECT fa_schedule_drop('hourly'); SELECT fa_schedule_create('all', 'a', '1 hour', deadline => '1 day', catch_up => 'all')");
 set_back('all', '3 hours 30 min');
@@ -99,6 +106,15 @@ set_back('low', '150 s');
 set_back('high', '1 s');
 work('ageing: nothing is due any more');
 is(sql($order), 'a b', 'who has waited long enough comes first');
+sql("SELECT fa_schedule_drop(name) FROM fa_schedule");
+
+# two schedules of the same agents: each has its step, and counts it
+sql("SELECT fa_agent_resume('{1, 2, 3}'); SELECT fa_schedule_create(name, 'a', '1 day') FROM unnest('{one, two}'::text[]) AS name");
+set_back($_, '1 min') for 'one', 'two';
+work('two schedules: nothing is due any more');
+is(sql('SELECT count(*), count(DISTINCT agent_id) FROM made'), '128|64', 'two schedules: each agent is stepped twice');
+is(sql('SELECT name, steps, errors FROM fa_schedule_status ORDER BY name'), "one|64|0\ntwo|64|0", 'two schedules: and counted once by each');
+is(sql('SELECT count(*) FROM fa_retry'), 0, 'two schedules: without fault');
 sql("SELECT fa_schedule_drop(name) FROM fa_schedule");
 
 # a slice in which nobody is found is not looked at again, until somebody is there
