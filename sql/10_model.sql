@@ -13,7 +13,7 @@ CREATE TABLE fa_model (
 	spec jsonb NOT NULL,
 	body bytea NOT NULL,
 	digest bytea NOT NULL
-		GENERATED ALWAYS AS (pg_catalog.sha256(body)) STORED,
+		GENERATED ALWAYS AS (pg_catalog.substr(pg_catalog.sha256(body), 1, 24)) STORED,
 	UNIQUE (name, version)
 );
 ALTER TABLE fa_model ALTER COLUMN body SET STORAGE EXTENDED;
@@ -22,7 +22,7 @@ COMMENT ON TABLE fa_model IS
 COMMENT ON COLUMN fa_model.body IS
 	'the compiled block that the library computes with';
 COMMENT ON COLUMN fa_model.digest IS
-	'sha256 of body: the key by which sessions keep the model in memory';
+	'the first 24 bytes of body''s sha256: the key by which sessions keep the model in memory';
 
 COMMENT ON COLUMN fa_model.versions IS
 	'how many versions this name has had: while one is left, the numbers of dropped ones are not used again';

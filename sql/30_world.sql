@@ -13,7 +13,7 @@ CREATE TABLE fa_world (
 	spec jsonb NOT NULL,
 	body bytea NOT NULL,
 	digest bytea NOT NULL
-		GENERATED ALWAYS AS (pg_catalog.sha256(body)) STORED,
+		GENERATED ALWAYS AS (pg_catalog.substr(pg_catalog.sha256(body), 1, 24)) STORED,
 	UNIQUE (name, version)
 );
 COMMENT ON TABLE fa_world IS

@@ -46,7 +46,7 @@ static Statement lock_statement = {
 
 /*
  * The model with this id and digest; mostly that of the row before, whose
- * look-up is saved: to compare 32 bytes costs less than to hash them.
+ * look-up is saved: to compare 24 bytes costs less than to hash them.
  */
 static CachedModel *
 row_model(const Call *call, ModelTable table, int64 id, Datum digest,

@@ -3,7 +3,7 @@
  * cache.c
  *	  Compiled models, as a session finds them.
  *
- * A compiled model never changes, and its key is the sha256 of its bytes, read
+ * A compiled model never changes, and its key is of the sha256 of its bytes, read
  * from a row that the caller's snapshot shows: nothing is ever invalidated.  A
  * digest that was seen in an aborted transaction, in another schema or before
  * the extension was dropped still names the same bytes.
@@ -204,7 +204,7 @@ is_digest_of(const uint8 *digest, const bytea *body)
 									VARSIZE_ANY_EXHDR(body)) == 0 &&
 			   pg_cryptohash_final(context, found, sizeof(found)) == 0;
 	pg_cryptohash_free(context);
-	return computed && memcmp(found, digest, sizeof(found)) == 0;
+	return computed && memcmp(found, digest, DIGEST_SIZE) == 0;
 }
 
 /*
@@ -412,7 +412,7 @@ still_there(const CachedModel *entry)
 }
 
 /*
- * The compiled model with this digest (a bytea of 32 bytes), pinned until the
+ * The compiled model with this digest (a bytea of 24 bytes), pinned until the
  * transaction's end. table and id name the row to load it from where it is not
  * cached; two ids with equal digests share an entry.
  *

@@ -176,7 +176,12 @@ extern void				  *segment_find_named(const char *name, Size size,
 
 /* ---------- shared.c: one copy of a model for all sessions ---------- */
 
-#define DIGEST_SIZE 32
+/*
+ * A model's key: the first bytes of its body's sha256, as many as keep a hot row
+ * with a belief of 25 states short enough for eleven of them to a page.  To find
+ * two bodies with one key takes 2^96 trials, another body with a given key 2^192.
+ */
+#define DIGEST_SIZE 24
 
 /* Where a session found a model; good until the generation changes. */
 typedef struct SharedPlace
@@ -211,8 +216,8 @@ extern void chunk_unpin_all(void);
 
 typedef struct CachedModel
 {
-	uint8		  digest[DIGEST_SIZE]; /* sha256 of the stored body: the key */
-	MemoryContext context; /* owns the workspace, and a private block */
+	uint8			   digest[DIGEST_SIZE]; /* of the stored body: the key */
+	MemoryContext	   context; /* owns the workspace, and a private block */
 	const KernelModel *model;
 	KernelWorkspace	  *workspace;
 	SharedPlace		   place; /* of the block; nowhere: it is private */
@@ -268,18 +273,18 @@ enum
 	HOT_WORLD_ID,
 	HOT_SEED,
 	HOT_OWNER,
+	HOT_TRIAL,
 	HOT_HISTORY,
 	HOT_PAUSED,
 	HOT_MODEL_DIGEST,
 	HOT_WORLD_DIGEST,
 	HOT_PARAMETERS,
-	HOT_TRIAL,
-	HOT_STEP,
-	HOT_VFE,
 	HOT_ACTION,
 	HOT_WORLD_STATE,
 	HOT_OBSERVATION,
 	HOT_DID,
+	HOT_STEP,
+	HOT_VFE,
 	HOT_BEFORE,
 	HOT_BELIEF,
 	HOT_SYNCED,
