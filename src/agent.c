@@ -156,6 +156,11 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 
 	call_require_write(paused ? "fa_agent_pause" : "fa_agent_resume");
 	call_begin(&call, fcinfo, false);
+	if (!paused)
+	{
+		(void) belief_check(&call, ids, count);
+		retry_lock(&call, ids, count);
+	}
 	belief_lock(&call, ids, count);
 	changed = statement_run(&call, &pause_statement, arguments, NULL, 0);
 	if (!paused)
@@ -208,6 +213,8 @@ fa_agent_drop(PG_FUNCTION_ARGS)
 
 	call_require_write("fa_agent_drop");
 	call_begin(&call, fcinfo, false);
+	(void) belief_check(&call, ids, count);
+	retry_lock(&call, ids, count);
 	belief_lock(&call, ids, count);
 	graph_belief_forget(&call, ids, count);
 	for (int i = 0; i < (int) lengthof(drop_statements); i++)

@@ -340,9 +340,12 @@ look_at_work(Look *look, bool first)
 			retry_after_crash(&call);
 		/* each time: a batch that was under way may count afterwards */
 		look_forget_dropped(&call);
-		look_forget_orphans(&call);
 		if (changed)
+		{
+			look_forget_orphans(&call);
+			look_set_clock(&call);
 			look_find_occupied(&call);
+		}
 		look_find(&call, look_context, look);
 		call_end(&call);
 		ring_count_passed(look);
@@ -422,7 +425,7 @@ static void
 wait_for_look(const Look *look, const Workers *workers)
 {
 	bool active = workers->count > 0 || workers->sensing > 0 || look->due > 0;
-	TimestampTz until = look->next;
+	TimestampTz until = Min(look->next, overtime_next());
 	TimestampTz calm = TimestampTzPlusMilliseconds(workers->at, CALM_MS);
 
 	/* with a worker that only waits there is nothing to look after */

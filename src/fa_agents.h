@@ -607,6 +607,7 @@ extern void worker_init(void);
 extern void pool_want_at_commit(void);
 extern void pool_agents_at_commit(void);
 extern void event_note_at_commit(int64 agent_id);
+extern void retry_lock(const Call *call, const int64 *ids, int count);
 extern int	retry_forget(const Call *call, const int64 *ids, int count);
 
 #endif /* FA_AGENTS_H */

@@ -12,7 +12,8 @@
  *
  * When the memory is made anew after a crash, the postmaster moves such
  * records to a second file, where the coordinators find those of their
- * databases, and empty them.
+ * databases, and empty them.  What a server finds when it starts is of less
+ * weight: all processes of the one before may have been killed, or the machine.
  *
  * Where the files cannot be written the agents are stepped all the same.
  *
@@ -41,6 +42,7 @@ typedef struct FlightRecord
 	int32  count; /* of ids; 0: none in flight */
 	Oid	   database;
 	bool   innocent; /* its process was told to quit */
+	bool   crash;	 /* in the second file: the server outlived it */
 	int64  ids[FLIGHT_AGENTS];
 } FlightRecord;
 
@@ -173,42 +175,54 @@ remove_taken(FlightRecord *found)
 		unlink(CRASH_FILE);
 }
 
+/* Moves records of crashed processes out of the first file, which is open. */
+static void
+move_crashed(int flight, bool crash, FlightRecord *found)
+{
+	int file = open(CRASH_FILE, O_WRONLY | O_CREAT | O_APPEND | PG_BINARY,
+					pg_file_create_mode);
+
+	for (int i = 0; file >= 0 && read_record(flight, i, found); i++)
+	{
+		if (found->magic != MAGIC || found->count == 0 || found->innocent)
+			continue;
+		found->crash = crash;
+		/* whole records, so that the i-th is where it should be */
+		if (write(file, found, sizeof(*found)) != sizeof(*found))
+			break;
+	}
+	if (file >= 0)
+		close(file);
+}
+
 /*
  * Moves records of crashed processes to the second file.  By the postmaster,
- * before any process of ours runs.
+ * before any process of ours runs: when it starts, and after each crash.
  */
 void
 flight_collect(void)
 {
+	static bool			after_crash = false;
 	static FlightRecord found; /* too large for the stack */
 	int					flight = open(FLIGHT_FILE, O_RDONLY | PG_BINARY, 0);
-	int					crash;
 
 	remove_taken(&found);
-	if (flight < 0)
-		return;
-	crash = open(CRASH_FILE, O_WRONLY | O_CREAT | O_APPEND | PG_BINARY,
-				 pg_file_create_mode);
-	for (int i = 0; crash >= 0 && read_record(flight, i, &found); i++)
+	if (flight >= 0)
 	{
-		if (found.magic != MAGIC || found.count == 0 || found.innocent)
-			continue;
-		/* whole records, so that the i-th is where it should be */
-		if (write(crash, &found, sizeof(found)) != sizeof(found))
-			break;
+		move_crashed(flight, after_crash, &found);
+		close(flight);
+		unlink(FLIGHT_FILE);
 	}
-	close(flight);
-	if (crash >= 0)
-		close(crash);
-	unlink(FLIGHT_FILE);
+	after_crash = true;
 }
 
 /*
  * Takes the next record of this database out of the second file: its agents
- * [*count], in the current memory context; NULL where there is none.
+ * [*count], in the current memory context; NULL where there is none.  *crash: it
+ * was their process that brought the others down.
  */
 int64 *
-flight_take(int *count)
+flight_take(int *count, bool *crash)
 {
 	FlightRecord *found = palloc(sizeof(FlightRecord));
 	int			  file = open(CRASH_FILE, O_RDWR | PG_BINARY, 0);
@@ -220,6 +234,7 @@ flight_take(int *count)
 			found->database != MyDatabaseId)
 			continue;
 		*count = found->count;
+		*crash = found->crash;
 		ids = palloc(sizeof(int64) * found->count);
 		memcpy(ids, found->ids, sizeof(int64) * found->count);
 		found->count = 0;

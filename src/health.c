@@ -24,11 +24,10 @@ PG_FUNCTION_INFO_V1(fa_worker_stop);
 PG_FUNCTION_INFO_V1(fa_worker_drain);
 PG_FUNCTION_INFO_V1(fa_worker_start);
 
-static const char *const states[PROCESS_STEPPING + 1] = {
-	[PROCESS_FREE] = "free",		 [PROCESS_ENDED] = "ended",
-	[PROCESS_STARTING] = "starting", [PROCESS_IDLE] = "idle",
-	[PROCESS_STEPPING] = "stepping",
-};
+/* As fa_worker shows them; it shows no slot that is free, or to be freed. */
+static const char *const states[] = {[PROCESS_STARTING] = "starting",
+									 [PROCESS_IDLE] = "idle",
+									 [PROCESS_STEPPING] = "stepping"};
 
 /* ---------- what the views read ---------- */
 

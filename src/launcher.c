@@ -183,6 +183,7 @@ sweep(const Oid *open, int count, Oid *last)
 			break;
 		}
 		entry->wanted = true;
+		pool_wake_held(open[i], ROLE_COORDINATOR);
 		*last = open[i];
 	}
 	if (all)
@@ -332,6 +333,16 @@ sweep_asked(void)
 	return result;
 }
 
+/* Is it time for a look at all databases? Also where the clock was set back. */
+static bool
+sweep_due(TimestampTz sweep_at)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return now >= sweep_at ||
+		   sweep_at > TimestampTzPlusMilliseconds(now, SWEEP_SECONDS * 1000);
+}
+
 /*
  * Sleeps until something is due or told.  What fails here ends the process,
  * and the postmaster starts it again: it has nothing to lose.
@@ -351,7 +362,7 @@ launcher_main(Datum main_arg)
 		TimestampTz wake_at;
 
 		pool_give_up_lost();
-		if (sweep_asked() || GetCurrentTimestamp() >= sweep_at)
+		if (sweep_asked() || sweep_due(sweep_at))
 			sweep_at =
 				look_at_databases(true, &last) ?
 					TimestampTzPlusMilliseconds(GetCurrentTimestamp(),

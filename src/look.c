@@ -98,6 +98,30 @@ static Statement occupied_statement = {
 	1,
 	{TIMESTAMPTZOID}};
 
+/*
+ * Hands that are more than a turn ahead, and tries that are further off than any
+ * delay: somebody has set the clock back.  They begin anew, as of now; else
+ * their agents would wait until the old time has come again.
+ */
+static Statement ahead_statements[] = {
+	{"UPDATE @.fa_schedule_slice l SET due = $1 OPERATOR(pg_catalog.+)"
+	 " (s.every OPERATOR(pg_catalog.*) (l.slice OPERATOR(pg_catalog./) 64.0::pg_catalog.float8))"
+	 " FROM @.fa_schedule s WHERE s.schedule_id" EQ
+	 "l.schedule_id AND l.ctid" EQ
+	 "ANY (ARRAY (SELECT l.ctid FROM @.fa_schedule_slice l, @.fa_schedule s"
+	 " WHERE s.schedule_id" EQ
+	 "l.schedule_id AND l.due" GT
+	 "($1 OPERATOR(pg_catalog.+) s.every OPERATOR(pg_catalog.+) '1 s') FOR UPDATE OF l SKIP LOCKED))",
+	 1,
+	 {TIMESTAMPTZOID}},
+	{"UPDATE @.fa_retry SET next_try = $1 WHERE ctid" EQ
+	 "ANY (ARRAY (SELECT ctid FROM @.fa_retry WHERE next_try" LT
+	 "'infinity' AND next_try" GT
+	 "($1 OPERATOR(pg_catalog.+) '10 min') FOR UPDATE SKIP LOCKED))",
+	 1,
+	 {TIMESTAMPTZOID}},
+};
+
 /* ---------- the extension ---------- */
 
 /*
@@ -192,6 +216,16 @@ look_find_occupied(const Call *call)
 	statement_run(call, &occupied_statement, &now, NULL, 0);
 }
 
+/* Whatever waits for a time that is too far off waits no longer. */
+void
+look_set_clock(const Call *call)
+{
+	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
+
+	for (int i = 0; i < (int) lengthof(ahead_statements); i++)
+		statement_run(call, &ahead_statements[i], &now, NULL, 0);
+}
+
 /* Forgets the sensors and actuators of roles that were dropped. */
 void
 look_forget_orphans(const Call *call)
@@ -271,6 +305,9 @@ look_find(const Call *call, MemoryContext context, Look *look)
 										  SPI_tuptable->tupdesc, 1),
 							 SPI_getvalue(SPI_tuptable->vals[i],
 										  SPI_tuptable->tupdesc, 2))));
+	/* a role that is gone may have left more */
+	if (suspended > 0)
+		pool_want(MyDatabaseId, false);
 	look->installed = true;
 	look->parts = MemoryContextAlloc(context, sizeof(LookPart));
 	found = statement_run(call, &look_statement, arguments, nulls, 0);

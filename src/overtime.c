@@ -73,6 +73,33 @@ overtime_end(void)
 }
 
 /*
+ * When the coordinator has to look for such a batch at the latest, though nothing
+ * is due and nobody wakes it; DT_NOEND: there are no sensor workers.  Who is
+ * between two batches may begin one at this moment.
+ */
+TimestampTz
+overtime_next(void)
+{
+	TimestampTz next = DT_NOEND;
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	for (int i = 0; fa_batch_timeout > 0 && i < pool->process_count; i++)
+	{
+		PoolProcess *process = &pool->processes[i];
+
+		if (slot_is_used(process) && process->role == ROLE_SENSOR &&
+			process->database == MyDatabaseId && !process->overtime)
+			next =
+				Min(next, (process->state == PROCESS_STEPPING ? process->since :
+																now) +
+							  (int64) fa_batch_timeout * 1000 * TOO_LONG);
+	}
+	LWLockRelease(pool->lock);
+	return next;
+}
+
+/*
  * Is a batch of somebody's to be noted yet? Until it is, he gets no other
  * process: it would take the same agents again.
  */

@@ -193,7 +193,7 @@ extern void	  flight_clear(void);
 extern bool	  flight_leave(void);
 extern void	  flight_crash_exit(SIGNAL_ARGS);
 extern void	  flight_collect(void);
-extern int64 *flight_take(int *count);
+extern int64 *flight_take(int *count, bool *crash);
 extern int64 *flight_read(int slot, int *count);
 
 /* ---------- command.c: commands that want a database empty ---------- */
@@ -269,6 +269,7 @@ extern bool		 call_begin_extension(Call *call);
 extern void		 look_forget_dropped(const Call *call);
 extern void		 look_forget_orphans(const Call *call);
 extern void		 look_find_occupied(const Call *call);
+extern void		 look_set_clock(const Call *call);
 extern void		 look_find(const Call *call, MemoryContext context, Look *look);
 extern LookPart *look_part(Look *look, Oid runner);
 
@@ -315,11 +316,12 @@ retry_after_end(const Call *call, const int64 *ids, int count, bool overtime);
 
 /* ---------- overtime.c: batches that do not end ---------- */
 
-extern void overtime_end(void);
-extern bool overtime_pending(Oid owner);
-extern void overtime_find(void);
-extern void overtime_note(const Call *call);
-extern void overtime_release(void);
+extern void		   overtime_end(void);
+extern TimestampTz overtime_next(void);
+extern bool		   overtime_pending(Oid owner);
+extern void		   overtime_find(void);
+extern void		   overtime_note(const Call *call);
+extern void		   overtime_release(void);
 
 /* ---------- launcher.c, worker.c ---------- */
 

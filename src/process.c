@@ -410,11 +410,11 @@ pool_wait(TimestampTz until)
 
 	if (until != DT_NOEND)
 		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
-	/* rounded up: else it wakes a little early, and again */
+	/* rounded up: else it wakes a little early, and again; weeks are capped */
 	(void) WaitLatch(MyLatch,
 					 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
 						 (timeout < 0 ? 0 : WL_TIMEOUT),
-					 timeout < 0 ? -1 : timeout + 1,
+					 timeout < 0 ? -1 : Min(timeout, INT_MAX - 1) + 1,
 					 pool_wait_event(pool_self ? (PoolWait) pool_self->role :
 												 WAIT_LAUNCHER));
 	pool_serve();

@@ -53,6 +53,11 @@ static Statement claim_statement = {
 				   "$2 ORDER BY t.next_try LIMIT 1 FOR UPDATE OF t SKIP LOCKED",
 	2,
 	{TIMESTAMPTZOID, OIDOID}};
+static Statement lock_all_statement = {
+	"SELECT FROM @.fa_retry WHERE agent_id" EQ
+	"ANY ($1) ORDER BY agent_id FOR UPDATE",
+	1,
+	{INT8ARRAYOID}};
 static Statement forget_all_statement = {
 	"DELETE FROM @.fa_retry WHERE agent_id" EQ "ANY ($1)", 1, {INT8ARRAYOID}};
 static Statement forget_statement = {
@@ -226,6 +231,20 @@ retry_make(void)
 }
 
 /*
+ * Waits until none of the agents [count], which are the caller's, is being
+ * tried again, and none will be until the transaction ends.  To be called
+ * before their hot rows are locked, which is the order of who tries: his sensor
+ * may take long between the two.
+ */
+void
+retry_lock(const Call *call, const int64 *ids, int count)
+{
+	Datum arguments[1] = {array_from_int64(ids, count)};
+
+	statement_run(call, &lock_all_statement, arguments, NULL, 0);
+}
+
+/*
  * Forgets the failures of agents [count], which are then stepped as others
  * are; how many had any.  What waits in an inbox is looked at after the commit.
  */
@@ -260,26 +279,50 @@ note_ended(const Call *call, const int64 *ids, int count, const char *error,
 }
 
 /*
- * When to try agents [count] again that have done what nobody wants to see
- * twice: several one by one, at once, to find the one; one that was alone, never.
+ * When to try agents [count] again that may have done what nobody wants to see
+ * again and again: several one by one, at once, to find the one; one that was
+ * alone, once more, for somebody else may have killed its process; then never.
  */
 static TimestampTz
-once_more(int count)
+once_more(const Call *call, const int64 *ids, int count)
 {
-	return count > 1 ? GetCurrentTimestamp() : DT_NOEND;
+	if (count > 1)
+		return GetCurrentTimestamp();
+	return attempts_of(call, ids[0]) == 0 ? next_try(1) : DT_NOEND;
 }
 
-/* Agents that were being stepped by a process that crashed. */
+/*
+ * The same where it is likely that somebody else ended the process: one that was
+ * alone has as many tries as with an error.
+ */
+static TimestampTz
+after_failure(const Call *call, const int64 *ids, int count)
+{
+	int attempts = attempts_of(call, ids[0]) + 1;
+
+	if (count > 1)
+		return GetCurrentTimestamp();
+	return attempts >= fa_max_failures ? DT_NOEND : next_try(attempts);
+}
+
+/*
+ * Agents that were being stepped by a process that crashed; or when the server
+ * ended without a word, which may be nobody's doing.
+ */
 void
 retry_after_crash(const Call *call)
 {
 	int64 *ids;
 	int	   count;
+	bool   crash;
 
-	while ((ids = flight_take(&count)) != NULL)
+	while ((ids = flight_take(&count, &crash)) != NULL)
 	{
+		TimestampTz next = crash ? once_more(call, ids, count) :
+								   after_failure(call, ids, count);
+
 		if (note_ended(call, ids, count, "the server crashed during its step",
-					   ERRCODE_INTERNAL_ERROR, once_more(count)) > 0 &&
+					   ERRCODE_INTERNAL_ERROR, next) > 0 &&
 			count > 1)
 			ereport(
 				LOG,
@@ -287,19 +330,6 @@ retry_after_crash(const Call *call)
 						count),
 				 errdetail("They are stepped one by one.")));
 	}
-}
-
-/*
- * When to try an agent again that was alone in a batch that ended with its
- * process: somebody may have ended it for another reason, so it has as many
- * tries as with an error.
- */
-static TimestampTz
-after_failure(const Call *call, int64 agent_id)
-{
-	int attempts = attempts_of(call, agent_id) + 1;
-
-	return attempts >= fa_max_failures ? DT_NOEND : next_try(attempts);
 }
 
 /*
@@ -312,10 +342,9 @@ retry_after_end(const Call *call, const int64 *ids, int count, bool overtime)
 	if (overtime)
 		note_ended(call, ids, count,
 				   "its step did not end when it was cancelled",
-				   ERRCODE_QUERY_CANCELED, once_more(count));
+				   ERRCODE_QUERY_CANCELED, once_more(call, ids, count));
 	else
-		note_ended(
-			call, ids, count, "its process was terminated during its step",
-			ERRCODE_ADMIN_SHUTDOWN,
-			count > 1 ? GetCurrentTimestamp() : after_failure(call, ids[0]));
+		note_ended(call, ids, count,
+				   "its process was terminated during its step",
+				   ERRCODE_ADMIN_SHUTDOWN, after_failure(call, ids, count));
 }

@@ -50,7 +50,8 @@ take_ring(PoolDatabase *entry, int64 *ids, int room, bool *sweep)
 		entry->ring_first = (entry->ring_first + 1) % RING_SIZE;
 		entry->ring_count--;
 	}
-	*sweep = entry->ring_lost ||
+	/* the clock may have been set back */
+	*sweep = entry->ring_lost || entry->swept_at > now ||
 			 TimestampDifferenceExceeds(entry->swept_at, now,
 										fa_sweep_interval * 1000);
 	if (*sweep)

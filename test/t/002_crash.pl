@@ -8,6 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
+use Workers qw(kill_server);
 
 my $rounds = 10;
 my $node = PostgreSQL::Test::Cluster->new('main');
@@ -93,31 +94,6 @@ sub start_client
 	push @clients, $pid;
 }
 
-# Kill the server with all its processes, in no order that it could prepare for.
-sub kill_server
-{
-	my $postmaster = slurp_file($node->data_dir . '/postmaster.pid');
-	$postmaster =~ s/\n.*//s;
-	my @children = split ' ', `ps -o pid= --ppid $postmaster`;
-	kill 'KILL', $postmaster, @children;
-	# those that had just been born
-	kill 'KILL', split ' ', `ps -o pid= --ppid $postmaster`;
-	$node->{_pid} = undef;
-	# Until they are gone they hold the shared memory.  A zombie does not, but the
-	# next server would take it for a running one.
-	my $alive = sub {
-		open my $stat, '<', "/proc/$_[0]/stat" or return 0;
-		return <$stat> !~ /\) Z /;
-	};
-	for (1 .. 200)
-	{
-		last unless grep { $alive->($_) } $postmaster, @children;
-		sleep 0.01;
-	}
-	unlink $node->data_dir . '/postmaster.pid',
-	  $node->host . '/.s.PGSQL.' . $node->port . '.lock';
-}
-
 my $inconsistent = qq{
 SELECT * FROM (
 -- the counter is the history
@@ -174,7 +150,7 @@ for my $round (1 .. $rounds)
 
 	# wherever they are
 	sleep 0.3 + rand(0.4);
-	kill_server();
+	kill_server($node);
 	waitpid $_, 0 for @clients;
 	for my $number (0 .. $#clients)
 	{

@@ -22,6 +22,9 @@ goes_on($node, 'postgres', 'a schedule was made');
 is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT backend_type, ',' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type ~ '^fa_agents'"),
 	'fa_agents coordinator,fa_agents launcher,fa_agents worker', 'the processes are seen');
 comes_true($node, "$workers > 1", 'the pool grows under load');
+comes_true($node, "count(*) > 0 FROM fa_worker WHERE role = 'worker' AND state = 'stepping' AND batch > 0", 'a worker is seen with its batch');
+is($node->safe_psql('postgres', "SELECT DISTINCT state FROM fa_worker WHERE role = 'coordinator'"), 'idle', 'the coordinator has none');
+is($node->safe_psql('postgres', "SELECT count(*) FROM fa_worker WHERE state NOT IN ('starting', 'idle', 'stepping')"), 0, 'there are no other states');
 is($node->safe_psql('postgres', q{SELECT steps > 0 AND p50 <= p99 AND state = 'running' AND due IS NOT NULL FROM fa_schedule_status}), 't', 'the status is seen');
 
 is($node->safe_psql('postgres', 'SELECT measure, unit, warn, critical FROM fa_health'), "cpu|%|80|95\nmemory|%|70|85\nresponse|ms|500|1000\nerrors|%|1|5", 'health is measured');

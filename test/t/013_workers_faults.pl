@@ -61,8 +61,9 @@ is($node->safe_psql('postgres', "SELECT fa_agent_resume('{5, 6}')"), 1, 'resumed
 comes_true($node, "($step 5) > $before", 'then it goes on');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM fa_retry'), 0, 'and all is forgotten');
 
-# one that fails for a while only is not suspended
-set('fa_agents.retry_delay = 300');
+# one that fails for a while only is not suspended (on a slow machine it takes a
+# while to see that it failed, and to help it)
+set('fa_agents.retry_delay = 3s');
 $node->safe_psql('postgres', "INSERT INTO culprit VALUES (7, 'P0001')");
 comes_true($node, 'count(*) = 1 FROM fa_retry', 'an agent fails');
 $node->safe_psql('postgres', 'DELETE FROM culprit');
@@ -165,6 +166,34 @@ is($node->safe_psql('postgres', "SELECT next_try FROM fa_retry"), 'infinity', 'i
 is($node->safe_psql('postgres', "$step 14"), $before, 'and was not stepped');
 $node->safe_psql('postgres', "DELETE FROM culprit; SELECT fa_agent_resume('{14}')");
 comes_true($node, "($step 14) > $before", 'resumed when its trouble is over');
+
+# one that was alone when its process was killed has not done it, so far as is
+# known; one that is alone again has
+$node->safe_psql('postgres', "SELECT fa_agent_drop(array_agg(agent_id)) FROM fa_agent WHERE agent_id <> 9; INSERT INTO culprit VALUES (9, 'sleep')");
+my $sleeper = q{min(pid) FROM fa_worker WHERE state = 'stepping' AND batch = 1 AND EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')};
+sub kill_sleeper
+{
+	comes_true($node, "count(*) > 0 FROM (SELECT $sleeper) s WHERE min IS NOT NULL", 'an agent sleeps alone');
+	my $its = $node->safe_psql('postgres', "SELECT $sleeper");
+	kill 'KILL', $its;
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $its"), 'its process is killed');
+}
+kill_sleeper();
+comes_true($node, "attempts = 1 AND next_try < 'infinity' FROM fa_retry WHERE agent_id = 9", 'it is tried again');
+kill_sleeper();
+comes_true($node, "next_try = 'infinity' FROM fa_retry WHERE agent_id = 9", 'and suspended, at the second time');
+# nor has it, where all of the server was killed at once: then it has as many tries as with an error
+$node->safe_psql('postgres', "SELECT fa_agent_resume('{9}')");
+for my $attempt (1, 2)
+{
+	comes_true($node, "count(*) > 0 FROM (SELECT $sleeper) s WHERE min IS NOT NULL", 'an agent sleeps alone');
+	kill_server($node);
+	$node->start;
+	comes_true($node, "attempts = $attempt AND next_try < 'infinity' FROM fa_retry WHERE agent_id = 9", "all are killed: it is tried again, $attempt");
+}
+$node->safe_psql('postgres', 'DELETE FROM culprit; SELECT fa_agent_resume($${9}$$)');
+goes_on($node, 'postgres', 'in the end it');
+comes_true($node, 'count(*) = 0 FROM fa_retry', 'and all is forgotten');
 $node->stop('fast');
 
 done_testing();

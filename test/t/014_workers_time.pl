@@ -59,6 +59,13 @@ is(sql('SELECT steps, missed, late, errors FROM fa_schedule_status'), '2048|2048
 is(sql(q{SELECT count(*) FROM fa_schedule_slice WHERE due BETWEEN now() AND now() + interval '30 min'}), sql('SELECT count(DISTINCT phase / 1024) FROM fa_agent'), 'skip: hands keep their place in the turn');
 is(sql('SELECT p50 <= p95, p95 <= p99, p50 > 200000 FROM fa_schedule_status'), 't|t|t', 'their lag is seen');
 
+# ... but for one that was begun: it is finished first
+my $middle = sql(q{SELECT agent_id FROM fa_agent WHERE phase = (SELECT min(phase) FROM fa_agent) ORDER BY agent_id OFFSET 15 LIMIT 1});
+set_back('hourly', '10 hours 30 min');
+sql("UPDATE fa_schedule_slice l SET phase = a.phase, agent_id = a.agent_id FROM fa_agent a WHERE a.agent_id = $middle AND l.slice = a.phase / 1024");
+work('begun: nothing is due any more');
+is(sql("SELECT agent_id > $middle, count(*) / count(DISTINCT agent_id)::float8 FROM made JOIN fa_agent USING (agent_id) WHERE phase = (SELECT phase FROM fa_agent WHERE agent_id = $middle) GROUP BY 1 ORDER BY 1"), "f|1\nt|2", 'a turn that was begun is finished, then comes the newest');
+
 # ... or made up
 sql("SELECT fa_schedule_drop('hourly'); SELECT fa_schedule_create('all', 'a', '1 hour', deadline => '1 day', catch_up => 'all')");
 set_back('all', '3 hours 30 min');
@@ -101,6 +108,15 @@ work('ageing: nothing is due any more');
 is(sql($order), 'a b', 'who has waited long enough comes first');
 sql("SELECT fa_schedule_drop(name) FROM fa_schedule");
 
+# two schedules of the same agents: each has its step, and counts it
+sql("SELECT fa_agent_resume('{1, 2, 3}'); SELECT fa_schedule_create(name, 'a', '1 day') FROM unnest('{one, two}'::text[]) AS name");
+set_back($_, '1 min') for 'one', 'two';
+work('two schedules: nothing is due any more');
+is(sql('SELECT count(*), count(DISTINCT agent_id) FROM made'), '128|64', 'two schedules: each agent is stepped twice');
+is(sql('SELECT name, steps, errors FROM fa_schedule_status ORDER BY name'), "one|64|0\ntwo|64|0", 'two schedules: and counted once by each');
+is(sql('SELECT count(*) FROM fa_retry'), 0, 'two schedules: without fault');
+sql("SELECT fa_schedule_drop(name) FROM fa_schedule");
+
 # a slice in which nobody is found is not looked at again, until somebody is there
 sql(q{SELECT fa_agent_drop(array_agg(agent_id)) FROM fa_agent; SELECT fa_agent_create('a', 'first');
 	SELECT fa_schedule_create('few', 'a', '200 ms'), fa_worker_start()});
@@ -112,6 +128,17 @@ is(sql('SELECT due IS NULL AND state = $$running$$ FROM fa_schedule_status'), 't
 sql("SELECT count(*) FROM fa_agent_create_many('a', 100)");
 comes_true($node, 'min(step) > 1 FROM fa_belief', 'new agents are stepped');
 comes_true($node, 'max(step) - min(step) < 3 FROM fa_belief', 'as often as each other');
+
+# the clock was set back: hands and tries that are too far ahead begin anew, others stay
+sql(q{SELECT fa_worker_stop(); SELECT fa_schedule_create('daily', 'a', '1 day');
+	INSERT INTO fa_retry SELECT min(agent_id), min(schedule_id), 1, now() + interval '30 days', '', 'P0001' FROM fa_agent, fa_schedule});
+my $hands = q{SELECT string_agg(due::text, ' ' ORDER BY slice) FROM fa_schedule_slice JOIN fa_schedule USING (schedule_id) WHERE name = 'daily' AND slice > 0};
+my $stay = sql($hands);
+my $before = sql('SELECT max(step) FROM fa_belief');
+sql(q{UPDATE fa_schedule_slice SET due = due + interval '30 days' WHERE schedule_id = (SELECT schedule_id FROM fa_schedule WHERE name = 'few'); SELECT fa_worker_start()});
+comes_true($node, "min(step) > $before FROM fa_belief", 'the clock was set back: agents go on');
+is(sql('SELECT count(*) FROM fa_retry'), 0, 'also one that waited for its next try');
+is(sql($hands), $stay, 'what is less than a turn ahead stays');
 $node->stop('fast');
 
 done_testing();

@@ -37,6 +37,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE bac
 $node->append_conf('postgresql.conf', 'max_worker_processes = 2');
 my $offset = -s $node->logfile;
 $node->restart;
+$node->wait_for_log(qr/no slot is free for a background process/, $offset);
 sleep 3;
 my @told = slurp_file($node->logfile, $offset) =~ /no slot is free for a background process/g;
 is(scalar @told, 1, 'no slot: told once');

@@ -101,6 +101,20 @@ $node->safe_psql('postgres', "SELECT count(fa_observe(agent_id, '{1}')) FROM fa_
 comes_true($node, "count(*) = $before + 3400 FROM done", 'many at once are all acted on');
 is_now($node, $whole, 't', 'each once');
 
+# one that does not end is ended with its process also where nothing else is due,
+# and the coordinator sleeps
+my $asleep = "count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'fa_agents coordinator' AND state = 'idle' AND state_change < clock_timestamp() - interval '3 s'";
+$node->append_conf('postgresql.conf', 'fa_agents.batch_timeout = 3s');
+$node->reload;
+$node->safe_psql('postgres', q{SET ROLE ann; CREATE FUNCTION deaf(bigint) RETURNS int[] LANGUAGE plpgsql AS $$
+	BEGIN LOOP BEGIN PERFORM pg_sleep(100); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$;
+	SELECT fa_sensor_set('grid', 'deaf(bigint)', '{70}')});
+comes_true($node, $asleep, 'the coordinator sleeps');
+$node->safe_psql('postgres', "SELECT fa_observe(70, '{1}')");
+comes_true($node, "next_try = 'infinity' FROM fa_retry WHERE agent_id = 70", 'an agent whose sensor does not end is suspended, by event');
+$node->safe_psql('postgres', "SET ROLE ann; SELECT fa_sensor_set('grid', NULL, '{70}'), fa_agent_resume('{70}')");
+comes_true($node, "count(*) = $before + 3401 FROM done", 'and steps when it has another');
+
 # a dump has sensors and actuators
 $node->safe_psql('postgres', "SET ROLE ann; SELECT fa_sensor_set('grid', 'see(bigint[])'), fa_sensor_set('grid', 'see(bigint[])', '{1}')");
 $node->safe_psql('postgres', 'SELECT fa_worker_stop()');

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-our @EXPORT = qw(start_node $busy $steps $acting goes_on stands_still comes_true is_now within logged);
+our @EXPORT = qw(start_node $busy $steps $acting goes_on stands_still comes_true is_now within kill_server logged);
 
 # the busiest that there is: every agent is always due
 our $busy = q{CREATE EXTENSION fa_agents;
@@ -94,6 +94,32 @@ sub within
 	is($error, '', "$name: succeeds");
 	cmp_ok(time - $start, '<', 5, "$name: within 5 s");
 	note(sprintf '%s: %.2f s', $name, time - $start);
+}
+
+# Kill the server with all its processes, in no order that it could prepare for.
+sub kill_server
+{
+	my ($node) = @_;
+	my $postmaster = slurp_file($node->data_dir . '/postmaster.pid');
+	$postmaster =~ s/\n.*//s;
+	my @children = split ' ', `ps -o pid= --ppid $postmaster`;
+	kill 'KILL', $postmaster, @children;
+	# those that had just been born
+	kill 'KILL', split ' ', `ps -o pid= --ppid $postmaster`;
+	$node->{_pid} = undef;
+	# Until they are gone they hold the shared memory.  A zombie does not, but the
+	# next server would take it for a running one.
+	my $alive = sub {
+		open my $stat, '<', "/proc/$_[0]/stat" or return 0;
+		return <$stat> !~ /\) Z /;
+	};
+	for (1 .. 200)
+	{
+		last unless grep { $alive->($_) } $postmaster, @children;
+		sleep 0.01;
+	}
+	unlink $node->data_dir . '/postmaster.pid',
+	  $node->host . '/.s.PGSQL.' . $node->port . '.lock';
 }
 
 # How often a line of the server's log matches.
