@@ -84,6 +84,23 @@ SELECT count(*) FROM (SELECT step - lag(step) OVER (PARTITION BY agent_id ORDER 
 CALL fa_run_commit(:'ids', 5, commit_every => 2);
 SELECT DISTINCT step FROM fa_belief JOIN member USING (agent_id) ORDER BY 1;
 
+-- a trial that has ended in one piece does not go on in the next, whoever made its last step.  These agents
+-- wander for so long that the caller is not done before the others have begun.
+SELECT fa_model_create('parallel wanderer', fa_spec_grid(5, 5, noise => 0.1, policy_len => 3, preference => 0)
+	|| '{"action_selection": "stochastic"}') > 0 AS made;
+SELECT array_agg(a ORDER BY a) AS many FROM fa_agent_create_many('parallel wanderer', 100) AS a \gset
+CREATE FUNCTION pg_temp.lengths(ids bigint[]) RETURNS text LANGUAGE sql AS
+	$$ SELECT string_agg(step::text, ' ' ORDER BY agent_id) FROM fa_belief WHERE agent_id = ANY (ids) $$;
+BEGIN;
+SELECT count(*) > 0 AS made FROM fa_run_many(:'many', 1000, 1, '{"state": {"location": 24}}');
+SELECT count(*) FILTER (WHERE step < 500) > 50 AS most_end_early, sum(step) > 5000 AS but_late
+	FROM fa_belief WHERE agent_id = ANY (:'many');
+SELECT pg_temp.lengths(:'many') AS expected \gset
+ROLLBACK;
+CALL fa_run_commit(:'many', 1000, 1, '{"state": {"location": 24}}', commit_every => 500);
+SELECT pg_temp.lengths(:'many') = :'expected' AS as_in_one_piece;
+SELECT fa_agent_drop(:'many'), fa_model_drop('parallel wanderer');
+
 -- an error of any process is the caller's, and nothing has changed
 SELECT pg_temp.everything() AS before \gset
 SELECT pg_temp.raises(format('SELECT fa_run_many(%L, 10, 1, ''{"state": {"nowhere": 1}}'')', :'ids'));
