@@ -65,8 +65,15 @@ BEGIN
 		ELSE 'alone ' || alone || ', shared ' || shared END;
 END $$;
 
-SELECT pg_temp.both(:'ids', 10, 1, NULL);
-SELECT pg_temp.both(:'ids', 7, 3, NULL);
+-- so many steps that the caller cannot be done before the others have begun
+SELECT pg_temp.both(:'ids', 600, 1, NULL);
+SELECT pg_temp.both(:'ids', 301, 3, NULL);
+-- rows that are larger than a message
+SELECT fa_model_create('parallel wide', jsonb_build_object('A', (SELECT jsonb_agg('[[1, 1]]'::jsonb) FROM generate_series(1, 4096)),
+	'B', '[[[[1, 0], [0, 1]], [[0, 1], [1, 0]]]]'::jsonb)) > 0 AS made;
+SELECT array_agg(a) AS wide FROM fa_agent_create_many('parallel wide', 20) AS a \gset
+SELECT pg_temp.both(:'wide', 60, 1, NULL);
+SELECT fa_agent_drop(:'wide'), fa_model_drop('parallel wide');
 SELECT pg_temp.both((SELECT array_agg(agent_id) FROM member JOIN fa_agent USING (agent_id) JOIN fa_model m USING (model_id) WHERE m.name = 'parallel m'),
 	30, 3, '{"state": {"location": 8}}');
 SELECT pg_temp.both((SELECT array_agg(agent_id) FROM member WHERE n = 1), 50, 1, NULL);
@@ -109,9 +116,13 @@ SELECT pg_temp.everything() = :'before' AS unchanged;
 -- what waits in the inbox, and history, are for the caller alone; so is a run in a
 -- parallel query's own process
 SELECT fa_observe(agent_id, '{1}') FROM member JOIN fa_agent USING (agent_id) JOIN fa_model m USING (model_id) WHERE m.name = 'parallel m' AND n = 1;
+SELECT fa_agent_create('parallel m', params => '{"history": true}') AS keeper \gset
 SET client_min_messages = debug1;
 SELECT count(*) FROM fa_run_many(:'ids', 2);
+SELECT count(*) FROM fa_run_many(:'ids'::bigint[] || :keeper::bigint, 300);
 RESET client_min_messages;
+SELECT count(*), max(step) FROM fa_history WHERE agent_id = :keeper;
+SELECT fa_agent_drop(ARRAY[:keeper]);
 SET fa_agents.max_parallel = 65;
 RESET :force;
 
