@@ -232,7 +232,7 @@ read_model_row(const Call *call, ModelTable table, int64 id)
 /*
  * The block of a stored model, in the host's arena, aligned to 64 bytes as the
  * kernel's vectors need; a bytea is aligned to 4.  Runs a statement, so
- * SPI_tuptable is another one afterwards.  Raises 53200 where there is no
+ * SPI_tuptable is gone afterwards.  Raises 53200 where there is no
  * memory.
  */
 static StoredModel
@@ -243,10 +243,12 @@ load_block(const Call *call, const KernelHost *host, ModelTable table, int64 id,
 	bytea	   *body;
 	Size		size;
 	void	   *block;
+	Datum		stored_body;
 	bool		isnull;
 
 	read_model_row(call, table, id);
-	body = DatumGetByteaPP(result_datum(0, 1, &isnull));
+	stored_body = result_datum(0, 1, &isnull);
+	body = DatumGetByteaPP(stored_body);
 	size = VARSIZE_ANY_EXHDR(body);
 	block = host->allocate(host->context, size);
 	if (block != NULL)
@@ -265,6 +267,10 @@ load_block(const Call *call, const KernelHost *host, ModelTable table, int64 id,
 	else
 		stored.model =
 			compile_again(host, DatumGetJsonbP(result_datum(0, 2, &isnull)));
+	/* a batch may load many models, and its memory ends with all of them */
+	if ((Pointer) body != DatumGetPointer(stored_body))
+		pfree(body);
+	SPI_freetuptable(SPI_tuptable);
 	return stored;
 }
 

@@ -285,8 +285,10 @@ emit_message(Leader *leader, const char *message, Size size)
 		const SharedRecord *in = (const SharedRecord *) (message + at);
 		const Lane		   *lane = &leader->block->lanes[in->lane];
 		const KernelModel  *model = lane->row->model->model;
-		StepRecord			record = {
-					 .step = in->step, .trial = in->trial, .vfe = in->vfe};
+		StepRecord			record = {.step = in->step,
+									  .trial = in->trial,
+									  .vfe = in->vfe,
+									  .until_met = in->until_met};
 
 		record.observation = (int32 *) unconstify(SharedRecord *, in + 1);
 		record.action = record.observation + model->modality_count;

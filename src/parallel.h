@@ -81,8 +81,8 @@ typedef struct SharedRecord
 	int32  trial;
 	int64  step;
 	double vfe;
+	bool   until_met;
 } SharedRecord;
-
 
 /* Compiled models by their place; a model may be there as a world too. */
 typedef struct ModelList

@@ -72,6 +72,7 @@ emit_to_caller(void *context, const StepOrder *order, const KernelModel *model,
 	out->trial = record->trial;
 	out->step = record->step;
 	out->vfe = record->vfe;
+	out->until_met = record->until_met;
 	numbers = (int32 *) (out + 1);
 	memcpy(numbers, record->observation, sizeof(int32) * model->modality_count);
 	memcpy(numbers + model->modality_count, record->action,

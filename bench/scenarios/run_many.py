@@ -2,8 +2,8 @@
 
 The same models and worlds on both sides, drawn from the same arrays. Ours is one CALL of fa_run_commit: what the agents are
 after it is stored and committed, here once at the end. pymdp keeps nothing; its loop is compiled before the time is taken, and
-steps the agents by the faster of its two forms. Both may use all cores; a session of ours uses one. Fewer steps where a step
-takes longer.
+steps the agents by the faster of its two forms. Both may use all cores: ours by the server's parallel workers, pymdp by JAX's
+threads. Fewer steps where a step takes longer.
 
 Also what a session's first call costs, which loads the model: its peer is the same call again.
 """

@@ -339,9 +339,7 @@ move_of_pair(Spec *spec, Moves *moves, const int32_t *pair)
 	int32_t	 move = list->count;
 	int32_t *tuple = tuples_next(&spec->reader, list);
 
-	if (*moves->left < moves->maps.tuples.width)
-		*moves->left = 0; /* or a shorter map would be composed later on */
-	else
+	if (*moves->left >= moves->maps.tuples.width)
 		move = move_by_map(spec, moves, pair);
 	if (tuple == NULL || move < 0)
 		return -1;

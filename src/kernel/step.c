@@ -288,7 +288,6 @@ kernel_explain(const KernelHost *host, const KernelModel *model,
 	use_host(workspace, host);
 	use_lanes(workspace, 1);
 	use_tables(workspace, learned);
-	workspace->spread = 0;
 	if (!instructions_in_use()->alone->evaluate(workspace, belief, parameters))
 		return KERNEL_RANGE;
 	for (int32_t p = 0; p < model->policy_count; p++)

@@ -255,6 +255,49 @@ step_blocks(const KernelHost *host, const KernelModel *model,
 	return differ;
 }
 
+/*
+ * Agents whose C was changed where it lies, as memory that is given back and
+ * taken again may lie where it lay: nothing of it is remembered from one call to
+ * the next.
+ */
+static bool
+forgets_parameters(const KernelHost *host, const KernelModel *model,
+				   KernelWorkspace *workspace)
+{
+	int64_t count = (int64_t) model->outcome_size * model->policy_length;
+	double *C = numbers(count);
+	KernelParameters parameters;
+	KernelAgent		 block[8];
+
+	random_parameters(model, &parameters);
+	parameters.C = C;
+	for (int change = 0; change < 2; change++)
+	{
+		for (int64_t i = 0; i < count; i++)
+			C[i] = 4.0 * uniform() - 2.0;
+		for (int i = 0; i < 8; i++)
+		{
+			block[i] = subjects[i].agent;
+			block[i].learned = NULL;
+			block[i].parameters = &parameters;
+			give_room(&block[i], &subjects[i].abreast);
+		}
+		if (kernel_step(host, model, workspace, block, 8) != KERNEL_OK)
+			return false;
+	}
+	for (int i = 0; i < 8; i++)
+	{
+		subjects[i].abreast.vfe = block[i].vfe;
+		give_room(&block[i], &subjects[i].alone);
+		if (kernel_step(host, model, workspace, &block[i], 1) != KERNEL_OK)
+			return false;
+		subjects[i].alone.vfe = block[i].vfe;
+		if (!same_results(model, &subjects[i].alone, &subjects[i].abreast))
+			return false;
+	}
+	return true;
+}
+
 static void
 check_model(const char *name)
 {
@@ -286,6 +329,8 @@ check_model(const char *name)
 			ok(step_blocks(&host, model, workspace, sizes[i]) == 0,
 			   "%s, %s: the same bits in blocks of %d", name, sets[set],
 			   sizes[i]);
+		ok(forgets_parameters(&host, model, workspace),
+		   "%s, %s: another C at the same place", name, sets[set]);
 	}
 	free_all();
 }

@@ -179,8 +179,10 @@ contains(const List *list, int item)
 /* ---------- random models ---------- */
 
 /*
- * One column, its rows a stride apart: certain, with zeros, or dense.  A third
- * kind for each: what is merged, what is left out where it is zero, and the rest.
+ * One column, its rows a stride apart: certain, with zeros, dense, or with
+ * probabilities that are tiny, down to the least numbers there are.  A kind for
+ * each: what is merged, what is left out where it is zero, what must not be left
+ * out, and the rest.
  */
 static void
 random_column(double *column, int rows, int stride, bool certain)
@@ -188,11 +190,14 @@ random_column(double *column, int rows, int stride, bool certain)
 	double sum = 0.0;
 	int	   sure = between(0, rows - 1);
 	bool   zeros = chance(0.4);
+	bool   tiny = chance(0.3);
 
 	for (int r = 0; r < rows; r++)
 	{
 		double value = 0.02 + uniform();
 
+		if (tiny)
+			value = pow(10.0, -320.0 * uniform() * uniform() * uniform());
 		if (certain || (zeros && chance(0.5)))
 			value = 0.0;
 		column[r * stride] = r == sure ? 1.0 : value;

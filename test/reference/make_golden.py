@@ -471,6 +471,12 @@ def grid_h3():
 
 
 @case
+def grid_noisy_h2():
+    # moves that are certain and a wrong cell now and then: views share numbers, and each row of A has a background
+    run("grid_noisy_h2", grid(5, 5, 2, noise=0.1, start=(0, 0)), wander=0.3, seed=7)
+
+
+@case
 def grid_walls_h1():
     run("grid_walls_h1", grid(5, 5, 1, noise=0.3, success=0.8, walls=WALLS), wander=0.3, seed=40)
 

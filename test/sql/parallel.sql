@@ -65,8 +65,15 @@ BEGIN
 		ELSE 'alone ' || alone || ', shared ' || shared END;
 END $$;
 
-SELECT pg_temp.both(:'ids', 10, 1, NULL);
-SELECT pg_temp.both(:'ids', 7, 3, NULL);
+-- so many steps that the caller cannot be done before the others have begun
+SELECT pg_temp.both(:'ids', 600, 1, NULL);
+SELECT pg_temp.both(:'ids', 301, 3, NULL);
+-- rows that are larger than a message
+SELECT fa_model_create('parallel wide', jsonb_build_object('A', (SELECT jsonb_agg('[[1, 1]]'::jsonb) FROM generate_series(1, 4096)),
+	'B', '[[[[1, 0], [0, 1]], [[0, 1], [1, 0]]]]'::jsonb)) > 0 AS made;
+SELECT array_agg(a) AS wide FROM fa_agent_create_many('parallel wide', 20) AS a \gset
+SELECT pg_temp.both(:'wide', 60, 1, NULL);
+SELECT fa_agent_drop(:'wide'), fa_model_drop('parallel wide');
 SELECT pg_temp.both((SELECT array_agg(agent_id) FROM member JOIN fa_agent USING (agent_id) JOIN fa_model m USING (model_id) WHERE m.name = 'parallel m'),
 	30, 3, '{"state": {"location": 8}}');
 SELECT pg_temp.both((SELECT array_agg(agent_id) FROM member WHERE n = 1), 50, 1, NULL);
@@ -84,6 +91,23 @@ SELECT count(*) FROM (SELECT step - lag(step) OVER (PARTITION BY agent_id ORDER 
 CALL fa_run_commit(:'ids', 5, commit_every => 2);
 SELECT DISTINCT step FROM fa_belief JOIN member USING (agent_id) ORDER BY 1;
 
+-- a trial that has ended in one piece does not go on in the next, whoever made its last step.  These agents
+-- wander for so long that the caller is not done before the others have begun.
+SELECT fa_model_create('parallel wanderer', fa_spec_grid(5, 5, noise => 0.1, policy_len => 3, preference => 0)
+	|| '{"action_selection": "stochastic"}') > 0 AS made;
+SELECT array_agg(a ORDER BY a) AS many FROM fa_agent_create_many('parallel wanderer', 100) AS a \gset
+CREATE FUNCTION pg_temp.lengths(ids bigint[]) RETURNS text LANGUAGE sql AS
+	$$ SELECT string_agg(step::text, ' ' ORDER BY agent_id) FROM fa_belief WHERE agent_id = ANY (ids) $$;
+BEGIN;
+SELECT count(*) > 0 AS made FROM fa_run_many(:'many', 1000, 1, '{"state": {"location": 24}}');
+SELECT count(*) FILTER (WHERE step < 500) > 50 AS most_end_early, sum(step) > 5000 AS but_late
+	FROM fa_belief WHERE agent_id = ANY (:'many');
+SELECT pg_temp.lengths(:'many') AS expected \gset
+ROLLBACK;
+CALL fa_run_commit(:'many', 1000, 1, '{"state": {"location": 24}}', commit_every => 500);
+SELECT pg_temp.lengths(:'many') = :'expected' AS as_in_one_piece;
+SELECT fa_agent_drop(:'many'), fa_model_drop('parallel wanderer');
+
 -- an error of any process is the caller's, and nothing has changed
 SELECT pg_temp.everything() AS before \gset
 SELECT pg_temp.raises(format('SELECT fa_run_many(%L, 10, 1, ''{"state": {"nowhere": 1}}'')', :'ids'));
@@ -92,9 +116,13 @@ SELECT pg_temp.everything() = :'before' AS unchanged;
 -- what waits in the inbox, and history, are for the caller alone; so is a run in a
 -- parallel query's own process
 SELECT fa_observe(agent_id, '{1}') FROM member JOIN fa_agent USING (agent_id) JOIN fa_model m USING (model_id) WHERE m.name = 'parallel m' AND n = 1;
+SELECT fa_agent_create('parallel m', params => '{"history": true}') AS keeper \gset
 SET client_min_messages = debug1;
 SELECT count(*) FROM fa_run_many(:'ids', 2);
+SELECT count(*) FROM fa_run_many(:'ids'::bigint[] || :keeper::bigint, 300);
 RESET client_min_messages;
+SELECT count(*), max(step) FROM fa_history WHERE agent_id = :keeper;
+SELECT fa_agent_drop(ARRAY[:keeper]);
 SET fa_agents.max_parallel = 65;
 RESET :force;
 

@@ -119,5 +119,29 @@ for my $way (
 is($session->query_safe('SELECT sum(step) FROM fa_belief WHERE agent_id <= 200'),
 	1_000_000, 'a million steps were made');
 $session->quit;
+
+# A batch whose agents have many models needs each of them once, even where the cache
+# has room for none: not what was read of the tables besides.
+$node->safe_psql('postgres', q{
+SELECT count(fa_agent_create('large' || i)) FROM (
+	SELECT i, fa_model_create('large' || i, jsonb_build_object('A', jsonb_build_array(jsonb_build_object('shape', '[500, 500]'::jsonb,
+		'entries', (SELECT jsonb_agg(jsonb_build_array(s, s, 1)) FROM generate_series(0, 499) AS s))),
+		'B', jsonb_build_array(jsonb_build_object('shape', '[500, 500, 2]'::jsonb, 'default', 1.0 / 500,
+			'entries', jsonb_build_array(jsonb_build_array(0, 0, 0, (1 + i / 10.0) / 500), jsonb_build_array(1, 0, 0, (1 - i / 10.0) / 500))))))
+	FROM generate_series(1, 9) AS i OFFSET 0) AS made;
+});
+my $bytes = $node->safe_psql('postgres', q{SELECT sum(octet_length(body)) FROM fa_model WHERE name LIKE 'large%'});
+$session = $node->background_psql('postgres');
+$pid = $session->query_safe('SELECT pg_backend_pid()');
+# the most that the session has had in memory, in kB
+sub peak { return slurp_file("/proc/$pid/status") =~ /^VmHWM:\s+(\d+)/m ? $1 : die }
+$session->query_safe('SELECT count(*) FROM fa_step_many(ARRAY[1, 2])');
+my $before = peak();
+is($session->query_safe(q{SELECT count(*) FROM fa_step_many(ARRAY(
+	SELECT agent_id FROM fa_agent JOIN fa_model m USING (model_id) WHERE m.name LIKE 'large%'))}), 9, 'agents of nine large models step');
+my $grown = (peak() - $before) * 1024;
+cmp_ok($grown, '<', 1.6 * $bytes, "nine models of $bytes bytes are held once ($grown)");
+cmp_ok($grown, '>', 0.9 * $bytes, 'which is seen');
+$session->quit;
 $node->stop;
 done_testing();
