@@ -26,6 +26,7 @@ SELECT pg_temp.raises(format('SELECT fa_coalition_form(%L, %L, %s, %s)', agents,
 	('[]', '[]', '0', 1), ('{}', '{}', '0', 1), ('{"a": []}', '[]', '0', 1), ('{"99999999999999999999": []}', '[]', '0', 1), ('{"1": 3}', '[]', '0', 1), ('{"1": [3]}', '[]', '0', 1),
 	('{}', '[3]', '0', 1), ('{}', '[{"name": "x", "skills": ["a"]}]', '0', 1), ('{}', '[{"name": "x", "skills": ["a"], "value": "1"}]', '0', 1),
 	('{}', '[{"name": "x", "skills": ["a"], "value": 1e999}]', '0', 1), ('{}', '[{"name": "x", "skills": [], "value": 1}]', '0', 1), ('{}', '[{"name": "x", "skills": [null], "value": 1}]', '0', 1),
+	('{"1": ["a"], " 01": ["a"]}', '[]', '0', 1), ('{}', '[{"name": "x", "skills": ["a"], "value": 1e308}, {"name": "y", "skills": ["a"], "value": -1e308}]', '0', 1),
 	('{}', '[{"name": 5, "skills": ["a"], "value": 1}]', '0', 1), ('{}', '[]', '-1', 1), ('{}', '[]', '''infinity''', 1), ('{}', '[]', '0', 0)) AS v (agents, tasks, cost, work);
 
 -- against all ways to give six agents one of three tasks, or none; skills are the bits of a number
@@ -92,6 +93,13 @@ $$;
 SELECT count(*) AS cases, bool_and(total >= before) AS never_less, count(*) FILTER (WHERE total > before) AS more
 	FROM (SELECT total, lag(total, 1, 0) OVER (PARTITION BY c ORDER BY work) AS before FROM generate_series(1, 60) c, generate_series(1, 60) work, pg_temp.formed(c, work) f) t;
 SELECT c, min(work) AS suffices FROM generate_series(1, 10) c, generate_series(1, 400) work, pg_temp.formed(c::int, work) f WHERE exact GROUP BY c ORDER BY c;
+-- a difference is one beside a value that is far larger, as long as their sum can hold it
+SELECT sum(value) - 1e15 AS value, bool_and(exact) AS exact FROM fa_coalition_form('{"1": ["b"], "2": ["a"], "3": ["a", "b"]}',
+	'[{"name": "w", "skills": ["b"], "value": 1e15}, {"name": "x", "skills": ["a", "b"], "value": 2}, {"name": "y", "skills": ["a"], "value": 5}, {"name": "z", "skills": ["a", "b"], "value": 4}]');
+-- what was not found for want of work is not said to be better elsewhere
+SELECT work, task, agent_ids, next_agent_ids, reason, exact FROM (VALUES (1), (1000)) w (work), fa_coalition_form(
+	(SELECT jsonb_object_agg(i, string_to_array(skills, NULL)) FROM unnest('{abcdefg,hijklmn,abcdhijk,eflm,gn}'::text[]) WITH ORDINALITY a (skills, i)),
+	jsonb_build_array(jsonb_build_object('name', 'x', 'skills', string_to_array('abcdefghijklmn', NULL), 'value', 2.5)), 1, work) ORDER BY work;
 -- a search without end can be cancelled
 SET statement_timeout = '200ms';
 SELECT count(*) FROM fa_coalition_form((SELECT jsonb_object_agg(i, (SELECT jsonb_agg(DISTINCT abs(hashint4(i * 10 + k)) % 30 || '') FROM generate_series(1, 3) k)) FROM generate_series(1, 300) i),
