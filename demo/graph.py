@@ -32,7 +32,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description="run the demo in the server that the environment names")
     options.add_argument("--agents", type=int, default=200)
     options.add_argument("--coalition", type=int, default=10, help="agents of a coalition")
-    options.add_argument("--root", default="carnivore", help="the noun under which they look")
+    options.add_argument("--root", default="wind instrument", help="the noun under which they look")
     options.add_argument("--places", type=int, default=70, help="synsets that they move among, at most")
     options.add_argument("--rounds", type=int, default=80, help="steps of each agent, at most")
     options.add_argument("--page", default="demo-graph.html", help="where to write the page")
@@ -123,7 +123,8 @@ def search(conn: psycopg.Connection, part: dict, args: argparse.Namespace, how: 
     """Steps all agents until they know; returns what each saw and when it knew."""
     count = len(part["places"])
     coalitions = args.agents // args.coalition
-    targets = [(7 + 13 * i) % count for i in range(coalitions)]
+    # spread over all depths: places are numbered broad first
+    targets = [(2 * i + 1) * count // (2 * coalitions) for i in range(coalitions)]
     if how == "alone":
         for i, target in enumerate(targets):
             conn.execute("SELECT fa_world_create(%s, %s)", [f"where {i}", spec(part, target)])

@@ -38,7 +38,13 @@ static Statement find_statement = {
 	" WHERE name" EQ "$1",
 	1,
 	{TEXTOID}};
-static Statement lock_statement = {
+/* Whoever steps it (coalition_step.c) waits for none of them; */
+static Statement join_lock_statement = {
+	"SELECT 1 FROM @.fa_coalition WHERE coalition_id" EQ "$1 FOR NO KEY UPDATE",
+	1,
+	{INT8OID}};
+/* who dissolves it waits for the step, which leaves something behind. */
+static Statement dissolve_lock_statement = {
 	"SELECT 1 FROM @.fa_coalition WHERE coalition_id" EQ "$1 FOR UPDATE",
 	1,
 	{INT8OID}};
@@ -143,11 +149,11 @@ coalition_find(const Call *call, const char *name)
 }
 
 /*
- * A coalition that the caller has the rights to; its row is locked.
- * Raises 42704 and 42501.
+ * A coalition that the caller has the rights to; its row is locked by that
+ * statement.  Raises 42704 and 42501.
  */
 static Coalition
-find_locked(const Call *call, const char *name)
+find_locked(const Call *call, const char *name, Statement *lock)
 {
 	Coalition coalition = coalition_find(call, name);
 	Datum	  arguments[1] = {Int64GetDatum(coalition.id)};
@@ -159,7 +165,7 @@ find_locked(const Call *call, const char *name)
 			 errmsg("permission denied for coalition \"%s\"", name),
 			 errdetail(
 				 "Only its owner, and who is a member of that role, may change it.")));
-	if (statement_run(call, &lock_statement, arguments, NULL, 1) == 0)
+	if (statement_run(call, lock, arguments, NULL, 1) == 0)
 		coalition_unknown(name);
 	return coalition;
 }
@@ -371,7 +377,7 @@ fa_coalition_join(PG_FUNCTION_ARGS)
 	check_weight(weight);
 	call_require_write("fa_coalition_join");
 	call_begin(&call, fcinfo, false);
-	coalition = find_locked(&call, name);
+	coalition = find_locked(&call, name, &join_lock_statement);
 	arguments[0] = Int64GetDatum(coalition.id);
 	belief_lock(&call, &agent_id, 1);
 	arguments[1] = array_from_int64(&agent_id, 1);
@@ -428,7 +434,7 @@ fa_coalition_dissolve(PG_FUNCTION_ARGS)
 
 	call_require_write("fa_coalition_dissolve");
 	call_begin(&call, fcinfo, false);
-	coalition = find_locked(&call, name);
+	coalition = find_locked(&call, name, &dissolve_lock_statement);
 	arguments[0] = Int64GetDatum(coalition.id);
 	for (int i = 0; i < (int) lengthof(dissolve_statements); i++)
 		statement_run(&call, &dissolve_statements[i], arguments, NULL, 0);

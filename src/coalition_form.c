@@ -168,6 +168,7 @@ find_reason(Forming *forming, int t, RunnerUp *runner_up)
 	Search			 *search = &forming->search;
 	const SearchTask *task = &search->tasks[t];
 	int				 *members = palloc(sizeof(int) * task->need_count);
+	bool			  busy = false;
 
 	for (int i = 0; i < task->need_count; i++)
 	{
@@ -184,10 +185,15 @@ find_reason(Forming *forming, int t, RunnerUp *runner_up)
 		search->free[kind] -= forming->taken[kind];
 	runner_up->ids = palloc(sizeof(int64) * task->need_count);
 	for (int i = 0; i < runner_up->count; i++)
+	{
 		runner_up->ids[i] = forming->agents[forming->starts[members[i]]].id;
+		busy |= search->free[members[i]] == 0;
+	}
 	if (task->value <= search->cost * runner_up->count)
 		return "worth no more than its members cost";
-	return "its members are worth more in other tasks";
+	/* where the work sufficed, who is worth it is never left idle */
+	return busy ? "its members are worth more in other tasks" :
+				  "its members were not found with so much work";
 }
 
 /* One row of fa_coalition_formed. */

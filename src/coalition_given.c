@@ -125,6 +125,22 @@ compare_ints(const void *a, const void *b)
 	return *(const int *) a - *(const int *) b;
 }
 
+/*
+ * Raises 22023 where the values add up to more than a double holds: then no
+ * sum of them could be told from another.
+ */
+static void
+check_values(const JsonValue *tasks)
+{
+	double sum = 0.0;
+
+	for (int t = 0; t < tasks->count; t++)
+		sum += fabs(json_member(&tasks->as.elements[t], "value")->as.number);
+	if (!isfinite(sum))
+		forming_malformed("tasks", "must have values with a finite sum",
+						  TASKS_HINT);
+}
+
 /* The tasks, with their needs as numbers, each once. */
 void
 forming_read_tasks(Forming *forming, const JsonValue *tasks)
@@ -134,6 +150,7 @@ forming_read_tasks(Forming *forming, const JsonValue *tasks)
 	if (tasks->kind != JSON_ARRAY)
 		forming_malformed("tasks", "must be an array", TASKS_HINT);
 	collect_skills(forming, tasks);
+	check_values(tasks);
 	forming->task_count = search->task_count = tasks->count;
 	forming->names = palloc(sizeof(char *) * Max(tasks->count, 1));
 	forming->ids = palloc0(sizeof(int64 *) * Max(tasks->count, 1));
@@ -195,18 +212,20 @@ read_agent_id(const char *key)
 void
 forming_read_agents(Forming *forming, const JsonValue *agents)
 {
-	int words = (forming->skill_count + 63) / 64;
+	int	   words = (forming->skill_count + 63) / 64;
+	int64 *ids;
 
 	if (agents->kind != JSON_OBJECT)
 		forming_malformed("agents", "must be an object", AGENTS_HINT);
 	forming->search.words = words;
 	forming->agents = palloc(sizeof(Candidate) * Max(agents->count, 1));
+	ids = palloc(sizeof(int64) * Max(agents->count, 1));
 	for (int i = 0; i < agents->count; i++)
 	{
 		const JsonMember *given = &agents->as.members[i];
 		Candidate		 *agent = &forming->agents[forming->agent_count];
 
-		agent->id = read_agent_id(given->name);
+		agent->id = ids[i] = read_agent_id(given->name);
 		agent->words = words;
 		agent->skills = palloc0(sizeof(uint64) * Max(words, 1));
 		agent->skill_count = 0;
@@ -224,6 +243,10 @@ forming_read_agents(Forming *forming, const JsonValue *agents)
 		if (agent->skill_count > 0)
 			forming->agent_count++;
 	}
+	/* members of an object differ as texts, but "1" and "01" are one number */
+	if (int64_sort_unique(ids, agents->count) != agents->count)
+		forming_malformed("agents", "must name each agent once", AGENTS_HINT);
+	pfree(ids);
 	qsort(forming->agents, forming->agent_count, sizeof(Candidate),
 		  compare_candidates);
 }

@@ -21,6 +21,7 @@
 
 #include "coalition.h"
 
+#include <float.h>
 #include <math.h>
 
 /*
@@ -317,16 +318,17 @@ extend(Search *search, int place, const Frame *frame)
 	skill = scarcest_skill(search, task, frame);
 	if (skill < 0)
 	{
-		double net = net_value(search, task, task->trying_count);
+		double before = search->value;
 
 		for (int i = 0; i < task->trying_count; i++)
 		{
 			if (is_needless(search, task, task->trying, task->trying_count, i))
 				return;
 		}
-		search->value += net;
+		/* taking it off again would leave a rounding behind each time */
+		search->value += net_value(search, task, task->trying_count);
 		visit_task(search, place + 1);
-		search->value -= net;
+		search->value = before;
 		return;
 	}
 	if (!could_win(search,
@@ -431,8 +433,8 @@ prepare(Search *search)
 	qsort(search->order, count, sizeof(SearchTask *), compare_tasks);
 	for (int t = 0; t < count; t++)
 		search->hope[t + 1] = search->hope[t] + search->order[t]->most;
-	/* sums in another order may differ by that */
-	search->tie = search->hope[count] * 1e-12;
+	/* sums in another order may differ by that, and more is a difference */
+	search->tie = search->hope[count] * DBL_EPSILON * count;
 	search->idle = 0;
 	for (int kind = 0; kind < search->kind_count; kind++)
 		search->idle += search->free[kind];

@@ -53,10 +53,16 @@ static Statement common_statement = {
 	" SET trial = excluded.trial, belief = excluded.belief",
 	5,
 	{INT8ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, FLOAT8ARRAYOID}};
+/*
+ * Of a coalition that is there, and stays so until the commit.  One that is
+ * being dissolved gets none: to wait for who does that, while we hold the rows
+ * of agents that he may be about to drop, could be a deadlock.
+ */
 static Statement outcome_statement = {
 	"INSERT INTO @.fa_coalition_outcome"
 	" (coalition_id, agent_ids, weights, vfes, vfe, stepped_at)"
-	" VALUES ($1, $2, $3, $4, $5, pg_catalog.clock_timestamp())"
+	" SELECT $1, $2, $3, $4, $5, pg_catalog.clock_timestamp()"
+	" FROM @.fa_coalition WHERE coalition_id" EQ "$1 FOR KEY SHARE SKIP LOCKED"
 	" ON CONFLICT (coalition_id) DO UPDATE SET agent_ids = excluded.agent_ids,"
 	" weights = excluded.weights, vfes = excluded.vfes, vfe = excluded.vfe,"
 	" stepped_at = excluded.stepped_at",

@@ -109,8 +109,7 @@ static Statement ahead_statements[] = {
 	 " FROM @.fa_schedule s WHERE s.schedule_id" EQ
 	 "l.schedule_id AND l.ctid" EQ
 	 "ANY (ARRAY (SELECT l.ctid FROM @.fa_schedule_slice l, @.fa_schedule s"
-	 " WHERE s.schedule_id" EQ
-	 "l.schedule_id AND l.due" GT
+	 " WHERE s.schedule_id" EQ "l.schedule_id AND l.due" GT
 	 "($1 OPERATOR(pg_catalog.+) s.every OPERATOR(pg_catalog.+) '1 s') FOR UPDATE OF l SKIP LOCKED))",
 	 1,
 	 {TIMESTAMPTZOID}},

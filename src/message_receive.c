@@ -342,7 +342,8 @@ has_priorities(const Call *call)
  *
  * Strict.  Waits for whoever is receiving for the same agent.  Raises 42704,
  * 42501, 22023 for a negative max, 25006; 40001 under REPEATABLE READ where
- * another has received meanwhile.  Then nothing was taken.
+ * another has received, or messages were moved, meanwhile.  Then nothing was
+ * taken.
  */
 Datum
 fa_receive(PG_FUNCTION_ARGS)

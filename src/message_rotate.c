@@ -45,6 +45,16 @@ static Statement lock_statement = {
 	1,
 	{INT8ARRAYOID}};
 
+/*
+ * A receiver under a snapshot that lasts sees a message neither where it was,
+ * once that leaf is truncated, nor where it has gone, and would receive later
+ * ones before it: a row that was changed meanwhile makes that an error (40001).
+ */
+static Statement touch_statement = {
+	"UPDATE @.fa_mailbox SET floor = floor WHERE agent_id" EQ "ANY ($1)",
+	1,
+	{INT8ARRAYOID}};
+
 /* Of messages $1 those whose mailboxes $2 are locked, or that have none. */
 #define OURS                                                            \
 	" WHERE m.ctid" EQ "ANY ($1) AND (m.recipient" EQ "ANY ($2) OR NOT" \
@@ -171,8 +181,9 @@ settle(const Call *call, int leaf, const Leftovers *left, bool move)
 	arguments[1] = lock_mailboxes(call, left);
 	arguments[2] = TimestampTzGetDatum(message_cutoff());
 	buried = statement_run(call, &bury_statements[leaf], arguments, NULL, 0);
-	if (move)
-		statement_run(call, &move_statements[leaf], arguments, NULL, 0);
+	if (move &&
+		statement_run(call, &move_statements[leaf], arguments, NULL, 0) > 0)
+		statement_run(call, &touch_statement, &arguments[1], NULL, 0);
 	return buried;
 }
 

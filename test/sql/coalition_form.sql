@@ -26,6 +26,7 @@ SELECT pg_temp.raises(format('SELECT fa_coalition_form(%L, %L, %s, %s)', agents,
 	('[]', '[]', '0', 1), ('{}', '{}', '0', 1), ('{"a": []}', '[]', '0', 1), ('{"99999999999999999999": []}', '[]', '0', 1), ('{"1": 3}', '[]', '0', 1), ('{"1": [3]}', '[]', '0', 1),
 	('{}', '[3]', '0', 1), ('{}', '[{"name": "x", "skills": ["a"]}]', '0', 1), ('{}', '[{"name": "x", "skills": ["a"], "value": "1"}]', '0', 1),
 	('{}', '[{"name": "x", "skills": ["a"], "value": 1e999}]', '0', 1), ('{}', '[{"name": "x", "skills": [], "value": 1}]', '0', 1), ('{}', '[{"name": "x", "skills": [null], "value": 1}]', '0', 1),
+	('{"1": ["a"], " 01": ["a"]}', '[]', '0', 1), ('{}', '[{"name": "x", "skills": ["a"], "value": 1e308}, {"name": "y", "skills": ["a"], "value": -1e308}]', '0', 1),
 	('{}', '[{"name": 5, "skills": ["a"], "value": 1}]', '0', 1), ('{}', '[]', '-1', 1), ('{}', '[]', '''infinity''', 1), ('{}', '[]', '0', 0)) AS v (agents, tasks, cost, work);
 
 -- against all ways to give six agents one of three tasks, or none; skills are the bits of a number
@@ -60,6 +61,9 @@ SELECT count(*) AS twice FROM (SELECT c, i FROM formed, unnest(agent_ids) i GROU
 -- runners-up are other coalitions that could do it, and the least of those: against all sets of who is free
 SELECT count(*) > 20 AS some, bool_and(have & needs[task::int] = needs[task::int]) AS covered, bool_and(next_agent_ids <> agent_ids) AS others
 	FROM formed JOIN form USING (c), LATERAL (SELECT bit_or(agents[i]) AS have FROM unnest(next_agent_ids) i) h WHERE next_agent_ids IS NOT NULL AND agent_ids IS NOT NULL;
+-- whichever of its members is the one who is hard to replace
+SELECT agent_ids, next_agent_ids, next_value FROM (VALUES ('{ab,cd,ab,c,d}'::text[]), ('{ab,cd,cd,a,b}')) v (agents),
+	fa_coalition_form((SELECT jsonb_object_agg(i, string_to_array(a, NULL)) FROM unnest(agents) WITH ORDINALITY a (a, i)), '[{"name": "x", "skills": ["a", "b", "c", "d"], "value": 9}]', 1);
 CREATE TEMP TABLE others AS SELECT f.c, f.task, min(members) AS members FROM formed f JOIN form USING (c),
 	LATERAL (SELECT array_agg(i) AS free FROM generate_series(1, 6) i
 		WHERE NOT EXISTS (SELECT FROM formed o WHERE o.c = f.c AND o.task <> f.task AND i = ANY (o.agent_ids))) a,
@@ -92,6 +96,16 @@ $$;
 SELECT count(*) AS cases, bool_and(total >= before) AS never_less, count(*) FILTER (WHERE total > before) AS more
 	FROM (SELECT total, lag(total, 1, 0) OVER (PARTITION BY c ORDER BY work) AS before FROM generate_series(1, 60) c, generate_series(1, 60) work, pg_temp.formed(c, work) f) t;
 SELECT c, min(work) AS suffices FROM generate_series(1, 10) c, generate_series(1, 400) work, pg_temp.formed(c::int, work) f WHERE exact GROUP BY c ORDER BY c;
+-- a difference is one beside a value that is far larger, as long as their sum can hold it
+SELECT sum(value) - 1e15 AS value, bool_and(exact) AS exact FROM fa_coalition_form('{"1": ["b"], "2": ["a"], "3": ["a", "b"]}',
+	'[{"name": "w", "skills": ["b"], "value": 1e15}, {"name": "x", "skills": ["a", "b"], "value": 2}, {"name": "y", "skills": ["a"], "value": 5}, {"name": "z", "skills": ["a", "b"], "value": 4}]');
+-- what was not found for want of work is not said to be better elsewhere
+SELECT work, task, agent_ids, next_agent_ids, reason, exact FROM (VALUES (1), (1000)) w (work), fa_coalition_form(
+	(SELECT jsonb_object_agg(i, string_to_array(skills, NULL)) FROM unnest('{abcdefg,hijklmn,abcdhijk,eflm,gn}'::text[]) WITH ORDINALITY a (skills, i)),
+	jsonb_build_array(jsonb_build_object('name', 'x', 'skills', string_to_array('abcdefghijklmn', NULL), 'value', 2.5)), 1, work) ORDER BY work;
+-- who can do nothing of it is no hope for any task: a glance suffices to see that there is no better
+SELECT count(agent_ids), sum(value), bool_and(exact) AS exact FROM fa_coalition_form((SELECT jsonb_object_agg(i, CASE WHEN i > 2 THEN '["z"]' ELSE '["a"]' END::jsonb) FROM generate_series(1, 50) i),
+	(SELECT jsonb_agg(jsonb_build_object('name', t || '', 'skills', '["a"]'::jsonb, 'value', t)) FROM generate_series(1, 20) t), work => 10);
 -- a search without end can be cancelled
 SET statement_timeout = '200ms';
 SELECT count(*) FROM fa_coalition_form((SELECT jsonb_object_agg(i, (SELECT jsonb_agg(DISTINCT abs(hashint4(i * 10 + k)) % 30 || '') FROM generate_series(1, 3) k)) FROM generate_series(1, 300) i),

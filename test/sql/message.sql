@@ -131,6 +131,12 @@ SELECT fa_send(:a, :b, '"more"') IS NOT NULL AS sent;
 SET fa_agents.mailbox_limit = 100;
 SELECT count(fa_send(:a, :d, to_jsonb(i))) FROM generate_series(1, 100) i;
 SELECT pg_temp.raises(format('SELECT fa_send(%s, %s, ''1'')', :a, :d));
+-- what a call has sent itself is no room for the next
+SELECT count(*) FROM fa_receive(:d, 1000);
+SET fa_agents.mailbox_limit = 16;
+SELECT fa_send_many(:a, array_fill(:d::bigint, ARRAY[15]), '1');
+SELECT fa_send(:a, :d, '1') IS NOT NULL AS sent;
+SELECT pg_temp.raises(format('SELECT fa_send(%s, %s, ''1'')', :a, :d));
 RESET fa_agents.mailbox_limit;
 SELECT count(*) FROM fa_receive(:b) x, fa_receive(:c) y;
 SELECT count(*) FROM fa_receive(:d, 1000);

@@ -20,6 +20,14 @@ SELECT fa_agent_create('maze', 'ann', '{"history": true}');
 SELECT fa_agent_create('learner', 'bill');
 SELECT fa_agent_create('maze', 'cleo');
 SELECT count(*) FROM fa_run_many('{1,2}', 4);
+SET fa_agents.outbox = 'step';
+SELECT fa_coalition_create('pair', '{1,3}');
+SELECT count(*) FROM fa_coalition_step('pair');
+SELECT fa_outbox_subscribe('reader');
+SELECT fa_send(1, 3, to_jsonb(n), priority => n % 2) FROM generate_series(1, 4) n;
+SELECT count(*) FROM fa_receive(3, 1);
+SELECT count(*) FROM fa_step_many('{1,2}');
+SELECT fa_node_put('place', 'kitchen'), fa_node_put('place', 'hall'), fa_edge_put(1, 2, 'door');
 });
 $primary->backup('backup');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -42,7 +50,14 @@ for my $query (
 	"SELECT * FROM fa_model_check(fa_spec_tmaze())",
 	"SELECT fa_version()",
 	'SELECT * FROM fa_history ORDER BY step',
-	'SELECT * FROM fa_belief ORDER BY 1')
+	'SELECT * FROM fa_belief ORDER BY 1',
+	'SELECT * FROM fa_message ORDER BY message_id',
+	'SELECT * FROM fa_mailbox',
+	"SELECT fa_coalition_belief('pair')",
+	"SELECT * FROM fa_coalition_free_energy('pair')",
+	'SELECT * FROM fa_outbox ORDER BY event_id',
+	'SELECT name, kinds, seen, batch, restarted FROM fa_outbox_consumer',
+	'SELECT * FROM fa_graph_neighbors(1)')
 {
 	my $expected = $primary->safe_psql('postgres', $query);
 	is($standby->safe_psql('postgres', $query), $expected, "on the standby: $query");
@@ -60,7 +75,17 @@ my %writing = (
 	"fa_agent_pause('{1}')" => 'fa_agent_pause', "fa_agent_resume('{1}')" => 'fa_agent_resume',
 	"fa_agent_reset('{1}')" => 'fa_agent_reset', "fa_agent_drop('{1}')" => 'fa_agent_drop',
 	"fa_agent_set_model('{1}', 'maze')" => 'fa_agent_set_model', 'fa_agent_fork(1)' => 'fa_agent_fork',
-	"fa_history_retain('1 day')" => 'fa_history_retain');
+	"fa_history_retain('1 day')" => 'fa_history_retain',
+	"fa_send(1, 3, '1')" => 'fa_send', "fa_send_many(1, '{3}', '1')" => 'fa_send_many',
+	"fa_broadcast(1, 'pair', '1')" => 'fa_broadcast', 'fa_receive(3)' => 'fa_receive', 'fa_message_expire()' => 'fa_message_expire',
+	"fa_coalition_create('new', '{1}')" => 'fa_coalition_create', "fa_coalition_join('pair', 2)" => 'fa_coalition_join',
+	"fa_coalition_leave('pair', 1)" => 'fa_coalition_leave', "fa_coalition_dissolve('pair')" => 'fa_coalition_dissolve',
+	"fa_coalition_step('pair')" => 'fa_coalition_step',
+	"fa_outbox_subscribe('new')" => 'fa_outbox_subscribe', "fa_outbox_read('reader')" => 'fa_outbox_read',
+	"fa_outbox_done('reader')" => 'fa_outbox_done', "fa_outbox_unsubscribe('reader')" => 'fa_outbox_unsubscribe',
+	"fa_node_put('place', 'attic')" => 'fa_node_put', "fa_node_put_many('{place}', '{attic}')" => 'fa_node_put_many',
+	"fa_edge_put(2, 1, 'door')" => 'fa_edge_put', "fa_edge_put_many('{2}', '{1}', '{door}')" => 'fa_edge_put_many',
+	"fa_node_drop('{1}')" => 'fa_node_drop', "fa_edge_drop('{1}')" => 'fa_edge_drop');
 for my $call (sort keys %writing)
 {
 	my ($status, $out, $error) = $standby->psql('postgres', "\\set VERBOSITY verbose\nSELECT * FROM $call");
@@ -84,6 +109,11 @@ is($session->query_safe('SELECT fa_belief(1), fa_belief(2)'), $before, 'promoted
 # ids may have been taken in advance
 $expected =~ s/\d+$//;
 like($session->query_safe($next), qr/^\Q$expected\E\d+$/, 'promoted: agents go on with the same numbers');
+# messages and events: as if nothing had happened, by ids of transactions that go on
+is($session->query_safe('SELECT sender, body FROM fa_receive(3)'), "1|3\n1|2\n1|4", 'promoted: messages come in their order');
+is($session->query_safe("SELECT kind, agent_id FROM fa_outbox_read('reader')"), "step|1\nstep|2", 'promoted: the batch of a cursor of before');
+is($session->query_safe(q{SET fa_agents.outbox = 'step'; SELECT fa_outbox_done('reader'); SELECT step FROM fa_step(3, '{0,0,0}')}) =~ tr/\n//, 1, 'promoted: a batch is done');
+is($session->query_safe("SELECT kind, agent_id FROM fa_outbox_read('reader')"), 'step|3', 'promoted: the next one');
 $session->quit;
 
 $standby->stop;
