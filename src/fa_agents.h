@@ -477,6 +477,8 @@ extern int64 *coalition_others(const Call *call, const char *name,
 
 /* ---------- step.c: the one step path ---------- */
 
+extern bool progress_due(TimestampTz *told);
+
 /* What is asked of one agent. */
 typedef struct StepOrder
 {

@@ -59,7 +59,7 @@ clear_memory(void)
 	pool->sweep = true;
 	for (int i = 0; i < POOL_DATABASES; i++)
 	{
-		SpinLockInit(&pool->databases[i].ring_lock);
+		LWLockInitialize(&pool->databases[i].ring_lock, pool->lock->tranche);
 		SpinLockInit(&pool->databases[i].minute_lock);
 	}
 	for (int i = 0; i < pool->process_count; i++)
@@ -145,12 +145,12 @@ pool_database(Oid database, bool create)
 	SpinLockAcquire(&unused->minute_lock);
 	memset(unused->minutes, 0, sizeof(unused->minutes));
 	SpinLockRelease(&unused->minute_lock);
-	SpinLockAcquire(&unused->ring_lock);
+	LWLockAcquire(&unused->ring_lock, LW_EXCLUSIVE);
 	unused->ring_first = unused->ring_count = unused->passed_count = 0;
 	unused->passed_lost = false;
 	unused->ring_lost = true; /* nobody has looked yet */
 	unused->swept_at = 0;
-	SpinLockRelease(&unused->ring_lock);
+	LWLockRelease(&unused->ring_lock);
 	return unused;
 }
 
@@ -226,9 +226,9 @@ want(Oid database, bool create, bool inbox)
 		pool->sweep = true;
 	if (entry != NULL && inbox)
 	{
-		SpinLockAcquire(&entry->ring_lock);
+		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
 		entry->ring_lost = true;
-		SpinLockRelease(&entry->ring_lock);
+		LWLockRelease(&entry->ring_lock);
 	}
 	if (entry != NULL || create)
 	{

@@ -103,7 +103,7 @@ typedef struct PoolDatabase
 	Oid			ailing_owner;	/* whose sensor worker could not connect */
 	TimestampTz ailing_until;	/* when to try again */
 	bool		events;			/* it has schedules by event */
-	slock_t		ring_lock;
+	LWLock		ring_lock;
 	bool		ring_lost; /* the ring was full: the inbox must be read */
 	TimestampTz swept_at;  /* when it was last read through */
 	int			ring_first;

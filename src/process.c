@@ -202,9 +202,9 @@ worker_ended(const PoolProcess *process, bool failed)
 
 	if (failed && entry != NULL)
 	{
-		SpinLockAcquire(&entry->ring_lock);
+		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
 		entry->ring_lost = true;
-		SpinLockRelease(&entry->ring_lock);
+		LWLockRelease(&entry->ring_lock);
 	}
 	/* it would fail again: once in a while is enough to find out */
 	if (failed && entry != NULL && process->role == ROLE_SENSOR &&

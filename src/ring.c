@@ -19,7 +19,7 @@
 static void
 put(PoolDatabase *entry, const int64 *ids, int count, bool lost)
 {
-	SpinLockAcquire(&entry->ring_lock);
+	LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
 	entry->ring_lost |= lost;
 	for (int i = 0; i < count; i++)
 	{
@@ -31,12 +31,12 @@ put(PoolDatabase *entry, const int64 *ids, int count, bool lost)
 		entry->ring[(entry->ring_first + entry->ring_count++) % RING_SIZE] =
 			ids[i];
 	}
-	SpinLockRelease(&entry->ring_lock);
+	LWLockRelease(&entry->ring_lock);
 }
 
 /*
  * Takes at most room ids out of the ring.  *sweep: the inbox is to be read
- * through, and this worker is the one to do it.  The spinlock is held.
+ * through, and this worker is the one to do it.  The ring's lock is held.
  */
 static int
 take_ring(PoolDatabase *entry, int64 *ids, int room, bool *sweep)
@@ -64,7 +64,7 @@ take_ring(PoolDatabase *entry, int64 *ids, int room, bool *sweep)
 
 /*
  * Takes at most room ids that were passed on to this worker's owner.  When there
- * are no more, those that found no room are looked for again.  The spinlock is
+ * are no more, those that found no room are looked for again.  The ring's lock is
  * held.
  */
 static int
@@ -104,11 +104,11 @@ ring_take(int64 *ids, int room, bool *sweep)
 	entry = pool_database(MyDatabaseId, false);
 	if (entry != NULL && entry->events)
 	{
-		SpinLockAcquire(&entry->ring_lock);
+		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
 		count = OidIsValid(pool_self->owner) ?
 					take_passed(entry, ids, room) :
 					take_ring(entry, ids, room, sweep);
-		SpinLockRelease(&entry->ring_lock);
+		LWLockRelease(&entry->ring_lock);
 	}
 	LWLockRelease(pool->lock);
 	return count;
@@ -153,13 +153,13 @@ ring_pass_on(int64 agent_id, Oid runner)
 	entry = pool_database(MyDatabaseId, false);
 	if (entry != NULL)
 	{
-		SpinLockAcquire(&entry->ring_lock);
+		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
 		if (entry->passed_count < PASSED_SIZE)
 			entry->passed[entry->passed_count++] =
 				(PassedAgent){agent_id, runner};
 		else
 			entry->passed_lost = true;
-		SpinLockRelease(&entry->ring_lock);
+		LWLockRelease(&entry->ring_lock);
 		pool_wake_held(MyDatabaseId, ROLE_SENSOR);
 	}
 	LWLockRelease(pool->lock);
@@ -180,7 +180,7 @@ ring_count_passed(Look *look)
 	entry = pool_database(MyDatabaseId, false);
 	if (entry != NULL)
 	{
-		SpinLockAcquire(&entry->ring_lock);
+		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
 		for (int i = 0; i < entry->passed_count; i++)
 		{
 			LookPart *part = look_part(look, entry->passed[i].runner);
@@ -192,7 +192,7 @@ ring_count_passed(Look *look)
 			entry->passed[kept++] = entry->passed[i];
 		}
 		entry->passed_count = kept;
-		SpinLockRelease(&entry->ring_lock);
+		LWLockRelease(&entry->ring_lock);
 	}
 	LWLockRelease(pool->lock);
 }

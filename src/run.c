@@ -24,8 +24,6 @@
 
 #include <math.h>
 
-#define PROGRESS_SECONDS 5 /* between two notices of a long run */
-
 PG_FUNCTION_INFO_V1(fa_run);
 PG_FUNCTION_INFO_V1(fa_run_many);
 PG_FUNCTION_INFO_V1(fa_run_commit);
@@ -420,18 +418,15 @@ reset_all(CommittedRun *run)
 }
 
 /*
- * A NOTICE at most every PROGRESS_SECONDS: a call that commits for hours has
- * no other sign of life.
+ * A NOTICE once in a while: a call that commits for hours has no other sign of
+ * life.
  */
 static void
 tell_progress(CommittedRun *run, int32 trial, int32 trials, int32 step,
 			  int32 steps)
 {
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (!TimestampDifferenceExceeds(run->noticed, now, PROGRESS_SECONDS * 1000))
+	if (!progress_due(&run->noticed))
 		return;
-	run->noticed = now;
 	ereport(
 		NOTICE,
 		(errmsg("trial %d of %d, step %d of at most %d, %d of %d agents go on",

@@ -41,7 +41,6 @@ PG_FUNCTION_INFO_V1(fa_step_many);
 #define BLOCK_MEMORY		  (64 * 1024 * 1024) /* bytes of a block, about */
 #define BLOCK_SUBTRANSACTIONS 32 /* more than 64 slow every backend */
 #define OPTIMISTIC_TRIES	  3
-#define PROGRESS_SECONDS	  5
 #define ALONE_MILLISECONDS	  10 /* of a run, before others are asked to help */
 
 /*
@@ -57,26 +56,36 @@ typedef struct Progress
 } Progress;
 
 /*
- * Counts steps that were made, and tells of it every PROGRESS_SECONDS.  A
- * NOTICE reaches the caller while the statement runs, and nobody else.
+ * Is it time to say again how far a long call is? Every five seconds, by a
+ * NOTICE: it reaches the caller while the statement runs, and nobody else.
  */
-static void
-tell_progress(Progress *progress, int steps)
+bool
+progress_due(TimestampTz *told)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	progress->steps += steps;
-	if (!TimestampDifferenceExceeds(progress->told, now,
-									PROGRESS_SECONDS * 1000))
-		return;
-	progress->told = now;
-	ereport(NOTICE,
-			(errmsg(INT64_FORMAT
-					" of at most %.0f steps made (%.0f %%), %.0f a second",
-					progress->steps, progress->most,
-					100.0 * progress->steps / progress->most,
-					1e6 * progress->steps / (now - progress->begun))));
+	if (!TimestampDifferenceExceeds(*told, now, 5000))
+		return false;
+	*told = now;
+	return true;
 }
+
+/* Counts steps that were made, and tells of it once in a while. */
+static void
+tell_progress(Progress *progress, int steps)
+{
+	progress->steps += steps;
+	if (!progress_due(&progress->told))
+		return;
+	ereport(
+		NOTICE,
+		(errmsg(INT64_FORMAT
+				" of at most %.0f steps made (%.0f %%), %.0f a second",
+				progress->steps, progress->most,
+				100.0 * progress->steps / progress->most,
+				1e6 * progress->steps / (progress->told - progress->begun))));
+}
+
 /* ---------- one step of each, optimistic ---------- */
 
 /* Remembers what the block's one step gave, under the plan's key. */

@@ -10,7 +10,7 @@ from models import CASES
 from pymdp_jax import batched, microseconds
 from serve import serve
 
-SIZES = (16, 128, 1024)
+SIZES = (16, 128, 1024, 4096)
 TRIAL_SECONDS = 0.1
 HOPELESS = 1.3                          # so much slower than the best until then: larger batches are not tried
 
