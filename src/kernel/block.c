@@ -308,8 +308,9 @@ put_moves(Block *block, const Spec *spec, KernelModel *model)
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
 		const PlanNodes *nodes = &plan->moves[f];
-		KernelMoves		 moves = {.count = nodes->count,
-								  .predicted = nodes->predicted};
+		KernelMoves		 moves = {
+				 .count = nodes->count,
+				 .predicted = nodes->predicted ? plan->length - nodes->foreseen : 0};
 
 		moves.starts = block_list(block, nodes->starts, plan->length + 1);
 		moves.actions = block_list(block, nodes->actions, nodes->count);
@@ -358,6 +359,23 @@ block_numbers(Block *block, const PlanNumbers *numbers, int32_t parents,
 }
 
 /*
+ * The tables of modality m that tell what the last moves lead to, if it has.
+ */
+static void
+put_ahead(Block *block, const Spec *spec, int32_t m, KernelViews *out)
+{
+	const PlanNodes *nodes = &spec->plan.views[m];
+	int64_t			 columns =
+		spec->factor[spec->modality[m].parents.items[0]].B.columns;
+
+	out->ahead =
+		block_put(block, nodes->ahead,
+				  columns * spec->modalities.variables[m].size, sizeof(double));
+	out->ahead_ambiguity =
+		block_put(block, nodes->ahead_ambiguity, columns, sizeof(double));
+}
+
+/*
  * The views of all modalities, KernelViews[modality_count], likewise.  The
  * moves that a view is made of are "parents" of its node in the plan.
  */
@@ -390,6 +408,7 @@ put_views(Block *block, const Spec *spec, KernelModel *model)
 								spec->modality[m].parent_states *
 									(spec->modalities.variables[m].size + 1),
 								sizeof(double));
+		put_ahead(block, spec, m, &views);
 		block_write(block, model->views + (KernelOffset) m * sizeof(views),
 					&views, 1, sizeof(views));
 	}

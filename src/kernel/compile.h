@@ -388,9 +388,12 @@ typedef struct PlanNodes
 						 * summed away */
 	bool	 contracted;	  /* of views: one parent after another */
 	double	*table;			  /* of views: where contracted, see KernelViews */
+	double	*ahead;			  /* of views: see KernelViews */
+	double	*ahead_ambiguity; /* likewise */
 	double	 work;			  /* of views: multiplications of all of them */
 	const int32_t *maps;	  /* [count][S] of moves that are maps; else NULL */
-	bool		   predicted; /* of moves: see KernelMoves */
+	bool		   predicted; /* of moves: their beliefs are needed as such, */
+	bool		   foreseen;  /* but for those of the last plan step */
 	PlanNumbers	   numbers;	  /* of views: see KernelNumbers */
 } PlanNodes;
 
@@ -523,6 +526,10 @@ classes_find(Reader *reader, const Matrix *A, int64_t after, Classes *classes);
 /* ---------- share.c ---------- */
 
 extern bool plan_share(Spec *spec);
+
+/* ---------- foresee.c ---------- */
+
+extern bool plan_foresee(Spec *spec);
 
 /* ---------- block.c ---------- */
 

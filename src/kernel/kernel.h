@@ -133,7 +133,7 @@ typedef uint64_t KernelOffset;
 	((const type *) ((const char *) (model) + (offset)))
 
 #define KERNEL_MAGIC  UINT64_C(0x6c656e72656b6166) /* "fakernel" */
-#define KERNEL_LAYOUT 3 /* raised whenever the block's layout changes */
+#define KERNEL_LAYOUT 4 /* raised whenever the block's layout changes */
 
 #define KERNEL_LOG_FLOOR \
 	2.220446049250313e-16 /* pymdp's eps: L(x) = ln max(x, eps) */
@@ -244,8 +244,10 @@ typedef struct KernelMoves /* of one factor */
 								 * parent factor one step before, -1 at step 0 */
 	KernelOffset of_branch; /* int32_t[branch_count]: this factor's move */
 	int32_t		 count;
-	int32_t		 predicted; /* 1: some move's belief is needed as such; 0: all
-								 * that see the factor share numbers */
+	int32_t		 predicted; /* plan steps whose moves' beliefs are needed as
+								 * such: all of them; all but the last, which
+								 * is foreseen (foresee.c); or 0, where all that
+								 * see the factor share numbers */
 } KernelMoves;
 
 /*
@@ -298,6 +300,10 @@ typedef struct KernelViews /* of one modality */
 	KernelOffset table; /* where contracted, double[P(m)][O(m) + 1]: the columns
 								 * of A, each with its ambiguity behind it, the
 								 * parents in the order of axes */
+	KernelOffset ahead; /* where the one parent's last moves are foreseen,
+								 * double[U(f)][S(f)][O(m)]: the columns of A B,
+								 * by the state before; else 0 */
+	KernelOffset ahead_ambiguity; /* likewise double[U(f)][S(f)], in nats */
 	KernelNumbers numbers;
 } KernelViews;
 

@@ -257,6 +257,52 @@ mix_views(KernelWorkspace *workspace, const ModalityTable *modality,
 }
 
 /*
+ * Views of the last plan step [count], which see one factor alone, from the
+ * beliefs before their moves: those with equal actions together, as they share
+ * a table.
+ */
+static void
+foresee_views(KernelWorkspace *workspace, const ModalityTable *modality,
+			  const int32_t *from, int32_t count, Vector *expected,
+			  Vector *ambiguities)
+{
+	const KernelModel *model = workspace->model;
+	int32_t			   f = modality->parents[0];
+	const FactorTable *factor = &workspace->factors[f];
+	const KernelMoves *moves = KERNEL_AT(model, KernelMoves, model->moves) + f;
+	const int32_t	  *actions = KERNEL_AT(model, int32_t, moves->actions);
+	const int32_t	  *before = KERNEL_AT(model, int32_t, moves->parents);
+	bool			   done[VIEWS_AT_ONCE] = {false};
+	const Vector	  *x[VIEWS_AT_ONCE];
+	Vector			  *out[VIEWS_AT_ONCE];
+
+	for (int32_t first = 0; first < count; first++)
+	{
+		int64_t state = (int64_t) actions[from[first]] * factor->states;
+		int32_t equal = 0;
+
+		if (done[first])
+			continue;
+		for (int32_t i = first; i < count; i++)
+		{
+			int32_t move = before[from[i]];
+
+			if (actions[from[i]] != actions[from[first]])
+				continue;
+			x[equal] = move < 0 ? VECTORS(workspace->belief) + factor->offset :
+								  belief_of_move(workspace, f, move);
+			ambiguities[i] = dot_shared(
+				x[equal], modality->ahead_ambiguity + state, factor->states);
+			out[equal++] = expected + (int64_t) i * modality->outcomes;
+			done[i] = true;
+		}
+		combine_each(modality->ahead + state * modality->outcomes,
+					 modality->outcomes, factor->states, modality->outcomes, x,
+					 out, equal);
+	}
+}
+
+/*
  * How many levels of a contraction two views have in common.
  */
 static int32_t
@@ -304,20 +350,23 @@ contract_all(KernelWorkspace *workspace, const ModalityTable *modality,
 }
 
 /*
- * expected [count][O(m)] and ambiguities [count] of some views in the way that
+ * expected [count][O(m)] and ambiguities [count] of some views, foreseen or
+ * made of the beliefs of their moves, in the way that
  * is best for the modality.  What the counts of A would teach is known only to
  * mix_view(), so it goes straight to the values.
  */
 static void
 expect_views(KernelWorkspace *workspace, const ModalityTable *modality,
-			 const int32_t *from, int32_t count, Vector *ambiguities,
-			 Vector *values)
+			 bool foreseen, const int32_t *from, int32_t count,
+			 Vector *ambiguities, Vector *values)
 {
 	Vector *expected = VECTORS(workspace->expected);
 
 	for (int32_t i = 0; i < count; i++)
 		values[i * VIEW_PARTS + VIEW_PARAM_GAIN] = splat(0.0);
-	if (modality->contracted)
+	if (foreseen)
+		foresee_views(workspace, modality, from, count, expected, ambiguities);
+	else if (modality->contracted)
 		contract_all(workspace, modality, from, count, expected, ambiguities);
 	else if (modality->parent_count == 1 && modality->A.starts == NULL &&
 			 modality->gain == NULL)
@@ -379,7 +428,9 @@ evaluate_views(KernelWorkspace *workspace, int32_t m, int32_t t, int32_t first,
 		outcome_values(workspace, m) + (int64_t) t * modality->outcomes;
 	Vector ambiguities[VIEWS_AT_ONCE];
 
-	expect_views(workspace, modality, from, end - first, ambiguities, values);
+	expect_views(workspace, modality,
+				 t >= workspace->factors[modality->parents[0]].predicted, from,
+				 end - first, ambiguities, values);
 	for (int32_t i = 0; i < end - first; i++)
 	{
 		Vector *value = values + (int64_t) i * VIEW_PARTS;
@@ -489,10 +540,12 @@ evaluate_plan_step(KernelWorkspace *workspace, int32_t t, Vector log_epsilon)
 		const FactorTable *factor = &workspace->factors[f];
 		const int32_t	  *starts = KERNEL_AT(model, int32_t, moves[f].starts);
 
-		if (factor->predicted && starts[t] >= factor->passing)
+		if (t >= factor->predicted)
+			continue;
+		if (starts[t] >= factor->passing)
 			evaluate_passing(workspace, f, t, starts[t], starts[t + 1],
 							 log_epsilon);
-		else if (factor->predicted)
+		else
 			evaluate_moves(workspace, f, starts[t], starts[t + 1], log_epsilon);
 	}
 	for (int32_t m = 0; m < model->modality_count; m++)
@@ -501,10 +554,11 @@ evaluate_plan_step(KernelWorkspace *workspace, int32_t t, Vector log_epsilon)
 		const ModalityTable *modality = &workspace->modalities[m];
 		int32_t				 parent = modality->parents[0];
 
-		/* if one of its parents passes, there are no others */
+		/* if one of its parents passes, or is foreseen, there are no others */
 		if (modality->numbers.starts == NULL &&
-			KERNEL_AT(model, int32_t, moves[parent].starts)[t] <
-				workspace->factors[parent].passing)
+			(t >= workspace->factors[parent].predicted ||
+			 KERNEL_AT(model, int32_t, moves[parent].starts)[t] <
+				 workspace->factors[parent].passing))
 			evaluate_all_views(workspace, m, t, starts[t], starts[t + 1]);
 	}
 }

@@ -549,5 +549,5 @@ plan_make(Spec *spec)
 	return plan->moves != NULL && plan->views != NULL && slots != NULL &&
 		   plan_branches(spec) && branches_fit(spec) &&
 		   plan_moves(spec, slots) && plan_views(spec, slots) &&
-		   plan_share(spec) && plan_tables(spec);
+		   plan_share(spec) && plan_tables(spec) && plan_foresee(spec);
 }

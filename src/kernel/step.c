@@ -264,8 +264,8 @@ explain_policy(const KernelWorkspace *workspace, int32_t p,
 				workspace->move_values[f] +
 				KERNEL_AT(model, int32_t, moves[f].of_branch)[b] * MOVE_PARTS;
 
-			/* what nobody predicts has no value of its own */
-			if (!moves[f].predicted)
+			/* what is not always predicted has no value of its own */
+			if (moves[f].predicted < model->policy_length)
 				continue;
 			explanation->param_info_gain[p] += value[MOVE_PARAM_GAIN];
 			explanation->inductive[p] += value[MOVE_INDUCTIVE];

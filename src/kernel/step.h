@@ -66,10 +66,12 @@ typedef struct ModalityTable
 	Columns		   log_A;	  /* O(m) columns of P(m) rows */
 	const double  *ambiguity; /* [P(m)], nats; not read where contracted */
 	const double  *table;	  /* where contracted, see KernelViews */
-	const double  *gain;	  /* [P(m)][O(m)] of W, or NULL: none */
-	const int32_t *parents;	  /* [parent_count] factors */
-	const int32_t *sizes;	  /* [parent_count]: S of each parent */
-	const int32_t *axes;	  /* [parent_count]: the order of contraction */
+	const double  *ahead;	  /* [U(f)][S(f)][O(m)], see KernelViews, or NULL */
+	const double  *ahead_ambiguity; /* likewise [U(f)][S(f)] */
+	const double  *gain;			/* [P(m)][O(m)] of W, or NULL: none */
+	const int32_t *parents;			/* [parent_count] factors */
+	const int32_t *sizes;			/* [parent_count]: S of each parent */
+	const int32_t *axes; /* [parent_count]: the order of contraction */
 	int32_t		   parent_count;
 	int32_t		   outcomes;	  /* O(m) */
 	int64_t		   parent_states; /* P(m) */
@@ -92,7 +94,7 @@ typedef struct FactorTable
 	int32_t		   states;		  /* S(f) */
 	int32_t		   offset;		  /* of this factor in a belief */
 	int64_t		   parent_states; /* P(f) */
-	bool		   predicted;	  /* see KernelMoves */
+	int32_t		   predicted;	  /* plan steps, see KernelMoves */
 	int32_t		   passing;		  /* the first of the moves that pass, see
 							 * passing_moves(); the number of moves: none do */
 	int32_t		   portion;		  /* of them at once */

@@ -58,7 +58,8 @@ numbers_of(const KernelModel *model, const KernelNumbers *numbers)
  * other follows, where there is no view that needs more than one of them.  They
  * are made in portions, if there are more than one portion, for many beliefs of
  * many states are more than a cache holds, and memory that each process has of
- * its own.  The number of moves where none passes.
+ * its own.  The number of moves where none passes; of those that are predicted,
+ * where the last ones are not.
  *
  * Views of one parent are numbered as its moves are.
  */
@@ -70,6 +71,9 @@ passing_moves(const KernelModel *model, int32_t f, int32_t *portion)
 	int32_t			   first =
 		KERNEL_AT(model, int32_t, moves->starts)[model->policy_length - 1];
 
+	*portion = 0;
+	if (moves->predicted < model->policy_length)
+		return KERNEL_AT(model, int32_t, moves->starts)[moves->predicted];
 	*portion = PORTION_DOUBLES / kernel_factor(model, f)->states;
 	*portion = *portion < 4 ? 4 : *portion;
 	if (moves->count - first <= *portion)
@@ -198,6 +202,8 @@ use_model(KernelWorkspace *workspace)
 		table->log_A = resolve(model, &modality->log_A);
 		table->ambiguity = KERNEL_AT(model, double, modality->ambiguity);
 		table->table = optional(model, views[m].table);
+		table->ahead = optional(model, views[m].ahead);
+		table->ahead_ambiguity = optional(model, views[m].ahead_ambiguity);
 		table->gain = optional(model, modality->gain_A);
 		table->parents = KERNEL_AT(model, int32_t, modality->parents);
 		table->parent_count = modality->parent_count;

@@ -202,6 +202,7 @@ moves_valid(const KernelModel *model, const KernelMoves *moves, int32_t parents)
 {
 	return within(model, moves->starts, (int64_t) model->policy_length + 1,
 				  sizeof(int32_t)) &&
+		   moves->predicted >= 0 && moves->predicted <= model->policy_length &&
 		   within(model, moves->actions, moves->count, sizeof(int32_t)) &&
 		   within(model, moves->parents, (int64_t) moves->count * parents,
 				  sizeof(int32_t)) &&
@@ -240,6 +241,37 @@ numbers_valid(const KernelModel *model, const KernelNumbers *numbers,
 		   within(model, numbers->outcomes, listed, sizeof(int32_t)) &&
 		   within(model, numbers->of_outcome, listed, sizeof(int32_t)) &&
 		   indices_valid(model, numbers->ambiguity, views, numbers->term_count);
+}
+
+/*
+ * Is there a way to make all views of a modality that share no numbers?  The
+ * moves of its parents are predicted in all plan steps, or in all but the last,
+ * and then it has tables for that.
+ */
+static bool
+ahead_valid(const KernelModel *model, const KernelViews *views,
+			const KernelModality *modality)
+{
+	const int32_t	   *parents = KERNEL_AT(model, int32_t, modality->parents);
+	const KernelMoves  *moves = KERNEL_AT(model, KernelMoves, model->moves);
+	const KernelFactor *factor = kernel_factor(model, parents[0]);
+	int64_t				columns;
+
+	if (views->numbers.starts != 0)
+		return true;
+	if (modality->parent_count == 1 &&
+		moves[parents[0]].predicted == model->policy_length - 1)
+		return !__builtin_mul_overflow(factor->actions,
+									   (int64_t) factor->states, &columns) &&
+			   within(model, views->ahead, columns,
+					  (size_t) modality->outcomes * sizeof(double)) &&
+			   within(model, views->ahead_ambiguity, columns, sizeof(double));
+	for (int32_t i = 0; i < modality->parent_count; i++)
+	{
+		if (moves[parents[i]].predicted < model->policy_length)
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -286,6 +318,8 @@ variables_valid(const KernelModel *model)
 
 		if (!modality_valid(model, modality) ||
 			!views_valid(model, KERNEL_AT(model, KernelViews, model->views) + m,
+						 modality) ||
+			!ahead_valid(model, KERNEL_AT(model, KernelViews, model->views) + m,
 						 modality))
 			return false;
 	}

@@ -1,7 +1,7 @@
 /*
  * test_plan.c
- *	  Planning in portions: beliefs that are kept only until they have been
- *	  valued are worth what those are that are kept.
+ *	  Planning without beliefs that are kept: those that are made in portions
+ *	  and valued, and those that are foreseen, are worth what others are.
  */
 #include <math.h>
 
@@ -51,17 +51,18 @@ put_entries(int rows, int columns, int width, const char *last)
 /*
  * A factor that is seen alone; or with another one of a single state, which
  * changes nothing but that views have two parents, and all beliefs are kept.
+ * With a goal all of its beliefs are valued, so that none is foreseen.
  */
 static const KernelModel *
-compile_seen(bool alone)
+compile_seen(bool alone, bool goal)
 {
 	length = (size_t) sprintf(
 		text,
-		"{'policy_len': %d, 'C': [[0.3, 1, -2]], 'use_inductive': true, "
+		"{'policy_len': %d, 'C': [[0.3, 1, -2]], 'use_inductive': %s, "
 		"'inductive_depth': 2, 'H': [{'3': 1}%s], 'A_dependencies': [[0%s]], "
 		"'A': [{'shape': [%d, %d%s], ",
-		LENGTH, alone ? "" : ", [1]", alone ? "" : ", 1", OUTCOMES, STATES,
-		alone ? "" : ", 1");
+		LENGTH, goal ? "true" : "false", alone ? "" : ", [1]",
+		alone ? "" : ", 1", OUTCOMES, STATES, alone ? "" : ", 1");
 	put_entries(OUTCOMES, STATES, 1, alone ? "" : ", 0");
 	length +=
 		(size_t) sprintf(text + length, "], 'B': [{'shape': [%d, %d, %d], ",
@@ -89,17 +90,22 @@ plan(const KernelModel *model, int count, double neg_efe[][POLICIES])
 	kernel_step(&host, model, kernel_workspace(&host, model), agents, count);
 }
 
-int
-main(void)
+/* Plan steps whose beliefs are made of a model's first factor. */
+static int
+predicted(const KernelModel *model)
 {
-	const KernelModel *alone;
-	const KernelModel *together;
+	return KERNEL_AT(model, KernelMoves, model->moves)->predicted;
+}
+
+/* The same plan with beliefs that are kept and with others. */
+static void
+test_seen(bool goal)
+{
+	const KernelModel *alone = compile_seen(true, goal);
+	const KernelModel *together = compile_seen(false, goal);
 	static double	   got[MOST][POLICIES];
 	static double	   expected[MOST][POLICIES];
 
-	test_host(&host);
-	alone = compile_seen(true);
-	together = compile_seen(false);
 	for (int count = 1; alone && together && count <= MOST; count += MOST - 1)
 	{
 		double worst = 0.0;
@@ -111,11 +117,23 @@ main(void)
 			for (int p = 0; p < POLICIES; p++)
 				worst = fmax(worst, fabs(got[i][p] - expected[i][p]));
 		}
-		ok(worst <= 1e-12, "%d agents: off by %.3g", count, worst);
+		ok(worst <= 1e-12, "%d agents%s: off by %.3g", count,
+		   goal ? ", a goal" : "", worst);
 	}
+	ok(alone && together && predicted(together) == LENGTH &&
+		   predicted(alone) == (goal ? LENGTH : LENGTH - 1),
+	   "the last beliefs are %s", goal ? "made" : "foreseen");
 	ok(alone && kernel_workspace_size(alone) <
 					kernel_workspace_size(together) - 8 * STATES * 8 * 10,
 	   "the beliefs of moves that pass are not all kept");
+}
+
+int
+main(void)
+{
+	test_host(&host);
+	test_seen(true);
+	test_seen(false);
 	free_all();
 	return tap_done();
 }

@@ -274,7 +274,10 @@ test_inference_polls(void)
 	   "the same bits after it was left");
 }
 
-/* A dense factor of several actions, none of whose moves are equal. */
+/*
+ * A dense factor of several actions, none of whose moves are equal, and with a
+ * goal, so that all their beliefs are made.
+ */
 static const KernelModel *
 compile_dense(int states, int actions, int length)
 {
@@ -288,7 +291,8 @@ compile_dense(int states, int actions, int length)
 		sum += 1 + next % 7;
 	at = (size_t) sprintf(text,
 						  "{'A': [{'shape': [1, %d], 'default': 1}], "
-						  "'policy_len': %d, 'B': [[",
+						  "'use_inductive': true, 'inductive_depth': 1, "
+						  "'H': [{'0': 1}], 'policy_len': %d, 'B': [[",
 						  states, length);
 	for (int next = 0; next < states; next++)
 	{
