@@ -14,6 +14,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -25,7 +26,7 @@
 /* Changes of one transaction, or subtransaction, that are named. */
 #define NAMED 1000
 
-/* Each so many transactions the table is pruned, */
+/* By one in so many transactions the table is pruned, */
 #define PRUNE_EVERY 4096
 /* of the changes of all but the last so many. */
 #define PRUNE_KEEPS 131072
@@ -156,7 +157,8 @@ may_name(FunctionCallInfo fcinfo, const Call *call)
 		noted.xid = xid;
 		noted.subxid = subxid;
 		noted.count = 0;
-		if (U64FromFullTransactionId(xid) % PRUNE_EVERY == 0)
+		/* hashed: with subtransactions, say, all numbers may be odd */
+		if (hash_bytes_uint32(XidFromFullTransactionId(xid)) % PRUNE_EVERY == 0)
 			prune(fcinfo, call, U64FromFullTransactionId(xid));
 	}
 	if (noted.count > NAMED)

@@ -26,7 +26,8 @@ struct GraphTable
 	int64		   *ids; /* [capacity], by number */
 	uint32			capacity;
 	uint32			count;
-	int64			read; /* rows so far */
+	int64			read;	   /* rows so far */
+	ArrayType	   *any_kinds; /* empty, where no kinds are given */
 };
 
 /* ---------- statements ---------- */
@@ -91,6 +92,7 @@ table_graph(void)
 	table->numbers = graph_ids_create(CurrentMemoryContext, 64, NULL);
 	table->capacity = 64;
 	table->ids = palloc(sizeof(int64) * table->capacity);
+	table->any_kinds = construct_empty_array(TEXTOID);
 	return table;
 }
 
@@ -191,8 +193,9 @@ table_arcs(Graph *graph, const uint32 *from, int count, bool inward,
 	for (int i = 0; i < count; i++)
 		ids[i] = graph->table->ids[from[i]];
 	arguments[0] = array_from_int64(ids, count);
-	/* what a statement does not use may be anything */
-	arguments[1] = PointerGetDatum(graph->kinds);
+	/* also what a statement does not use is a value: others may log it */
+	arguments[1] = PointerGetDatum(
+		graph->kinds != NULL ? graph->kinds : graph->table->any_kinds);
 	arguments[2] = TimestampTzGetDatum(graph->as_of);
 	statement_stream(&graph->call, statement, arguments, &receiver.pub);
 	pfree(DatumGetPointer(arguments[0]));

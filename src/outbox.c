@@ -19,13 +19,17 @@
 static const char *const kind_names[] = {"step", "mind", "failed", "coalition",
 										 "graph"};
 
-/* $4: owners, 0 is none; $5: details as text[], null elements are none. */
+/*
+ * $4: owners, 0 is none; $5: details as text[], null elements are none.  (NULLIF
+ * would look for its operator on the caller's search_path.)
+ */
 #define INSERT(leaf)                                                       \
 	{                                                                      \
 		"INSERT INTO @.fa_outbox_" leaf                                    \
 		" (kind, agent_id, step, owner, detail, leaf)"                     \
 		" SELECT $1, e.agent_id, e.step,"                                  \
-		" NULLIF(e.owner, 0::pg_catalog.oid),"                             \
+		" CASE WHEN e.owner OPERATOR(pg_catalog.<>) 0::pg_catalog.oid"     \
+		" THEN e.owner END,"                                               \
 		" e.detail::pg_catalog.jsonb, " leaf                               \
 		" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3),"   \
 		" pg_catalog.unnest($4), pg_catalog.unnest($5))"                   \

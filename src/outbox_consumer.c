@@ -87,9 +87,13 @@ static Statement done_statement = {
 static Statement remove_statement = {
 	"DELETE FROM @.fa_outbox_consumer WHERE name" EQ "$1", 1, {TEXTOID}};
 
+/* No NULLIF: it would look for its operator on the caller's search_path. */
 #define EVENT                                                               \
-	"SELECT e.event_id, e.kind, NULLIF(e.agent_id, 0) AS agent_id,"         \
-	" NULLIF(e.step, 0) AS step, e.at, e.detail"                            \
+	"SELECT e.event_id, e.kind,"                                            \
+	" CASE WHEN e.agent_id OPERATOR(pg_catalog.<>) 0 THEN e.agent_id END"   \
+	" AS agent_id,"                                                         \
+	" CASE WHEN e.step OPERATOR(pg_catalog.<>) 0 THEN e.step END AS step,"  \
+	" e.at, e.detail"                                                       \
 	" FROM c, @.fa_outbox e WHERE pg_catalog.pg_visible_in_snapshot(e.xid," \
 	" c.batch) AND (c.kinds IS NULL OR e.kind" EQ "ANY (c.kinds))"          \
 	" AND CASE WHEN e.owner IS NULL"                                        \

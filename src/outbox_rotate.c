@@ -34,12 +34,17 @@
 static const char *const leaf_names[OUTBOX_LEAVES] = {
 	"fa_outbox_0", "fa_outbox_1", "fa_outbox_2"};
 
-/* Consumers that are too far behind hold nothing back any more. */
+/*
+ * Consumers that are too far behind hold nothing back any more; those that have
+ * begun a batch since they were restarted are behind from there.
+ */
 static Statement restart_statement = {
 	"UPDATE @.fa_outbox_consumer SET restarted = true, batch = NULL,"
 	" batch_event = NULL WHERE name" EQ
-	"ANY (ARRAY (SELECT name FROM @.fa_outbox_consumer WHERE NOT restarted"
-	" AND (read_at" LT "$1 OR seen_event" LT
+	"ANY (ARRAY (SELECT name FROM @.fa_outbox_consumer"
+	" WHERE (NOT restarted OR batch IS NOT NULL)"
+	" AND (read_at" LT "$1 OR"
+	" CASE WHEN restarted THEN batch_event ELSE seen_event END" LT
 	"(SELECT last_value OPERATOR(pg_catalog.-) $2 FROM @.fa_outbox_id_seq))"
 	" FOR UPDATE SKIP LOCKED))",
 	2,

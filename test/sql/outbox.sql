@@ -164,6 +164,28 @@ GRANT SELECT ON fa_node, fa_edge TO regress_fa_ann;
 SET ROLE regress_fa_ann;
 SELECT count(*) FILTER (WHERE kind = 'graph') AS graph, count(*) FILTER (WHERE agent_id = :ann) AS ann FROM fa_outbox_read('ann') e WHERE kind = 'graph' OR agent_id = :ann;
 SELECT count(*) > 0 AS some FROM fa_outbox WHERE kind = 'graph';
+-- no operator that a user puts first on his search_path runs as the extension's owner
+RESET ROLE;
+CREATE SCHEMA regress_fa_trap AUTHORIZATION regress_fa_ann;
+SET ROLE regress_fa_ann;
+CREATE FUNCTION regress_fa_trap.trap(oid, oid) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE ''runs as another''; END';
+CREATE FUNCTION regress_fa_trap.trap(bigint, int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE ''runs as another''; END';
+CREATE FUNCTION regress_fa_trap.trap(bigint, bigint) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE ''runs as another''; END';
+CREATE FUNCTION regress_fa_trap.trap(text, text) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RAISE ''runs as another''; END';
+CREATE OPERATOR regress_fa_trap.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = regress_fa_trap.trap);
+CREATE OPERATOR regress_fa_trap.= (LEFTARG = bigint, RIGHTARG = int, FUNCTION = regress_fa_trap.trap);
+CREATE OPERATOR regress_fa_trap.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = regress_fa_trap.trap);
+CREATE OPERATOR regress_fa_trap.= (LEFTARG = text, RIGHTARG = text, FUNCTION = regress_fa_trap.trap);
+SET search_path = regress_fa_trap, pg_catalog;
+SELECT public.fa_outbox_subscribe('trap', '{step,mind}');
+SELECT step > 0 AS stepped FROM public.fa_step(:ann, '{1}');
+SELECT count(*) > 0 AS read FROM public.fa_outbox_read('trap');
+SELECT public.fa_outbox_done('trap');
+SELECT public.fa_outbox_unsubscribe('trap');
+RESET search_path;
+SET client_min_messages = warning;
+DROP SCHEMA regress_fa_trap CASCADE;
+RESET client_min_messages;
 SET ROLE regress_fa_bob;
 SELECT (SELECT count(*) FROM fa_outbox) AS events, (SELECT count(*) FROM fa_outbox_consumer) AS consumers;
 SELECT pg_temp.raises(command) FROM unnest(ARRAY['SELECT fa_outbox_read(''ann'')', 'SELECT fa_outbox_done(''ann'')',

@@ -111,12 +111,12 @@ my $old = $node->safe_psql('postgres', 'SELECT count(*) FROM fa_graph_change');
 $node->safe_psql('postgres', q{
 DO $$
 BEGIN
-	-- to a transaction whose number is a multiple of 4096, and far enough
+	-- to a transaction that prunes, with an odd number at that, and far enough
 	FOR i IN 1..131072 LOOP
 		PERFORM pg_current_xact_id();
 		COMMIT;
 	END LOOP;
-	WHILE (pg_current_xact_id()::text::bigint + 1) % 4096 <> 0 LOOP
+	WHILE hashint4((pg_current_xact_id()::text::bigint + 1)::int) & 4095 <> 0 OR pg_current_xact_id()::text::bigint % 2 <> 0 LOOP
 		COMMIT;
 	END LOOP;
 	COMMIT;

@@ -121,6 +121,11 @@ $node->reload;
 $node->safe_psql('postgres', $load) for 1 .. 3;
 cmp_ok($node->safe_psql('postgres', $size), '<', 16_000_000, 'but not for ever');
 is($node->safe_psql('postgres', q{SELECT kind FROM fa_outbox_read('sleeper')}), 'restarted', 'and it is told');
+# who was told, and does not go on, holds nothing back either
+$node->safe_psql('postgres', $load) for 1 .. 6;
+cmp_ok($node->safe_psql('postgres', $size), '<', 16_000_000, 'nor for one that was told');
+is($node->safe_psql('postgres', q{SELECT fa_outbox_done('sleeper')}), 'f', 'its batch is over');
+is($node->safe_psql('postgres', q{SELECT kind FROM fa_outbox_read('sleeper')}), 'restarted', 'and it is told again');
 is($node->safe_psql('postgres', $wrong), '', 'who keeps up has missed nothing');
 $stays->quit;
 $node->safe_psql('postgres', q{SELECT fa_outbox_unsubscribe('sleeper')});
@@ -137,6 +142,16 @@ $new->query_safe('COMMIT');
 is($node->safe_psql('postgres', q{SELECT min(step) FROM fa_outbox_read('new') WHERE agent_id = 1}), $late, 'it gets them');
 $_->quit for $open, $new;
 $node->safe_psql('postgres', q{SELECT fa_outbox_unsubscribe('new')});
+# --- a commit later than a cursor: its leaf is over long since, and still holds what that cursor saw running ---
+$open = $node->background_psql('postgres');
+$open->query_safe('BEGIN; SELECT count(*) FROM fa_step(1)');
+$node->safe_psql('postgres', $load) for 1 .. 3;
+$open->query_safe('COMMIT');
+# a rotation before the next batch
+$node->safe_psql('postgres', 'SELECT count(*) FROM fa_step_many((SELECT array_agg(a) FROM generate_series(7, 5006) a))') for 1 .. 2;
+$node->safe_psql('postgres', 'SELECT take()');
+is($node->safe_psql('postgres', $wrong), '', 'the late commit is read');
+$open->quit;
 unlike(slurp_file($node->logfile), qr/could not rotate/, 'no rotation failed');
 
 # a worker's failures
