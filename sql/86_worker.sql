@@ -26,7 +26,7 @@ CREATE FUNCTION fa_schedule_counters(OUT schedule_id bigint, OUT steps bigint,
 	AS 'MODULE_PATHNAME', 'fa_schedule_counters'
 	LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED ROWS 10;
 COMMENT ON FUNCTION fa_schedule_counters() IS
-	'steps of this database''s schedules since the server started, and their lag in milliseconds';
+	'steps of your schedules in this database since the server started, and their lag in milliseconds';
 
 CREATE VIEW fa_schedule_status WITH (security_invoker = true) AS
 	SELECT s.schedule_id, s.name, s.model, s.owner,
@@ -38,15 +38,19 @@ CREATE VIEW fa_schedule_status WITH (security_invoker = true) AS
 			ELSE '0'::pg_catalog.interval END AS lag,
 		COALESCE(c.steps, 0) AS steps, COALESCE(c.late, 0) AS late,
 		COALESCE(c.missed, 0) AS missed, COALESCE(c.errors, 0) AS errors,
-		(SELECT pg_catalog.count(*) FROM fa_retry r
-		 WHERE r.schedule_id OPERATOR(pg_catalog.=) s.schedule_id
-		 AND r.next_try OPERATOR(pg_catalog.=) 'infinity') AS suspended,
+		COALESCE(r.suspended, 0) AS suspended,
 		c.p50, c.p95, c.p99
 	FROM fa_schedule s
 		LEFT JOIN LATERAL (SELECT pg_catalog.min(l.due) AS due
 			FROM fa_schedule_slice l
 			WHERE l.schedule_id OPERATOR(pg_catalog.=) s.schedule_id
 			AND NOT l.empty) d ON true
+		-- once for all schedules: nothing finds a schedule's rows among the others
+		LEFT JOIN (SELECT t.schedule_id, pg_catalog.count(*) AS suspended
+			FROM fa_retry t
+			WHERE t.next_try OPERATOR(pg_catalog.=) 'infinity'
+			GROUP BY t.schedule_id) r
+			ON r.schedule_id OPERATOR(pg_catalog.=) s.schedule_id
 		LEFT JOIN fa_schedule_counters() c
 			ON c.schedule_id OPERATOR(pg_catalog.=) s.schedule_id;
 COMMENT ON VIEW fa_schedule_status IS

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -28,6 +29,20 @@ PG_FUNCTION_INFO_V1(fa_worker_start);
 static const char *const states[] = {[PROCESS_STARTING] = "starting",
 									 [PROCESS_IDLE] = "idle",
 									 [PROCESS_STEPPING] = "stepping"};
+
+/*
+ * Places, from 1, of those schedules $1 that user $2 may see: what row security
+ * shows in fa_schedule, and no more here.  Dropped ones that are not forgotten
+ * yet are shown to who may act as the extension's owner, $3.
+ */
+static Statement visible_statement = {
+	"SELECT i.place FROM pg_catalog.unnest($1) WITH ORDINALITY"
+	" AS i (schedule_id, place) LEFT JOIN @.fa_schedule s ON s.schedule_id" EQ
+	"i.schedule_id WHERE i.schedule_id OPERATOR(pg_catalog.<>) 0"
+	" AND pg_catalog.pg_has_role($2,"
+	" COALESCE(s.owner::pg_catalog.oid, $3), 'USAGE')",
+	3,
+	{INT8ARRAYOID, OIDOID, OIDOID}};
 
 /* ---------- what the views read ---------- */
 
@@ -119,22 +134,33 @@ put_schedule(ReturnSetInfo *set, PoolSchedule *schedule)
 /*
  * fa_schedule_counters() returns setof (schedule_id, steps, late, missed,
  * errors, p50, p95, p99 in milliseconds): the schedules of this database that
- * have run since the server started.
+ * have run since the server started, those that fa_schedule shows to the caller.
  */
 Datum
 fa_schedule_counters(PG_FUNCTION_ARGS)
 {
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		   ids[POOL_SCHEDULES];
+	Datum		   arguments[3];
+	Call		   call;
+	int			   count;
+
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; pool != NULL && i < POOL_SCHEDULES; i++)
-	{
-		/*
-		 * Without the lock: a schedule that is dropped at this moment may be
-		 * shown once more, or with another's counters.
-		 */
-		if (pool->schedules[i].database == MyDatabaseId)
-			put_schedule((ReturnSetInfo *) fcinfo->resultinfo,
-						 &pool->schedules[i]);
-	}
+	if (pool == NULL)
+		return (Datum) 0;
+	/* without the lock: what is dropped at this moment may be shown once more */
+	for (int i = 0; i < POOL_SCHEDULES; i++)
+		ids[i] = pool->schedules[i].database == MyDatabaseId ?
+					 pool->schedules[i].schedule_id :
+					 0;
+	call_begin(&call, fcinfo, true);
+	arguments[0] = array_from_int64(ids, POOL_SCHEDULES);
+	arguments[1] = ObjectIdGetDatum(call.user);
+	arguments[2] = ObjectIdGetDatum(GetUserId());
+	count = statement_run(&call, &visible_statement, arguments, NULL, 0);
+	for (int i = 0; i < count; i++)
+		put_schedule(set, &pool->schedules[result_int64(i, 1) - 1]);
+	call_end(&call);
 	return (Datum) 0;
 }
 

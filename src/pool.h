@@ -226,6 +226,13 @@ extern void command_empty(Oid database, int polite_ms);
 #define MICROSECONDS(interval)                      \
 	" (pg_catalog.date_part('epoch', " interval ")" \
 	" OPERATOR(pg_catalog.*) 1000000.0)::pg_catalog.int8"
+/*
+ * ... and as an interval of hours: a day of a wheel has 24 of them, also when
+ * the zone's clocks change.
+ */
+#define STEADY(interval)                                                        \
+	" pg_catalog.make_interval(0, 0, 0, 0, 0, 0, pg_catalog.date_part('epoch'," \
+	" " interval "))"
 
 /*
  * Who runs a schedule s: 0, any worker, or its owner's sensor workers, while he

@@ -139,6 +139,30 @@ sql(q{UPDATE fa_schedule_slice SET due = due + interval '30 days' WHERE schedule
 comes_true($node, "min(step) > $before FROM fa_belief", 'the clock was set back: agents go on');
 is(sql('SELECT count(*) FROM fa_retry'), 0, 'also one that waited for its next try');
 is(sql($hands), $stay, 'what is less than a turn ahead stays');
+
+# where tomorrow is a day of 23 hours, or of 25, a turn of a day has 24 all the same
+for my $case ([ 1, 100 ], [ 100, 1 ])
+{
+	my $zone = 'STD0DST,' . join(',', map { sprintf '%d/0', (gmtime(time + 86400 * $_))[7] } @$case);
+	$node->append_conf('postgresql.conf', "timezone = '$zone'");
+	sql('SELECT fa_worker_stop()');
+	$node->reload;
+	comes_true($node, "current_setting('timezone') = '$zone'", 'the clocks change tomorrow');
+	# the hands of who has just had his turn, and one that waited for agents
+	sql(q{SELECT fa_schedule_drop('daily'), fa_schedule_create('daily', 'a', '1 day'), fa_schedule_create('two', 'a', '2 days');
+		UPDATE fa_schedule_slice SET due = now() + interval '23 hours 59 min' WHERE schedule_id = (SELECT schedule_id FROM fa_schedule WHERE name = 'daily')});
+	is(sql(q{SELECT justify_hours(max(due) - min(due)) FROM fa_schedule_slice JOIN fa_schedule USING (schedule_id) WHERE name = 'two'}), '1 day 23:15:00', 'slices have their places in 48 hours');
+	$stay = sql($hands);
+	sql('SELECT fa_worker_start()');
+	$before = sql('SELECT max(step) FROM fa_belief');
+	comes_true($node, "min(step) > $before + 1 FROM fa_belief", 'agents go on');
+	is(sql($hands), $stay, 'hands that are a turn of 24 hours ahead stay');
+	sql(q{SELECT fa_worker_stop(); UPDATE fa_schedule_slice l SET due = now() - interval '1 min', empty = true FROM fa_schedule s
+		WHERE s.schedule_id = l.schedule_id AND s.name = 'daily'; SELECT fa_worker_start()});
+	comes_true($node, "count(*) > 1 FROM fa_schedule_slice JOIN fa_schedule USING (schedule_id) WHERE name = 'daily' AND NOT empty", 'agents are found');
+	is(sql(q{SELECT DISTINCT date_trunc('hour', due - now()) FROM fa_schedule_slice JOIN fa_schedule USING (schedule_id) WHERE name = 'daily' AND NOT empty}), '23:00:00', 'they are due in their next turn, of 24 hours');
+	sql(q{SELECT fa_schedule_drop('two')});
+}
 $node->stop('fast');
 
 done_testing();

@@ -57,6 +57,11 @@ for my $call ("fa_schedule_pause('anna')", "fa_schedule_drop('anna')", "fa_sched
 }
 is($node->safe_psql('postgres', 'SET ROLE bert; SELECT count(*) FROM fa_schedule'), "0", 'who do not see it either');
 is($node->safe_psql('postgres', 'SET ROLE anna; SELECT count(*) FROM fa_schedule_status'), "2", 'while she does');
+is($node->safe_psql('postgres', 'SET ROLE bert; SELECT count(*) FROM fa_schedule_counters()'), 0, 'nor how it goes');
+is($node->safe_psql('postgres', "SET ROLE anna; SELECT count(*) FROM fa_schedule_counters() WHERE steps > 0"), 2, 'as she does');
+# suspended agents are counted with their own schedule
+$node->safe_psql('postgres', q{INSERT INTO fa_retry SELECT agent_id, schedule_id, 5, 'infinity', '', 'P0001' FROM fa_agent JOIN fa_schedule USING (name) WHERE name = 'anna'});
+is($node->safe_psql('postgres', 'SET ROLE anna; SELECT name, suspended FROM fa_schedule_status ORDER BY name'), "anna|1\nfamily|0", 'who is suspended, and by which schedule');
 $node->stop('fast');
 
 done_testing();
