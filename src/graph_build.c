@@ -285,6 +285,7 @@ fill_nodes(GraphBlock *block, const Build *build)
 	memset(absent, 0, sizeof(uint64) * ((Size) build->nodes / 64 + 1));
 	for (uint32 i = 0; i < build->nodes; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		ids[i] = order[i].id;
 		place[order[i].number] = i;
 		if (order[i].number >= build->present)
@@ -304,7 +305,10 @@ fill_starts(uint32 *start, uint32 nodes, const uint32 *ends, uint32 edges,
 {
 	memset(start, 0, sizeof(uint32) * ((Size) nodes + 1));
 	for (uint32 i = 0; i < edges; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		start[place[ends[i]] + 1]++;
+	}
 	for (uint32 i = 0; i < nodes; i++)
 		start[i + 1] += start[i];
 }
@@ -331,6 +335,7 @@ fill_arcs(GraphBlock *block, const Build *build, const uint32 *place)
 		uint32 out = out_next[src]++;
 		uint32 in = in_next[dst]++;
 
+		CHECK_FOR_INTERRUPTS();
 		FILL(block, int64, out_edge)[out] = build->edge_id[i];
 		FILL(block, double, out_weight)[out] = build->weight[i];
 		FILL(block, uint32, out_node)[out] = dst;
