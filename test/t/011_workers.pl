@@ -54,6 +54,7 @@ $node->safe_psql('postgres', 'CREATE ROLE heir SUPERUSER; ALTER DATABASE postgre
 goes_on($node, 'postgres', 'the database has another owner');
 is($node->safe_psql('postgres', "SELECT count(*) FILTER (WHERE backend_type = 'fa_agents launcher'), count(*) FILTER (WHERE backend_type = 'fa_agents coordinator') FROM pg_stat_activity"),
 	'1|1', 'one launcher and one coordinator');
+comes_true($node, "count(*) = 0 FROM fa_worker w WHERE state <> 'starting' AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = w.pid)", 'no slot is kept for who has gone');
 # a worker needs no more memory for many batches than for some
 my $memory = "SELECT value FROM fa_health WHERE measure = 'memory'";
 my $before_many = $node->safe_psql('postgres', $memory);
@@ -116,6 +117,14 @@ $node->safe_psql('postgres', "SELECT fa_schedule_create('s' || i, 'grid', '1 ms'
 comes_true($node, 'count(*) = 6 FROM fa_schedule_counters()', 'each schedule is counted');
 $node->safe_psql('postgres', "SELECT fa_schedule_drop(name) FROM fa_schedule WHERE name <> 'busy'");
 comes_true($node, 'count(*) = 1 FROM fa_schedule_counters()', 'dropped schedules are forgotten');
+
+# the pool shrinks where there is little to do, but not below its minimum
+comes_true($node, "$workers > 1", 'the pool is large under load');
+$node->safe_psql('postgres', "SELECT fa_schedule_drop('busy'), fa_schedule_create('busy', 'grid', '10 s')");
+set('fa_agents.min_workers = 2');
+comes_true($node, "$workers = 2", 'little to do: as many workers as there are to be');
+set('fa_agents.min_workers = 0');
+comes_true($node, "$workers = 1", 'little to do: the pool shrinks to one');
 
 # nothing is scheduled: nobody stays
 $node->safe_psql('postgres', "SELECT fa_schedule_drop('busy')");

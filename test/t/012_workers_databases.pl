@@ -13,11 +13,13 @@ use Workers;
 my $node = start_node('main', q{
 max_worker_processes = 16
 fa_agents.max_workers = 4
+allow_in_place_tablespaces = on
 }, allows_streaming => 1);
 my $ours = "backend_type IN ('fa_agents worker', 'fa_agents coordinator')";
 
 $node->safe_psql('postgres', $busy);
 goes_on($node, 'postgres', 'a schedule was made');
+$node->safe_psql('postgres', qq{CREATE TABLESPACE place LOCATION ''});
 
 # more databases than there are workers, all of them busy
 for my $round (1 .. 2)
@@ -30,9 +32,12 @@ for my $round (1 .. 2)
 	goes_on($node, 'copy', 'in the copy');
 	within($node, 'ALTER DATABASE ... RENAME', 'ALTER DATABASE victim RENAME TO renamed');
 	goes_on($node, 'renamed', 'after ALTER DATABASE ... RENAME');
+	within($node, 'ALTER DATABASE ... SET TABLESPACE', 'ALTER DATABASE renamed SET TABLESPACE place');
+	goes_on($node, 'renamed', 'after ALTER DATABASE ... SET TABLESPACE');
 	within($node, 'DROP DATABASE', $round == 1 ? 'DROP DATABASE renamed' : 'DROP DATABASE renamed WITH (FORCE)');
 	within($node, 'DROP DATABASE of the copy', 'DROP DATABASE copy');
 }
+$node->safe_psql('postgres', 'DROP TABLESPACE place');
 goes_on($node, 'postgres', 'after all that');
 
 # a command that is refused does no harm, nor does who may not give it
