@@ -33,6 +33,19 @@ $node->restart;
 goes_on($node, $_, "$_ with one slot") for @databases[5, 6, 5];
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^fa_agents (worker|coordinator)'") <= 1, 1, 'one process at a time');
 
+# the slot is somebody else's for a while: it is tried again without being told
+sub stops { my $call = shift; $node->safe_psql($_, "SELECT fa_worker_$call()") for @databases[5 .. 9]; }
+stops('stop');
+$node->safe_psql('postgres', 'CREATE TABLE one AS SELECT 6 AS seconds');
+my $other = $node->background_psql('postgres');
+$other->query_safe('SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET parallel_leader_participation = off');
+$other->query_until(qr/begun/, "\\echo begun\nSELECT count(pg_sleep(seconds)) FROM one;\n");
+comes_true($node, "count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'parallel worker'", 'the slot is taken');
+stops('start');
+stands_still($node, 'db6', 'the slot is taken');
+goes_on($node, $_, "$_ when the slot is free again") for @databases[5, 6];
+$other->quit;
+
 # no slot at all: it is told once and tried again; the server is none the worse
 $node->append_conf('postgresql.conf', 'max_worker_processes = 2');
 my $offset = -s $node->logfile;
