@@ -36,13 +36,15 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE bac
 # the slot is somebody else's for a while: it is tried again without being told
 sub stops { my $call = shift; $node->safe_psql($_, "SELECT fa_worker_$call()") for @databases[5 .. 9]; }
 stops('stop');
-$node->safe_psql('postgres', 'CREATE TABLE one AS SELECT 6 AS seconds');
-my $other = $node->background_psql('postgres');
+comes_true($node, "count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^fa_agents (worker|coordinator)'", 'the slot is free');
+$node->safe_psql('postgres', 'CREATE TABLE one AS SELECT 300 AS seconds');
+my $other = $node->background_psql('postgres', on_error_stop => 0);
 $other->query_safe('SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET parallel_leader_participation = off');
 $other->query_until(qr/begun/, "\\echo begun\nSELECT count(pg_sleep(seconds)) FROM one;\n");
 comes_true($node, "count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'parallel worker'", 'the slot is taken');
 stops('start');
 stands_still($node, 'db6', 'the slot is taken');
+$node->safe_psql('postgres', "SELECT pg_cancel_backend(leader_pid) FROM pg_stat_activity WHERE backend_type = 'parallel worker'");
 goes_on($node, $_, "$_ when the slot is free again") for @databases[5, 6];
 $other->quit;
 
