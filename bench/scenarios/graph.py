@@ -107,7 +107,7 @@ def prepare_peer(bench: Bench) -> None:
 def run(bench: Bench) -> None:
     bench.execute("CREATE EXTENSION IF NOT EXISTS pgrouting CASCADE")
     load_wordnet(bench, bench.size(1, 50))
-    walks(bench, "wordnet", bench.size(3, 1))
+    walks(bench, "wordnet", bench.size(2, 1))
     bench.execute("TRUNCATE fa_node, fa_edge, fa_node_history, fa_edge_history")
     load_generated(bench, bench.size(1_000_000, 5_000), bench.size(5_000_000, 25_000))
     walks(bench, "million", 1)          # the peers take long
