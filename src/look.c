@@ -88,16 +88,14 @@ static Statement orphans_statement = {
  */
 static Statement occupied_statement = {
 	"UPDATE @.fa_schedule_slice l SET empty = false, skipped = 0, due = l.due"
-	" OPERATOR(pg_catalog.+) (" STEADY(
-		"s.every") " OPERATOR(pg_catalog.*) GREATEST(0,"
-				   " pg_catalog.ceil(pg_catalog.date_part('epoch', $1 OPERATOR(pg_catalog.-) l.due)"
-				   " OPERATOR(pg_catalog./) pg_catalog.date_part('epoch', s.every))))"
-				   " FROM @.fa_schedule s WHERE s.schedule_id" EQ
-				   "l.schedule_id AND l.ctid" EQ
-				   "ANY (ARRAY (SELECT l.ctid FROM @.fa_schedule_slice l, @.fa_schedule s"
-				   " WHERE l.empty AND s.schedule_id" EQ
-				   "l.schedule_id AND" SLICE_OCCUPIED
-				   " FOR UPDATE OF l SKIP LOCKED))",
+	" OPERATOR(pg_catalog.+) (" STEADY_EVERY
+	" OPERATOR(pg_catalog.*) GREATEST(0,"
+	" pg_catalog.ceil(pg_catalog.date_part('epoch', $1 OPERATOR(pg_catalog.-) l.due)"
+	" OPERATOR(pg_catalog./) pg_catalog.date_part('epoch', s.every))))"
+	" FROM @.fa_schedule s WHERE s.schedule_id" EQ "l.schedule_id AND l.ctid" EQ
+	"ANY (ARRAY (SELECT l.ctid FROM @.fa_schedule_slice l, @.fa_schedule s"
+	" WHERE l.empty AND s.schedule_id" EQ "l.schedule_id AND" SLICE_OCCUPIED
+	" FOR UPDATE OF l SKIP LOCKED))",
 	1,
 	{TIMESTAMPTZOID}};
 
@@ -108,14 +106,14 @@ static Statement occupied_statement = {
  */
 static Statement ahead_statements[] = {
 	{"UPDATE @.fa_schedule_slice l SET due = $1 OPERATOR(pg_catalog.+)"
-	 " (" STEADY(
-		 "s.every") " OPERATOR(pg_catalog.*) (l.slice OPERATOR(pg_catalog./) 64.0::pg_catalog.float8))"
-					" FROM @.fa_schedule s WHERE s.schedule_id" EQ
-					"l.schedule_id AND l.ctid" EQ
-					"ANY (ARRAY (SELECT l.ctid FROM @.fa_schedule_slice l, @.fa_schedule s"
-					" WHERE s.schedule_id" EQ "l.schedule_id AND l.due" GT
-					"($1 OPERATOR(pg_catalog.+)" STEADY(
-						"s.every") " OPERATOR(pg_catalog.+) '1 s') FOR UPDATE OF l SKIP LOCKED))",
+	 " (" STEADY_EVERY
+	 " OPERATOR(pg_catalog.*) (l.slice OPERATOR(pg_catalog./) 64.0::pg_catalog.float8))"
+	 " FROM @.fa_schedule s WHERE s.schedule_id" EQ
+	 "l.schedule_id AND l.ctid" EQ
+	 "ANY (ARRAY (SELECT l.ctid FROM @.fa_schedule_slice l, @.fa_schedule s"
+	 " WHERE s.schedule_id" EQ "l.schedule_id AND l.due" GT
+	 "($1 OPERATOR(pg_catalog.+)" STEADY_EVERY
+	 " OPERATOR(pg_catalog.+) '1 s') FOR UPDATE OF l SKIP LOCKED))",
 	 1,
 	 {TIMESTAMPTZOID}},
 	{"UPDATE @.fa_retry SET next_try = $1 WHERE ctid" EQ

@@ -225,11 +225,7 @@ want(Oid database, bool create, bool inbox)
 	else if (create)
 		pool->sweep = true;
 	if (entry != NULL && inbox)
-	{
-		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
-		entry->ring_lost = true;
-		LWLockRelease(&entry->ring_lock);
-	}
+		ring_lose(entry);
 	if (entry != NULL || create)
 	{
 		pool_wake_held(database, ROLE_COORDINATOR);

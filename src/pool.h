@@ -227,12 +227,12 @@ extern void command_empty(Oid database, int polite_ms);
 	" (pg_catalog.date_part('epoch', " interval ")" \
 	" OPERATOR(pg_catalog.*) 1000000.0)::pg_catalog.int8"
 /*
- * ... and as an interval of hours: a day of a wheel has 24 of them, also when
- * the zone's clocks change.
+ * ... and that of a schedule s as an interval of hours: a day of a wheel has 24
+ * of them, also when the zone's clocks change.
  */
-#define STEADY(interval)                                                        \
+#define STEADY_EVERY                                                            \
 	" pg_catalog.make_interval(0, 0, 0, 0, 0, 0, pg_catalog.date_part('epoch'," \
-	" " interval "))"
+	" s.every))"
 
 /*
  * Who runs a schedule s: 0, any worker, or its owner's sensor workers, while he
@@ -308,6 +308,7 @@ extern bool event_make(void);
 /* ---------- ring.c: the ids of observed agents ---------- */
 
 extern bool ring_add(const int64 *ids, int count, bool lost);
+extern void ring_lose(PoolDatabase *entry);
 extern int	ring_take(int64 *ids, int room, bool *sweep);
 extern void ring_pass_on(int64 agent_id, Oid runner);
 extern void ring_count_passed(Look *look);

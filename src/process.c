@@ -201,11 +201,7 @@ worker_ended(const PoolProcess *process, bool failed)
 	PoolDatabase *entry = pool_database(process->database, false);
 
 	if (failed && entry != NULL)
-	{
-		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
-		entry->ring_lost = true;
-		LWLockRelease(&entry->ring_lock);
-	}
+		ring_lose(entry);
 	/* it would fail again: once in a while is enough to find out */
 	if (failed && entry != NULL && process->role == ROLE_SENSOR &&
 		!process->connected)

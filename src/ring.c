@@ -34,6 +34,13 @@ put(PoolDatabase *entry, const int64 *ids, int count, bool lost)
 	LWLockRelease(&entry->ring_lock);
 }
 
+/* The inbox is to be read through; the lock on the pool is held. */
+void
+ring_lose(PoolDatabase *entry)
+{
+	put(entry, NULL, 0, true);
+}
+
 /*
  * Takes at most room ids out of the ring.  *sweep: the inbox is to be read
  * through, and this worker is the one to do it.  The ring's lock is held.

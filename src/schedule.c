@@ -55,11 +55,11 @@ static Statement insert_statement = {
 static Statement slices_statement = {
 	"INSERT INTO @.fa_schedule_slice (schedule_id, slice, due, phase, empty)"
 	" SELECT s.schedule_id, l.slice, pg_catalog.statement_timestamp() OPERATOR(pg_catalog.+)"
-	" (" STEADY(
-		"s.every") " OPERATOR(pg_catalog.*) (l.slice OPERATOR(pg_catalog./) 64.0::pg_catalog.float8)),"
-				   " l.slice OPERATOR(pg_catalog.*) 1024, NOT" SLICE_OCCUPIED
-				   " FROM @.fa_schedule s, pg_catalog.generate_series(0, 63) AS l (slice)"
-				   " WHERE s.schedule_id" EQ "$1 AND s.every IS NOT NULL",
+	" (" STEADY_EVERY
+	" OPERATOR(pg_catalog.*) (l.slice OPERATOR(pg_catalog./) 64.0::pg_catalog.float8)),"
+	" l.slice OPERATOR(pg_catalog.*) 1024, NOT" SLICE_OCCUPIED
+	" FROM @.fa_schedule s, pg_catalog.generate_series(0, 63) AS l (slice)"
+	" WHERE s.schedule_id" EQ "$1 AND s.every IS NOT NULL",
 	1,
 	{INT8OID}};
 static Statement find_statement = {

@@ -41,6 +41,7 @@ PG_FUNCTION_INFO_V1(fa_step_many);
 #define BLOCK_MEMORY		  (64 * 1024 * 1024) /* bytes of a block, about */
 #define BLOCK_SUBTRANSACTIONS 32 /* more than 64 slow every backend */
 #define OPTIMISTIC_TRIES	  3
+#define PROGRESS_MILLISECONDS 5000
 #define ALONE_MILLISECONDS	  10 /* of a run, before others are asked to help */
 
 /*
@@ -56,7 +57,7 @@ typedef struct Progress
 } Progress;
 
 /*
- * Is it time to say again how far a long call is? Every five seconds, by a
+ * Is it time to say again how far a long call is? Once in a while, by a
  * NOTICE: it reaches the caller while the statement runs, and nobody else.
  */
 bool
@@ -64,7 +65,7 @@ progress_due(TimestampTz *told)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (!TimestampDifferenceExceeds(*told, now, 5000))
+	if (!TimestampDifferenceExceeds(*told, now, PROGRESS_MILLISECONDS))
 		return false;
 	*told = now;
 	return true;

@@ -494,6 +494,12 @@ extern int32_t	tuples_intern(Tuples *tuples);
 extern bool policies_make(Spec *spec);
 extern bool plan_make(Spec *spec);
 
+/*
+ * A table that is made beside A, to be summed over (view_order.c) or to foresee
+ * with (foresee.c): only as long as it takes a quarter of what a model may.
+ */
+#define BYTES_OF_A_TABLE_ENTRY (4 * (int64_t) sizeof(double))
+
 /* ---------- view_order.c ---------- */
 
 /* Room for sorting the views of any modality, one after another. */

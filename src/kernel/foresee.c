@@ -14,12 +14,6 @@
  */
 #include "compile.h"
 
-/*
- * One number of such a table is as large as one of A: they may take a quarter
- * of what a model may.
- */
-#define BYTES_OF_A_TABLE_ENTRY (4 * (double) sizeof(double))
-
 /* Is this a modality that sees factor f, and shares no numbers? */
 static bool
 sees(const Spec *spec, int32_t m, int32_t f)
@@ -85,8 +79,8 @@ pays(const Spec *spec, int32_t f)
 		numbers += states * (modality->A.rows + 1);
 	}
 	return foreseen < made && numbers * (double) factor->actions <=
-								  (double) spec->reader.host->max_model_size /
-									  BYTES_OF_A_TABLE_ENTRY;
+								  (double) (spec->reader.host->max_model_size /
+											BYTES_OF_A_TABLE_ENTRY);
 }
 
 /* out [A.rows] += weight * column p of A. */

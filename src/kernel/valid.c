@@ -293,7 +293,8 @@ views_valid(const KernelModel *model, const KernelViews *views,
 			within(model, views->table, modality->parent_states,
 				   ((size_t) modality->outcomes + 1) * sizeof(double))) &&
 		   indices_valid(model, views->of_branch, model->branch_count,
-						 views->count);
+						 views->count) &&
+		   ahead_valid(model, views, modality);
 }
 
 /*
@@ -318,8 +319,6 @@ variables_valid(const KernelModel *model)
 
 		if (!modality_valid(model, modality) ||
 			!views_valid(model, KERNEL_AT(model, KernelViews, model->views) + m,
-						 modality) ||
-			!ahead_valid(model, KERNEL_AT(model, KernelViews, model->views) + m,
 						 modality))
 			return false;
 	}

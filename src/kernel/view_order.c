@@ -12,12 +12,6 @@
 #include "compile.h"
 
 /*
- * A table to be summed over is one more copy of A: only as long as it takes a
- * quarter of what a model may.
- */
-#define BYTES_OF_A_TABLE_ENTRY (4 * (int64_t) sizeof(double))
-
-/*
  * axes [parents]: the parents by their number of moves, the fewest first;
  * among equals as they are listed.
  */
