@@ -79,8 +79,8 @@ pays(const Spec *spec, int32_t f)
 		numbers += states * (modality->A.rows + 1);
 	}
 	return foreseen < made && numbers * (double) factor->actions <=
-								  (double) (spec->reader.host->max_model_size /
-											BYTES_OF_A_TABLE_ENTRY);
+								  (double) spec->reader.host->max_model_size /
+									  (double) BYTES_OF_A_TABLE_ENTRY;
 }
 
 /* out [A.rows] += weight * column p of A. */
