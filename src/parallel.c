@@ -67,6 +67,38 @@ workers_allowed(void)
 }
 
 /*
+ * How many lanes are best stepped together: as many as take the time of one.
+ * To divide them would make each process work as long as one would for all.
+ * Two agents for each process at most are stepped one after another anyway.
+ */
+static int
+abreast(const StepBlock *block, int workers)
+{
+	int most = 1;
+
+	if (block->count <= 2 * (workers + 1))
+		return 1;
+	for (int i = 0; i < block->count; i++)
+	{
+		const AgentRow *row = block->lanes[i].row;
+
+		if (row->learned == NULL)
+			most = Max(most, kernel_abreast(row->model->workspace));
+	}
+	return most;
+}
+
+/* With how many workers a block's lanes can be shared, 0: they are too few. */
+static int
+workers_wanted(const StepBlock *block)
+{
+	int workers = Min(workers_allowed(), block->count - 1);
+	int together = abreast(block, workers);
+
+	return Min(workers, (block->count - 1) / together);
+}
+
+/*
  * May the lanes of this block be shared? Not where something is read or
  * written between two steps (an inbox, history), nor where we are in a parallel
  * query ourselves.
@@ -74,7 +106,7 @@ workers_allowed(void)
 bool
 parallel_possible(const StepBlock *block)
 {
-	if (block->count < 2 || workers_allowed() == 0 || IsInParallelMode() ||
+	if (block->count < 2 || workers_wanted(block) == 0 || IsInParallelMode() ||
 		!IsUnderPostmaster)
 		return false;
 	for (int i = 0; i < block->count; i++)
@@ -228,6 +260,7 @@ share(Leader *leader, int workers)
 	leader->run->trials = plan->trials;
 	leader->run->lanes = block->count;
 	leader->run->processes = workers + 1;
+	leader->run->abreast = abreast(block, workers);
 	leader->run->models = models.count;
 	leader->run->until = until != NULL;
 	pg_atomic_init_u32(&leader->run->taken, 0);
@@ -386,7 +419,7 @@ parallel_run(StepBlock *block, bool (*go_on)(void *context, int stepped),
 	Leader leader = {.block = block, .go_on = go_on, .context = context};
 
 	EnterParallelMode();
-	if (!share(&leader, Min(workers_allowed(), block->count - 1)))
+	if (!share(&leader, workers_wanted(block)))
 	{
 		ExitParallelMode();
 		return false;

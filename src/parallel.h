@@ -30,6 +30,7 @@ typedef struct SharedRun
 	int32			 trials;
 	int32			 lanes;
 	int32			 processes; /* that may take some, at most */
+	int32			 abreast;	/* lanes that are stepped in the time of one */
 	int32			 models;
 	bool			 until;
 	pg_atomic_uint32 taken; /* lanes that somebody has begun with */

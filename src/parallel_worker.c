@@ -131,12 +131,15 @@ run_portion(Worker *worker, int first, int count)
 /*
  * The next portion's first lane, and *count; false: all are taken.  A portion
  * is a part of what is left: the last ones are small, and nobody waits long for
- * who has the last, while there are few of them in all.
+ * who has the last, while there are few of them in all.  None is smaller than
+ * what is stepped in the time of one.
  */
 bool
 parallel_take_portion(SharedRun *run, int *first, int *count)
 {
 	uint32 next = pg_atomic_read_u32(&run->taken);
+	/* for few agents of long runs even the last portion is too much for one */
+	int least = Min(LAST_PORTION, Max(run->lanes / (2 * run->processes), 1));
 
 	do
 	{
@@ -146,9 +149,8 @@ parallel_take_portion(SharedRun *run, int *first, int *count)
 			return false;
 		*first = (int) next;
 		*count = Min(left / (4 * run->processes), PORTION);
-		*count = Min(Max(*count, LAST_PORTION), left);
-		/* for few agents of long runs even that is too much for one */
-		*count = Min(*count, Max(run->lanes / (2 * run->processes), 1));
+		*count = Max(*count, least) + run->abreast - 1;
+		*count = Min(*count - *count % run->abreast, left);
 	} while (!pg_atomic_compare_exchange_u32(&run->taken, &next,
 											 next + (uint32) *count));
 	return true;

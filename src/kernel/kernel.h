@@ -536,6 +536,13 @@ extern KernelWorkspace *
 kernel_workspace(const KernelHost *host, const KernelModel *model);
 
 /*
+ * How many agents of a model kernel_step() takes side by side on this machine,
+ * at the time of one: 1 where it takes them one after another, as it does with
+ * all that have learned.
+ */
+extern int32_t kernel_abreast(const KernelWorkspace *workspace);
+
+/*
  * Perceive, plan and choose for each of the block's agents.  Where an agent's
  * numbers overflow, or its prior is not finite, its status is KERNEL_RANGE and
  * what was written for it means nothing; the call returns KERNEL_RANGE too.

@@ -134,6 +134,12 @@ code_for(const KernelWorkspace *workspace, int32_t count)
 	return instructions->alone;
 }
 
+int32_t
+kernel_abreast(const KernelWorkspace *workspace)
+{
+	return code_for(workspace, FEWEST_ABREAST)->lanes;
+}
+
 /*
  * Perceives, plans and chooses for agents [count]; see KernelAgent for what
  * goes in and comes out.  The model is the one that the workspace was made

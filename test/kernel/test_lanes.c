@@ -302,6 +302,7 @@ static void
 check_model(const char *name)
 {
 	static const char *const sets[] = {"plain", "sse2", "avx2", "avx512"};
+	static const int		 lanes[] = {1, 2, 4, 8}; /* of each set */
 	static const int		 sizes[] = {1, 2, 3, 7, 8, 9, 64, 1000};
 	static KernelProblems	 problems;
 	KernelHost				 host;
@@ -323,6 +324,8 @@ check_model(const char *name)
 	{
 		if (!kernel_use_instructions(sets[set]))
 			continue;
+		ok(kernel_abreast(workspace) == lanes[set], "%s, %s: %d lanes", name,
+		   sets[set], lanes[set]);
 		ok(step_alone(&host, model, workspace), "%s, %s: alone", name,
 		   sets[set]);
 		for (int i = 0; i < 8; i++)
