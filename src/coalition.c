@@ -304,9 +304,9 @@ new_weights(ArrayType *array, int count)
  * members may be none.  factors null: all that the members have in common;
  * weights [members], null: 1 each.
  *
- * Null where one of the first three is.  Raises 42602 and 42710 for the name,
- * 22023 for the rule, a weight or a repeated member, 42704 and 42501 for a
- * member, 22004 for a null one, 25006.
+ * Null where name or rule is.  Raises 42602 and 42710 for the name,
+ * 22023 for the rule, a weight, no factors or a repeated member, 42704 and 42501 for a
+ * member, 22004 for a null one, or null members, 25006.
  */
 Datum
 fa_coalition_create(PG_FUNCTION_ARGS)
@@ -320,8 +320,14 @@ fa_coalition_create(PG_FUNCTION_ARGS)
 	Datum  arguments[5];
 	Call   call;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
 		PG_RETURN_NULL();
+	/* what array_agg makes of no rows */
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("members must not be null"),
+				 errhint("'{}' makes a coalition that agents join later.")));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	members = agent_ids_sorted(PG_GETARG_ARRAYTYPE_P(1), &count);
 	rule = text_to_cstring(PG_GETARG_TEXT_PP(2));
@@ -331,6 +337,13 @@ fa_coalition_create(PG_FUNCTION_ARGS)
 		int factors;
 
 		(void) read_factors(PG_GETARG_ARRAYTYPE_P(3), &factors);
+		if (factors == 0)
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"factors\" must not be empty"),
+				 errhint(
+					 "Leave it out for all that the members have in common.")));
 	}
 	weights =
 		new_weights(PG_ARGISNULL(4) ? NULL : PG_GETARG_ARRAYTYPE_P(4), count);

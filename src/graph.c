@@ -86,8 +86,12 @@ depth_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	require_argument(fcinfo, argument, name);
 	if (PG_GETARG_INT32(argument) < 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must not be negative", name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must not be negative", name),
+			 errhint(
+				 "It is a number of edges; with 0 a walk stays where it begins.")));
 	return PG_GETARG_INT32(argument);
 }
 

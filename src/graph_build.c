@@ -255,14 +255,14 @@ typedef struct NodeOrder
 	uint32 number;
 } NodeOrder;
 
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64 first = ((const NodeOrder *) a)->id;
-	int64 second = ((const NodeOrder *) b)->id;
-
-	return (first > second) - (first < second);
-}
+/* By id; a sort of millions takes long enough to be cancelled. */
+#define ST_SORT			 sort_nodes
+#define ST_ELEMENT_TYPE	 NodeOrder
+#define ST_COMPARE(a, b) (((a)->id > (b)->id) - ((a)->id < (b)->id))
+#define ST_CHECK_FOR_INTERRUPTS
+#define ST_SCOPE static
+#define ST_DEFINE
+#include "lib/sort_template.h"
 
 /*
  * Puts nodes in the order of their ids; the result, [nodes], leads from the
@@ -281,7 +281,7 @@ fill_nodes(GraphBlock *block, const Build *build)
 		order[i].id = build->ids[i];
 		order[i].number = i;
 	}
-	qsort(order, build->nodes, sizeof(NodeOrder), compare_ids);
+	sort_nodes(order, build->nodes);
 	memset(absent, 0, sizeof(uint64) * ((Size) build->nodes / 64 + 1));
 	for (uint32 i = 0; i < build->nodes; i++)
 	{

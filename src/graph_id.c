@@ -6,7 +6,9 @@
  * They are a sequence's, but rows may be loaded with ids of their own, and
  * then the sequence would run into them.  So an id is looked up before it is
  * given away; where it is taken, the sequence goes on behind the largest one
- * that there is.
+ * that there is below 2^62.  Larger ones, such as a hash or the largest bigint,
+ * do not move it: it would have no room left, and no id could be given any more.
+ * The few of them that it may meet behind others are passed one by one.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,12 +43,15 @@ typedef struct Numbered
 	Statement	move;
 } Numbered;
 
+/* Ids from here on (2^62) do not move a sequence. */
+#define FAR_IDS "4611686018427387904"
+
 #define MOVE(column, table)                                                 \
 	{                                                                       \
 		"SELECT pg_catalog.setval($1::pg_catalog.regclass, largest)"        \
 		" FROM (SELECT pg_catalog.max(" column ") AS largest FROM @." table \
-		") AS t WHERE largest" GT "(SELECT last_value FROM @.fa_" column    \
-		"_seq)",                                                            \
+		" WHERE " column LT FAR_IDS ") AS t WHERE largest" GT               \
+		"(SELECT last_value FROM @.fa_" column "_seq)",                     \
 			1,                                                              \
 		{                                                                   \
 			OIDOID                                                          \

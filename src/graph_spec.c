@@ -115,9 +115,12 @@ read_labels(const Graph *graph, Territory *land)
 		Datum name = result_datum(i, 1, &isnull);
 
 		if (isnull)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-							errmsg("node " INT64_FORMAT " does not exist",
-								   land->ids[i])));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("node " INT64_FORMAT " does not exist", land->ids[i]),
+				 errhint(
+					 "Table fa_node lists the nodes; those of a time \"as_of\" are in view fa_node_version.")));
 		names[i] = TextDatumGetCString(name);
 	}
 	twins = has_twins(names, land->nodes);

@@ -191,8 +191,12 @@ check_setting(const char *mode, double change)
 				 errhint("Modes are \"never\", \"step\" and \"change\".")));
 	/* NaN is neither */
 	if (!(change >= 0 && change <= 1))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("change must be between 0 and 1")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("change must be between 0 and 1"),
+			 errhint(
+				 "It is a difference of probabilities: 0.2 for 20 percent.")));
 }
 
 /*

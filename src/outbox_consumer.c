@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "fa_agents.h"
@@ -165,13 +166,17 @@ find_known(const Call *call, const char *name, bool *restarted, bool *begun)
 						errhint("Make it by fa_outbox_subscribe.")));
 }
 
-/* Raises 22023 for a kind of event that there is not, 22004 for a null one. */
-static void
-check_kinds(ArrayType *array)
+/*
+ * The bits of kinds of events, 1 << OutboxKind.  Raises 22023 for one that there
+ * is not, 22004 for a null one.
+ */
+static int
+read_kinds(ArrayType *array)
 {
 	Datum *elements;
 	bool  *nulls;
 	int	   count;
+	int	   bits = 0;
 
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements,
 					  &nulls, &count);
@@ -184,7 +189,11 @@ check_kinds(ArrayType *array)
 			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 							errmsg("kinds must not contain nulls")));
 		for (int k = 0; outbox_kind_name(k) != NULL; k++)
-			found |= strcmp(kind, outbox_kind_name(k)) == 0;
+			if (strcmp(kind, outbox_kind_name(k)) == 0)
+			{
+				bits |= 1 << k;
+				found = true;
+			}
 		if (!found)
 			ereport(
 				ERROR,
@@ -193,6 +202,26 @@ check_kinds(ArrayType *array)
 				 errhint(
 					 "Kinds are \"step\", \"mind\", \"failed\", \"coalition\" and \"graph\".")));
 	}
+	return bits;
+}
+
+/*
+ * A consumer of events that nobody writes would read nothing for ever, and not
+ * know why.  It may be made before the setting, and sessions differ, so it is
+ * no error.
+ */
+static void
+warn_of_unwritten(const char *name, int wanted)
+{
+	if ((wanted & ~fa_outbox_kinds) == 0)
+		return;
+	ereport(
+		WARNING,
+		(errmsg("consumer \"%s\" waits for events that are not written", name),
+		 errdetail("In this session \"fa_agents.outbox\" is \"%s\".",
+				   GetConfigOption("fa_agents.outbox", false, false)),
+		 errhint("Name their kinds in this setting of the database or the "
+				 "server; sessions that begin afterwards write them.")));
 }
 
 /* ---------- the SQL functions ---------- */
@@ -211,6 +240,7 @@ fa_outbox_subscribe(PG_FUNCTION_ARGS)
 	bool  known;
 	bool  restarted;
 	bool  begun;
+	int	  wanted = fa_outbox_kinds != 0 ? fa_outbox_kinds : ~0;
 	Datum arguments[4];
 	char  nulls[4] = {' ', ' ', ' ', ' '};
 	Call  call;
@@ -224,7 +254,7 @@ fa_outbox_subscribe(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("consumer name must have 1 to %d bytes", NAME_LIMIT)));
 	if (!PG_ARGISNULL(1))
-		check_kinds(PG_GETARG_ARRAYTYPE_P(1));
+		wanted = read_kinds(PG_GETARG_ARRAYTYPE_P(1));
 	call_require_write("fa_outbox_subscribe");
 	call_begin(&call, fcinfo, false);
 	known = find(&call, name, &restarted, &begun);
@@ -241,6 +271,7 @@ fa_outbox_subscribe(PG_FUNCTION_ARGS)
 		statement_run(&call, &insert_statement, arguments, nulls, 0);
 	}
 	call_end(&call);
+	warn_of_unwritten(name, wanted);
 	PG_RETURN_BOOL(!known);
 }
 

@@ -257,8 +257,12 @@ fa_schedule_create(PG_FUNCTION_ARGS)
 	values[NEW_OWNER] = ObjectIdGetDatum(call.user);
 	name_lock(&call, "fa_schedule", name);
 	if (statement_run_now(&call, &name_statement, &values[NEW_NAME]) > 0)
-		ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
-						errmsg("schedule \"%s\" already exists", name)));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 errmsg("schedule \"%s\" already exists", name),
+			 errhint(
+				 "Choose another name, or remove that one by fa_schedule_drop.")));
 	find_model(&call, text_to_cstring(PG_GETARG_TEXT_PP(1)), values, nulls);
 	id = create(&call, values, nulls);
 	call_end(&call);

@@ -27,7 +27,8 @@ SELECT pg_temp.raises(command) FROM unnest(ARRAY[
 	'SELECT fa_coalition_create(repeat(''x'', 256), ''{}'')', 'SELECT fa_coalition_create(''x'', ''{0}'')',
 	'SELECT fa_coalition_create(''x'', ''{}'', ''dictator'')', format('SELECT fa_coalition_create(''x'', ARRAY[%s, %1$s])', :a),
 	'SELECT fa_coalition_create(''x'', ''{NULL}'')', 'SELECT fa_coalition_join(''x'', 1)', 'SELECT fa_coalition_join(''three'', 0)',
-	'SELECT fa_coalition_leave(''x'', 1)', 'SELECT fa_coalition_dissolve(''x'')']) AS command;
+	'SELECT fa_coalition_leave(''x'', 1)', 'SELECT fa_coalition_dissolve(''x'')',
+	'SELECT fa_coalition_create(''x'', NULL)', 'SELECT fa_coalition_create(''x'', ''{}'', factors => ''{}'')']) AS command;
 SELECT fa_coalition_create('it''s "日本"', '{}') IS NOT NULL AS made;
 SELECT fa_coalition_dissolve('it''s "日本"');
 

@@ -159,6 +159,17 @@ SELECT fa_node_put('taken', 'next') - :last AS above, fa_node_put('taken', 'one 
 SELECT last_value AS last FROM fa_edge_id_seq \gset
 INSERT INTO fa_edge (edge_id, src, dst, kind, parallel) SELECT :last + i, pg_temp.n('f'), pg_temp.n('f'), 'taken', i FROM generate_series(1, 100) i;
 SELECT fa_edge_put(pg_temp.n('a'), pg_temp.n('f'), 'next') - :last AS above;
+-- the largest ids there are leave the sequence where it has room
+SELECT last_value AS last FROM fa_node_id_seq \gset
+INSERT INTO fa_node (node_id, kind, name) VALUES (:last + 1, 'taken', 'near'), (9223372036854775807, 'taken', 'last'), (4611686018427387904, 'taken', 'far');
+SELECT fa_node_put('taken', 'beside') - :last AS above;
+SELECT last_value AS last FROM fa_edge_id_seq \gset
+INSERT INTO fa_edge (edge_id, src, dst, kind, parallel) SELECT id, pg_temp.n('f'), pg_temp.n('f'), 'taken', id FROM unnest(ARRAY[:last + 1, 9223372036854775807]) id;
+SELECT fa_edge_put(pg_temp.n('f'), pg_temp.n('a'), 'next') - :last AS above;
+-- where the sequence has come there all the same, they are passed
+SELECT setval('fa_node_id_seq', 4611686018427387903) - 4611686018427387904 AS at;
+SELECT fa_node_put('taken', 'behind') - 4611686018427387904 AS above;
+SELECT setval('fa_node_id_seq', max(node_id)) IS NOT NULL AS back FROM fa_node WHERE node_id < 4611686018427387904;
 SELECT fa_node_drop(array_agg(node_id)) FROM fa_node WHERE kind = 'taken';
 DELETE FROM fa_edge WHERE kind IN ('taken', 'next');
 -- a transaction that only reads
