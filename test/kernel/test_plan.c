@@ -166,11 +166,62 @@ test_room(void)
 	}
 }
 
+/* What is foreseen is explained too: the parts are all there is to neg_efe. */
+static void
+test_explained(void)
+{
+	const KernelModel *model = compile_seen(true, false);
+	static double	   parts[6][POLICIES];
+	KernelExplanation  explanation = {parts[0], parts[1], parts[2],
+									  parts[3], parts[4], parts[5]};
+	double			   worst = 0.0;
+
+	if (model == NULL)
+		return;
+	ok(kernel_explain(&host, model, kernel_workspace(&host, model),
+					  KERNEL_AT(model, double, model->D), NULL, NULL,
+					  &explanation) == KERNEL_OK,
+	   "an explanation of what was foreseen");
+	for (int p = 0; p < POLICIES; p++)
+	{
+		double off =
+			parts[1][p] - parts[2][p] - parts[3][p] - parts[4][p] - parts[5][p];
+
+		worst = off == off ? fmax(worst, fabs(off)) : INFINITY;
+	}
+	ok(worst <= 1e-12, "its parts are off by %.3g", worst);
+}
+
+/* A block without the tables by which alone its views can be made. */
+static void
+test_tables_missing(void)
+{
+	const KernelModel *model = compile_seen(true, false);
+
+	for (int table = 0; model && table < 2; table++)
+	{
+		KernelModel *copy = aligned_alloc(64, (size_t) model->size);
+		KernelViews *views;
+
+		memcpy(copy, model, (size_t) model->size);
+		views = (KernelViews *) (void *) ((char *) copy + copy->views);
+		if (table == 0)
+			views->ahead = 0;
+		else
+			views->ahead_ambiguity = 0;
+		ok(!kernel_model_valid(copy, (size_t) model->size),
+		   "a model without its %s table", table ? "second" : "first");
+		free(copy);
+	}
+}
+
 int
 main(void)
 {
 	test_host(&host);
 	test_room();
+	test_explained();
+	test_tables_missing();
 	test_seen(true);
 	test_seen(false);
 	free_all();
