@@ -86,7 +86,7 @@ pays(const Spec *spec, int32_t f)
 static double
 table_numbers(const Spec *spec, int32_t f)
 {
-	const double gap = (double) (BLOCK_ALIGNMENT / sizeof(double));
+	const double gap = BLOCK_ALIGNMENT / (double) sizeof(double);
 	double		 numbers = 0.0;
 
 	for (int32_t m = 0; m < spec->modalities.count; m++)
