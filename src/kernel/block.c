@@ -16,13 +16,11 @@
 
 #include "compile.h"
 
-#define ALIGNMENT 64 /* bytes: a cache line, and the widest vector load */
-
 /* A block in the making. */
 typedef struct Block
 {
 	char   *base;	  /* in the arena; NULL: only measuring */
-	int64_t used;	  /* bytes so far, a multiple of ALIGNMENT */
+	int64_t used;	  /* bytes so far, a multiple of BLOCK_ALIGNMENT */
 	bool	overflow; /* the size has left int64, once and for all */
 } Block;
 
@@ -40,14 +38,15 @@ block_reserve(Block *block, int64_t count, size_t size)
 
 	block->overflow |= __builtin_mul_overflow(count, (int64_t) size, &bytes) ||
 					   __builtin_add_overflow(offset, bytes, &block->used) ||
-					   block->used > INT64_MAX - ALIGNMENT;
+					   block->used > INT64_MAX - BLOCK_ALIGNMENT;
 	if (block->overflow)
 		block->used = offset;
-	block->used = (block->used + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+	block->used =
+		(block->used + BLOCK_ALIGNMENT - 1) / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT;
 
 	/* even an empty array is somewhere: 0 says that there is none */
 	if (block->used == offset)
-		block->used += ALIGNMENT;
+		block->used += BLOCK_ALIGNMENT;
 	return (KernelOffset) offset;
 }
 
@@ -559,6 +558,19 @@ put_model(Block *block, const Spec *spec)
 }
 
 /*
+ * Bytes of the block that the spec would be made into as it is now; more than
+ * any limit where they cannot be counted.
+ */
+int64_t
+block_size(const Spec *spec)
+{
+	Block block = {0};
+
+	put_model(&block, spec);
+	return block.overflow ? INT64_MAX : block.used;
+}
+
+/*
  * The finished block; NULL where it is too large, or there is no memory, with
  * a problem or the reader's flag to tell which.  It lies in the host's arena.
  *
@@ -570,19 +582,15 @@ block_make(Spec *spec)
 {
 	Block block = {0};
 
-	put_model(&block, spec);
-
 	/*
-	 * An overflow asks for more than any limit, so that it is refused in the
-	 * same words as a model that is merely large.  The memory comes zeroed,
-	 * which is what makes the gaps between arrays equal.
+	 * What cannot be counted is refused in the same words as a model that is
+	 * merely large.  The memory comes zeroed, which is what makes the gaps
+	 * between arrays equal.
 	 */
-	block.base =
-		reader_allocate(&spec->reader, block.overflow ? INT64_MAX : block.used,
-						1, "the compiled spec");
+	block.base = reader_allocate(&spec->reader, block_size(spec), 1,
+								 "the compiled spec");
 	if (block.base == NULL)
 		return NULL;
-	block.used = 0;
 	put_model(&block, spec);
 	return (const KernelModel *) (const void *) block.base;
 }

@@ -72,6 +72,7 @@ extern void *
 reader_allocate(Reader *reader, int64_t count, size_t size, const char *path);
 extern bool
 reader_allows(Reader *reader, int64_t count, size_t size, const char *path);
+extern int64_t		reader_left(const Reader *reader, int64_t size);
 extern void			reader_poll(const Reader *reader);
 extern KernelStatus reader_status(const Reader *reader, int32_t first);
 
@@ -496,7 +497,8 @@ extern bool plan_make(Spec *spec);
 
 /*
  * A table that is made beside A, to be summed over (view_order.c) or to foresee
- * with (foresee.c): only as long as it takes a quarter of what a model may.
+ * with (foresee.c, all of them): only as long as it takes a quarter of what a
+ * model may.
  */
 #define BYTES_OF_A_TABLE_ENTRY (4 * (int64_t) sizeof(double))
 
@@ -539,6 +541,10 @@ extern bool plan_foresee(Spec *spec);
 
 /* ---------- block.c ---------- */
 
+/* Bytes: a cache line, and the widest vector load. */
+#define BLOCK_ALIGNMENT 64
+
+extern int64_t			  block_size(const Spec *spec);
 extern const KernelModel *block_make(Spec *spec);
 
 #endif /* FA_KERNEL_COMPILE_H */

@@ -50,7 +50,7 @@ is_fixed(const Spec *spec, const SpecModality *modality)
 
 /*
  * Does it pay for factor f?  Counted in multiplications of one move and its
- * views; and the tables must be small enough.
+ * views.
  */
 static bool
 pays(const Spec *spec, int32_t f)
@@ -59,7 +59,6 @@ pays(const Spec *spec, int32_t f)
 	double			  states = factor->B.rows;
 	double			  made = states * states;
 	double			  foreseen = 0.0;
-	double			  numbers = 0.0;
 
 	if (!is_seen_only(spec, f) || factor->B.sparse ||
 		factor->rows.starts != NULL)
@@ -76,11 +75,28 @@ pays(const Spec *spec, int32_t f)
 					(double) modality->rows.entries :
 					(double) modality->A.entries;
 		foreseen += states * modality->A.rows;
-		numbers += states * (modality->A.rows + 1);
 	}
-	return foreseen < made && numbers * (double) factor->actions <=
-								  (double) spec->reader.host->max_model_size /
-									  (double) BYTES_OF_A_TABLE_ENTRY;
+	return foreseen < made;
+}
+
+/*
+ * How many numbers the tables for factor f have, and the gaps behind them in
+ * the block.  As a double, for nobody has checked that they can be counted.
+ */
+static double
+table_numbers(const Spec *spec, int32_t f)
+{
+	const double gap = BLOCK_ALIGNMENT / (double) sizeof(double);
+	double		 numbers = 0.0;
+
+	for (int32_t m = 0; m < spec->modalities.count; m++)
+	{
+		if (sees(spec, m, f))
+			numbers += (double) spec->factor[f].B.columns *
+						   (spec->modality[m].A.rows + 1) +
+					   2.0 * gap;
+	}
+	return numbers;
 }
 
 /* out [A.rows] += weight * column p of A. */
@@ -130,16 +146,35 @@ make_tables(Spec *spec, int32_t f, int32_t m)
 }
 
 /*
- * Foresees what can be foreseen, after it is known which views share numbers.
- * False with a problem, or without memory.
+ * How many numbers there is room for in all tables: no model that could be
+ * without them is refused because of them.
+ */
+static double
+numbers_left(const Spec *spec)
+{
+	int64_t left =
+		reader_left(&spec->reader, block_size(spec)) / (int64_t) sizeof(double);
+	int64_t most = spec->reader.host->max_model_size / BYTES_OF_A_TABLE_ENTRY;
+
+	return (double) (left < most ? left : most);
+}
+
+/*
+ * Foresees what can be foreseen, after all else of the model is made.  False
+ * with a problem, or without memory.
  */
 bool
 plan_foresee(Spec *spec)
 {
+	double left = numbers_left(spec);
+
 	for (int32_t f = 0; f < spec->factors.count; f++)
 	{
-		if (!pays(spec, f))
+		double numbers = table_numbers(spec, f);
+
+		if (!pays(spec, f) || numbers > left)
 			continue;
+		left -= numbers;
 		spec->plan.moves[f].foreseen = true;
 		for (int32_t m = 0; m < spec->modalities.count; m++)
 		{

@@ -208,6 +208,36 @@ reader_allows(Reader *reader, int64_t count, size_t size, const char *path)
 }
 
 /*
+ * Bytes that all pieces of a reading may take together.
+ */
+static int64_t
+most_allocated(const Reader *reader)
+{
+	int64_t limit;
+
+	if (__builtin_mul_overflow(reader->host->max_model_size,
+							   (int64_t) ALLOCATED_LIMIT, &limit))
+		limit = INT64_MAX;
+	return limit;
+}
+
+/*
+ * How many bytes of tables may still be made and become part of a model that
+ * takes size bytes without them?  What is allocated for them is allocated
+ * twice, as the block is made of it.  0 where the model itself is too large.
+ */
+int64_t
+reader_left(const Reader *reader, int64_t size)
+{
+	int64_t left = reader->host->max_model_size - size;
+	int64_t all = (most_allocated(reader) - reader->allocated - size) / 2;
+
+	if (size > reader->host->max_model_size || all < 0)
+		return 0;
+	return all < left ? all : left;
+}
+
+/*
  * Counts bytes more for path; false where all together are more than a reading
  * may take.  That is a problem once: what else is asked for is then refused
  * without a word, as it may have found its place if others were smaller.
@@ -215,13 +245,10 @@ reader_allows(Reader *reader, int64_t count, size_t size, const char *path)
 static bool
 count_bytes(Reader *reader, int64_t bytes, const char *path)
 {
-	int64_t limit;
+	int64_t limit = most_allocated(reader);
 	int64_t sum;
 	char	detail[TEXT_SIZE];
 
-	if (__builtin_mul_overflow(reader->host->max_model_size,
-							   (int64_t) ALLOCATED_LIMIT, &limit))
-		limit = INT64_MAX;
 	if (reader->exceeded)
 		return false;
 	if (!__builtin_add_overflow(reader->allocated, bytes, &sum) && sum <= limit)
