@@ -350,6 +350,8 @@ look_at_work(Look *look, bool first)
 		call_end(&call);
 		ring_count_passed(look);
 	}
+	else
+		look_forget_all();
 	work_end();
 	overtime_release();
 
