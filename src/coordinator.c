@@ -350,6 +350,8 @@ look_at_work(Look *look, bool first)
 		call_end(&call);
 		ring_count_passed(look);
 	}
+	else
+		look_forget_all();
 	work_end();
 	overtime_release();
 
@@ -420,6 +422,19 @@ work_alone(const Workers *workers)
 	event_leave();
 }
 
+/*
+ * Was the last look, at that time, only a moment ago? It was not where it is still
+ * to come: then the clock was set back, and nobody is to wait for the old time.
+ */
+static bool
+is_calm(TimestampTz looked_at)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return now >= looked_at &&
+		   now < TimestampTzPlusMilliseconds(looked_at, CALM_MS);
+}
+
 /* Sleeps until the next look. */
 static void
 wait_for_look(const Look *look, const Workers *workers)
@@ -433,7 +448,7 @@ wait_for_look(const Look *look, const Workers *workers)
 				   workers->count > fa_min_workers + 1))
 		until = Min(until, TimestampTzPlusMilliseconds(workers->at, LOOK_MS));
 	pool_wait(until);
-	while (!room_should_leave() && GetCurrentTimestamp() < calm)
+	while (!room_should_leave() && is_calm(workers->at))
 		pool_wait(calm);
 }
 

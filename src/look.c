@@ -192,6 +192,15 @@ call_begin_extension(Call *call)
 
 /* ---------- looking ---------- */
 
+/* Forgets the statistics of all schedules: none runs where there is no extension. */
+void
+look_forget_all(void)
+{
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	pool_keep_schedules(MyDatabaseId, NULL, 0);
+	LWLockRelease(pool->lock);
+}
+
 /* Forgets the statistics of schedules that were dropped. */
 void
 look_forget_dropped(const Call *call)

@@ -351,6 +351,22 @@ pool_keep_schedules(Oid database, const int64 *ids, int count)
 	}
 }
 
+/*
+ * A schedule of this database is new: what was counted under its number was
+ * another's, before DROP EXTENSION or a restore.
+ */
+void
+pool_forget_schedule(int64 schedule_id)
+{
+	PoolSchedule *found;
+
+	LWLockAcquire(pool->lock, LW_EXCLUSIVE);
+	found = find_schedule(schedule_id);
+	if (found != NULL)
+		found->database = InvalidOid;
+	LWLockRelease(pool->lock);
+}
+
 /* Called by the postmaster, which loads the library before all others. */
 void
 pool_init(void)

@@ -158,6 +158,7 @@ extern void			 pool_wake(Oid database, ProcessRole role);
 extern void			 pool_wake_one(Oid database);
 extern PoolSchedule *pool_schedule(int64 schedule_id);
 extern void pool_keep_schedules(Oid database, const int64 *ids, int count);
+extern void pool_forget_schedule(int64 schedule_id);
 
 /* ---------- process.c: the processes and their slots ---------- */
 
@@ -273,6 +274,7 @@ typedef struct Look
 } Look;
 
 extern bool		 call_begin_extension(Call *call);
+extern void		 look_forget_all(void);
 extern void		 look_forget_dropped(const Call *call);
 extern void		 look_forget_orphans(const Call *call);
 extern void		 look_find_occupied(const Call *call);

@@ -174,8 +174,9 @@ ring_pass_on(int64 agent_id, Oid runner)
 }
 
 /*
- * Adds what was passed on to what is due; what is for nobody any more is
- * forgotten.  For the coordinator.
+ * Adds what was passed on to what is due.  What is for nobody, as far as this look
+ * has seen, is looked for again: it may be for another by now, or for who has come
+ * since.  For the coordinator.
  */
 void
 ring_count_passed(Look *look)
@@ -193,7 +194,10 @@ ring_count_passed(Look *look)
 			LookPart *part = look_part(look, entry->passed[i].runner);
 
 			if (part == NULL || !part->events)
+			{
+				entry->ring_lost = true;
 				continue;
+			}
 			part->due++;
 			look->due++;
 			entry->passed[kept++] = entry->passed[i];

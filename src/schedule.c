@@ -99,6 +99,19 @@ require_argument(FunctionCallInfo fcinfo, int argument, const char *what)
 						errmsg("%s must not be null", what)));
 }
 
+/* Is it a time that a turn may take? */
+static bool
+is_in_reason(const Interval *interval)
+{
+	int64 days = interval->day + interval->time / USECS_PER_DAY;
+	int64 us;
+
+	if (days < 0 || days > LONGEST_US / USECS_PER_DAY)
+		return false;
+	us = days * USECS_PER_DAY + interval->time % USECS_PER_DAY;
+	return us >= SHORTEST_US && us <= LONGEST_US;
+}
+
 /*
  * Raises 22023 for an interval that is no fixed time, or out of reason.  A
  * month has no length, so no turn of a wheel.
@@ -106,15 +119,11 @@ require_argument(FunctionCallInfo fcinfo, int argument, const char *what)
 static void
 check_interval(const Interval *interval, const char *what)
 {
-	int64 days;
-
 	if (interval->month != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s must not have months or years", what),
 						errhint("Give it in days or less.")));
-	days = interval->day + interval->time / USECS_PER_DAY;
-	if (days < 0 || days > LONGEST_US / USECS_PER_DAY ||
-		interval->day * USECS_PER_DAY + interval->time < SHORTEST_US)
+	if (!is_in_reason(interval))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must be between 1 millisecond and 3660 days", what),
@@ -204,6 +213,7 @@ create(const Call *call, Datum *values, const bool *nulls)
 	int64 id =
 		nextval_internal(call_relation(call, "fa_schedule_id_seq"), false);
 
+	pool_forget_schedule(id);
 	values[NEW_ID] = Int64GetDatum(id);
 	for (int i = 0; i < NEW_COLUMNS; i++)
 		null_marks[i] = nulls[i] ? 'n' : ' ';

@@ -183,9 +183,18 @@ claim(const Call *call, Batch *batch)
 }
 
 /*
+ * Is an agent owed the turn that was due at that time? Not one that was made after
+ * it; but who seems to be made in the future was made before the clock was set back.
+ */
+static bool
+is_owed(TimestampTz created, TimestampTz due, TimestampTz now)
+{
+	return created <= due || created > now;
+}
+
+/*
  * Adds the next agents of a slice to the batch, as many as there is room for,
- * and moves its hand behind them: in the slice, or to its next turn.  An agent
- * that was made after the due time is not owed this turn.
+ * and moves its hand behind them: in the slice, or to its next turn.
  */
 static void
 read_agents(const Call *call, Batch *batch, Slice *slice)
@@ -202,17 +211,20 @@ read_agents(const Call *call, Batch *batch, Slice *slice)
 						  BoolGetDatum(OidIsValid(pool_self->owner))};
 	int	  found = statement_run(call, &read_statement, arguments,
 								slice->has_version ? NULL : " n      ", 0);
-	bool  isnull;
+	/* after they were read: whoever was made by then was made before */
+	TimestampTz now = GetCurrentTimestamp();
+	bool		isnull;
 
 	slice->first = batch->count;
 	for (int i = 0; i < found; i++)
 	{
 		TimestampTz created = DatumGetTimestampTz(result_datum(i, 3, &isnull));
 
-		if (created > slice->due || !DatumGetBool(result_datum(i, 4, &isnull)))
+		if (!is_owed(created, slice->due, now) ||
+			!DatumGetBool(result_datum(i, 4, &isnull)))
 			continue;
 		batch->missed[batch->count] =
-			Min(slice->skipped, (slice->due - created) / slice->every);
+			Max(Min(slice->skipped, (slice->due - created) / slice->every), 0);
 		batch->ids[batch->count++] = result_int64(i, 2);
 	}
 	slice->count = batch->count - slice->first;

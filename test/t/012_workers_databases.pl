@@ -56,10 +56,18 @@ goes_on($node, 'postgres', 'after its copy');
 # DROP and CREATE EXTENSION, in one session and across two
 $node->safe_psql('postgres', "DROP EXTENSION fa_agents; $busy");
 goes_on($node, 'postgres', 'dropped and created in one session');
+# what was counted for a schedule is not shown for one that gets its number
+$node->safe_psql('postgres', 'SELECT fa_worker_drain()');
+is($node->safe_psql('postgres', "SELECT schedule_id, steps > 0 FROM fa_schedule_status"), '1|t', 'steps are counted');
+$node->safe_psql('postgres', "BEGIN; DROP EXTENSION fa_agents; $busy; COMMIT");
+is($node->safe_psql('postgres', 'SELECT schedule_id, steps, p50 IS NULL FROM fa_schedule_status'), '1|0|t', 'and not for another schedule of that number');
+$node->safe_psql('postgres', 'SELECT fa_worker_start()');
+goes_on($node, 'postgres', 'dropped and created in one transaction');
 $node->safe_psql('postgres', 'DROP EXTENSION fa_agents');
 comes_true($node, "count(*) = 0 FROM pg_stat_activity WHERE $ours", 'nobody stays where there is no extension');
 sleep 0.5;
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE $ours"), 0, 'and nobody comes back');
+is($node->safe_psql('postgres', 'BEGIN; CREATE EXTENSION fa_agents; SELECT count(*) FROM fa_schedule_counters(); ROLLBACK'), 0, 'nor is anything kept of its schedules');
 $node->safe_psql('postgres', "CREATE SCHEMA elsewhere; SET search_path = elsewhere; $busy");
 ok($node->poll_query_until('postgres', 'SELECT sum(step) > 0 FROM elsewhere.fa_belief'), 'created by another session in another schema: agents step');
 $node->safe_psql('postgres', "DROP EXTENSION fa_agents; $busy");

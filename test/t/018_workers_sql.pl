@@ -28,6 +28,8 @@ my @refused = (
 	[ q{create('s', 'grid', '-1 s')}, '22023', 'every must be between 1 millisecond and 3660 days' ],
 	[ q{create('s', 'grid', '999 us')}, '22023', 'every must be between 1 millisecond and 3660 days' ],
 	[ q{create('s', 'grid', '3661 days')}, '22023', 'every must be between 1 millisecond and 3660 days' ],
+	[ q{create('s', 'grid', '3660 days 1 us')}, '22023', 'every must be between 1 millisecond and 3660 days' ],
+	[ q{create('s', 'grid', '1 s', deadline => '3660 days 1 us')}, '22023', 'deadline must be between 1 millisecond and 3660 days' ],
 	[ q{create('s', 'grid', '2147483647 days 2147483647 hours')}, '22023', 'every must be between 1 millisecond and 3660 days' ],
 	[ q{create('s', 'grid', '1 s', deadline => '1 year')}, '22023', 'deadline must not have months or years' ],
 	[ q{create('s', 'grid', '1 s', deadline => '0')}, '22023', 'deadline must be between 1 millisecond and 3660 days' ],
