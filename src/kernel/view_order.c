@@ -141,10 +141,24 @@ kernel_place_by_axes(int64_t joint, const int32_t *sizes, const int32_t *axes,
 }
 
 /*
+ * Is there room for the table of modality m in a model that could be without?
+ */
+static bool
+has_room(const Spec *spec, int32_t m)
+{
+	const SpecModality *modality = &spec->modality[m];
+	double bytes = (double) modality->parent_states * (modality->A.rows + 1) *
+					   sizeof(double) +
+				   BLOCK_ALIGNMENT;
+
+	return bytes <= (double) reader_left(&spec->reader, block_size(spec));
+}
+
+/*
  * The table that is summed over: the columns of A with their ambiguity behind
  * them, which comes out of the same sums, and the parents in the order in which
  * they are summed away, so that what is left is always one piece.  Only where
- * views are contracted.  False without memory.
+ * views are contracted and there is room.  False without memory.
  */
 bool
 views_table(Spec *spec, int32_t m)
@@ -155,6 +169,8 @@ views_table(Spec *spec, int32_t m)
 	int32_t				outcomes = modality->A.rows;
 	int32_t			   *sizes;
 
+	if (views->contracted && !has_room(spec, m))
+		views->contracted = false;
 	if (!views->contracted)
 		return true;
 	sizes =

@@ -786,6 +786,14 @@ def impossible():
 
 
 @case
+def improbable():
+    """A state of 1e-13 that an outcome makes the most probable one: small probabilities are not left out."""
+    move = np.stack([np.eye(4), np.roll(np.eye(4), 1, 0)], -1)
+    run("improbable", dict(A=[np.eye(4)], B=[move], C=[np.array([0., 1, 2, 3])], D=[np.array([1 - 1e-13, 1e-13, 0, 0])], policy_len=2),
+        steps=4, true=[0], acts=[[0], [1], [0]], obs=lambda t, o, r: [[1], [1], [2], [0]][t])
+
+
+@case
 def impossible_two():
     """Two modalities contradict each other and the prior: the floors of several logarithms are added up."""
     spec = dict(A=[np.eye(3), np.eye(2)[:, [0, 0, 1]], np.array([[1, 1, .5], [0, 0, .5]])], B=[np.stack([np.eye(3), np.eye(3)[[1, 2, 0]]], -1)],
@@ -947,6 +955,32 @@ def gain_unused():
     spec = rand(74, (4, 3), (5, 4), (3, 2))
     spec["pA"], spec["pB"] = dirichlet(74, spec["A"]), dirichlet(75, spec["B"])
     run("gain_unused", spec, steps=6, wander=0.3, seed=74)
+
+
+# -- modalities that see one factor each, so that the last move of a plan can be foreseen
+
+SEEN_ALONE = [[0], [1], [0], [1]]
+
+
+@case
+def foreseen():
+    run("foreseen", rand(101, (4, 3), (5, 4, 3, 2), (3, 2), SEEN_ALONE, H=3), steps=5, wander=0.4, seed=101)
+
+
+@case
+def foreseen_gain():
+    """Parameter information gain of one modality, whose factor is not foreseen."""
+    spec = rand(116, (4, 3), (5, 4, 3, 2), (3, 2), SEEN_ALONE, H=2, use_param_info_gain=True)
+    spec["pA"] = [None, 10.0 ** np.random.default_rng(5).uniform(-2, 2, size=spec["A"][1].shape), None, None]
+    run("foreseen_gain", spec, steps=5, wander=0.4, seed=10)
+
+
+@case
+def foreseen_sparse():
+    """24 places that an outcome tells, and dense moves between them."""
+    spec = rand(127, (24,), (24,), (3,), [[0]], H=2)
+    spec["A"][0] = np.eye(24)
+    run("foreseen_sparse", spec, steps=4, wander=0.4, seed=21)
 
 
 @case
