@@ -21,6 +21,9 @@ $node->safe_psql('postgres', $busy);
 goes_on($node, 'postgres', 'a schedule was made');
 is($node->safe_psql('postgres', "SELECT string_agg(DISTINCT backend_type, ',' ORDER BY backend_type) FROM pg_stat_activity WHERE backend_type ~ '^fa_agents'"),
 	'fa_agents coordinator,fa_agents launcher,fa_agents worker', 'the processes are seen');
+# (named from 17 on)
+comes_true($node, "wait_event_type = 'Extension' AND wait_event = CASE WHEN current_setting('server_version_num')::int >= 170000 THEN 'FaAgentsLauncher' ELSE 'Extension' END"
+	. " FROM pg_stat_activity WHERE backend_type = 'fa_agents launcher'", 'the launcher is seen to wait');
 comes_true($node, "$workers > 1", 'the pool grows under load');
 comes_true($node, "count(*) > 0 FROM fa_worker WHERE role = 'worker' AND state = 'stepping' AND batch > 0", 'a worker is seen with its batch');
 is($node->safe_psql('postgres', "SELECT DISTINCT state FROM fa_worker WHERE role = 'coordinator'"), 'idle', 'the coordinator has none');
