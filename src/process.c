@@ -170,7 +170,8 @@ pool_start(ProcessRole role, Oid database, Oid owner)
 
 /*
  * A coordinator ends; one that failed is not started again at once, and one
- * that fails again and again not often.  The lock is held.
+ * that fails again and again not often.  Where it worked alone, it may have
+ * ended while it read the inbox through.  The lock is held.
  */
 static void
 coordinator_ended(const PoolProcess *process, bool failed)
@@ -185,6 +186,7 @@ coordinator_ended(const PoolProcess *process, bool failed)
 	entry->waiting = entry->sensor_waiting = 0;
 	if (!failed)
 		return;
+	ring_lose(entry);
 	entry->wanted = false;
 	entry->wake_at = TimestampTzPlusMilliseconds(
 		now, young && entry->failed ? AILING_MS : RESTART_MS);

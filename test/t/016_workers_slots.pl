@@ -33,8 +33,31 @@ $node->restart;
 goes_on($node, $_, "$_ with one slot") for @databases[5, 6, 5];
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^fa_agents (worker|coordinator)'") <= 1, 1, 'one process at a time');
 
-# the slot is somebody else's for a while: it is tried again without being told
 sub stops { my $call = shift; $node->safe_psql($_, "SELECT fa_worker_$call()") for @databases[5 .. 9]; }
+
+# one that is terminated while it reads the inbox through: the next one reads it
+$node->append_conf('postgresql.conf', "fa_agents.sweep_interval = '1 h'");
+$node->reload;
+$node->safe_psql('db6', "SELECT fa_model_create('watch', fa_spec_grid(2, 2)); SELECT fa_agent_create('watch', 'watch'); SELECT fa_schedule_create('watch', 'watch')");
+my $watch = "FROM fa_belief JOIN fa_agent USING (agent_id) WHERE name = 'watch'";
+$node->safe_psql('db6', "SELECT fa_observe(agent_id, '{1}') FROM fa_agent WHERE name = 'watch'");
+ok($node->poll_query_until('db6', "SELECT step = 1 $watch"), 'what was observed is stepped with one slot');
+stops('stop');
+comes_true($node, "count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^fa_agents (worker|coordinator)'", 'all have left');
+# its transaction tells nobody before all are away
+my $row = $node->safe_psql('db6', "BEGIN; SELECT count(fa_observe(agent_id, '{1}')) FROM fa_agent WHERE name = 'watch' \\g /dev/null\nCOPY fa_observation TO STDOUT; ROLLBACK");
+append_to_file($node->basedir . '/copy', "$row\n");
+$node->safe_psql('db6', "COPY fa_observation FROM '" . $node->basedir . "/copy'");
+my $holder = $node->background_psql('db6');
+$holder->query_safe('BEGIN; LOCK TABLE fa_observation');
+$node->safe_psql('db6', 'SELECT fa_worker_start()');
+comes_true($node, "count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity WHERE backend_type = 'fa_agents coordinator' AND wait_event_type = 'Lock' AND query = 'steps agents that were observed'", 'the coordinator is terminated while it reads the inbox');
+comes_true($node, "count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'fa_agents coordinator' AND wait_event_type = 'Lock'", 'it has ended');
+$holder->quit;
+ok($node->poll_query_until('db6', "SELECT step = 2 $watch"), 'the next one finds what was observed');
+$node->safe_psql('db6', "SELECT fa_schedule_drop('watch')");
+
+# the slot is somebody else's for a while: it is tried again without being told
 stops('stop');
 comes_true($node, "count(*) = 0 FROM pg_stat_activity WHERE backend_type ~ '^fa_agents (worker|coordinator)'", 'the slot is free');
 $node->safe_psql('postgres', 'CREATE TABLE one AS SELECT 300 AS seconds');

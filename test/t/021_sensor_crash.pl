@@ -24,9 +24,13 @@ $node->safe_psql('postgres', q{CREATE EXTENSION fa_agents;
 	CREATE TABLE done (agent_id bigint, step bigint);
 	CREATE TABLE deadly (agent_id bigint);
 	CREATE TABLE ending (agent_id bigint);
+	CREATE TABLE held (agent_id bigint);
 	CREATE FUNCTION see(bigint[]) RETURNS TABLE (agent_id bigint, observation int[]) LANGUAGE sql AS 'SELECT a, ARRAY[(a % 9)::int] FROM unnest($1) a';
 	CREATE FUNCTION act(bigint[], int[]) RETURNS void LANGUAGE plpgsql AS $$
 	BEGIN
+		WHILE EXISTS (SELECT FROM public.held) LOOP
+			PERFORM pg_sleep(0.05);
+		END LOOP;
 		INSERT INTO public.done SELECT agent_id, step FROM public.fa_belief WHERE agent_id = ANY ($1);
 		PERFORM public.die() FROM public.deadly WHERE agent_id = ANY ($1);
 		PERFORM pg_terminate_backend(pg_backend_pid()) FROM public.ending WHERE agent_id = ANY ($1);
@@ -95,9 +99,17 @@ comes_true($node, "count(*) = $before + 300 FROM done", 'beside those who have')
 is_now($node, 'count(*) FROM fa_observation', 0, 'nothing is left');
 $node->safe_psql('postgres', "SELECT fa_schedule_drop('plain'); SELECT fa_agent_drop(array_agg(agent_id)) FROM fa_agent JOIN fa_model m USING (model_id) WHERE m.name = 'plain'");
 
-# more at once than can be passed on
-$node->safe_psql('postgres', "SET ROLE ann; SELECT count(*) FROM fa_agent_create_many('grid', 3000)");
+# more at once than can be passed on, while the owner's workers are held up: what
+# found no room is looked for without waiting for a sweep
+$node->append_conf('postgresql.conf', "fa_agents.sweep_interval = '1 h'");
+$node->reload;
+$node->safe_psql('postgres', "SET ROLE ann; INSERT INTO held VALUES (0); SELECT count(*) FROM fa_agent_create_many('grid', 3000)");
 $node->safe_psql('postgres', "SELECT count(fa_observe(agent_id, '{1}')) FROM fa_agent WHERE owner = 'ann'::regrole");
+comes_true($node, "count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'", 'the workers of the owner are held up');
+# nothing shows what was passed on: whoever passes it on has it done in a moment
+sleep 2;
+comes_true($node, "count(*) = 0 FROM fa_worker WHERE role = 'worker' AND state = 'stepping'", 'and all is passed on');
+$node->safe_psql('postgres', 'DELETE FROM held');
 comes_true($node, "count(*) = $before + 3400 FROM done", 'many at once are all acted on');
 is_now($node, $whole, 't', 'each once');
 
