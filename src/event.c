@@ -18,8 +18,6 @@
 
 #include "pool.h"
 
-#define SWEEP_AGENTS 1000 /* found by one of them */
-
 /*
  * The agents' rows are locked before their inbox is looked at: who steps one
  * meanwhile takes its observation, and then there is nothing to step it for.
@@ -71,7 +69,7 @@ static Statement find_statement = {
 									 " ORDER BY s.schedule_id, a.agent_id",
 	1,
 	{INT8ARRAYOID}};
-/* Agents after $1 with something in the inbox, each found by one descent. */
+/* $2 agents after $1 with something in the inbox, each found by one descent. */
 static Statement sweep_statement = {
 	"WITH RECURSIVE w (agent_id) AS ((SELECT agent_id FROM @.fa_observation"
 	" WHERE agent_id" GT "$1 ORDER BY agent_id LIMIT 1) UNION ALL"
@@ -161,27 +159,21 @@ event_init(void)
 /* ---------- the worker ---------- */
 
 /*
- * Reads the inbox through, and puts who has something there into the ring.
+ * Takes the next part of the inbox for a batch.  It is handed on as soon as it
+ * is read, so that others read while this one is stepped.
  */
 static void
 sweep_inbox(const Call *call)
 {
-	int64 last = PG_INT64_MIN;
-	int	  found = SWEEP_AGENTS;
+	int	  room = batch_size();
+	Datum arguments[2] = {Int64GetDatum(ring_swept_to()), Int64GetDatum(room)};
+	int	  found = statement_run(call, &sweep_statement, arguments, NULL, 0);
 
-	while (found == SWEEP_AGENTS)
-	{
-		Datum arguments[2] = {Int64GetDatum(last), Int64GetDatum(SWEEP_AGENTS)};
-		int64 *ids = palloc(sizeof(int64) * SWEEP_AGENTS);
-
-		CHECK_FOR_INTERRUPTS();
-		found = statement_run(call, &sweep_statement, arguments, NULL, 0);
-		for (int i = 0; i < found; i++)
-			ids[i] = last = result_int64(i, 1);
-		ring_add(ids, found, false);
-		SPI_freetuptable(SPI_tuptable);
-		pfree(ids);
-	}
+	for (int i = 0; i < found; i++)
+		taken[i] = result_int64(i, 1);
+	taken_count = found;
+	SPI_freetuptable(SPI_tuptable);
+	ring_swept(found > 0 ? taken[found - 1] : PG_INT64_MAX, found < room);
 }
 
 /*
@@ -308,14 +300,15 @@ count_events(const Event *events, int count)
 }
 
 /*
- * One transaction: all that was taken, or, one by one, some of it.
+ * One transaction: all that was taken, or, one by one, some of it.  *argument
+ * is true where it is to be found in the inbox, until it was read.
  */
 static void
 make(void *argument)
 {
-	bool   sweep = *(bool *) argument;
+	bool  *sweep = argument;
 	int	   room = alone ? 1 : batch_single_size();
-	int	   count = singly ? Min(taken_count, room) : taken_count;
+	int	   count;
 	int	   found = 0;
 	int	   own = 0;
 	Event *events = NULL;
@@ -329,8 +322,12 @@ make(void *argument)
 		work_end();
 		return;
 	}
-	if (sweep)
+	if (*sweep)
+	{
 		sweep_inbox(&call);
+		*sweep = false;
+	}
+	count = singly ? Min(taken_count, room) : taken_count;
 	if (count > 0)
 		events = find_events(&call, taken + taken_count - count, count, &found);
 	if (found > 0)
@@ -384,12 +381,14 @@ event_make(void)
 		return false;
 	single = singly && (alone || batch_single_size() == 1);
 	error = work_attempt(make, &sweep);
+	if (sweep)
+		ring_sweep_failed();
 	/* one that is blamed waits for its next try, and is not found again */
 	if (error == NULL || batch_blame(error, false))
 		return true;
 	if (single || !work_blames_agent(error))
 	{
-		ring_add(taken, taken_count, sweep);
+		ring_add(taken, taken_count, false);
 		taken_count = 0;
 		ReThrowError(error);
 	}

@@ -104,8 +104,11 @@ typedef struct PoolDatabase
 	TimestampTz ailing_until;	/* when to try again */
 	bool		events;			/* it has schedules by event */
 	LWLock		ring_lock;
-	bool		ring_lost; /* the ring was full: the inbox must be read */
-	TimestampTz swept_at;  /* when it was last read through */
+	bool  ring_lost;	  /* something is in the inbox only: it is to be read */
+	bool  sweeping;		  /* it is being read, from its beginning to its end */
+	bool  sweep_held;	  /* a worker is reading the next part */
+	int64 swept_to;		  /* the last agent of the parts that were read */
+	TimestampTz swept_at; /* when its reading was last begun */
 	int			ring_first;
 	int			ring_count;
 	int64		ring[RING_SIZE]; /* ids of observed agents */
@@ -309,11 +312,14 @@ extern bool event_make(void);
 
 /* ---------- ring.c: the ids of observed agents ---------- */
 
-extern bool ring_add(const int64 *ids, int count, bool lost);
-extern void ring_lose(PoolDatabase *entry);
-extern int	ring_take(int64 *ids, int room, bool *sweep);
-extern void ring_pass_on(int64 agent_id, Oid runner);
-extern void ring_count_passed(Look *look);
+extern bool	 ring_add(const int64 *ids, int count, bool lost);
+extern void	 ring_lose(PoolDatabase *entry);
+extern int	 ring_take(int64 *ids, int room, bool *sweep);
+extern int64 ring_swept_to(void);
+extern void	 ring_swept(int64 last, bool all);
+extern void	 ring_sweep_failed(void);
+extern void	 ring_pass_on(int64 agent_id, Oid runner);
+extern void	 ring_count_passed(Look *look);
 
 /* ---------- retry.c: agents whose step failed ---------- */
 

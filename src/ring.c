@@ -34,37 +34,65 @@ put(PoolDatabase *entry, const int64 *ids, int count, bool lost)
 	LWLockRelease(&entry->ring_lock);
 }
 
-/* The inbox is to be read through; the lock on the pool is held. */
+/*
+ * The inbox is to be read through, and who was reading it may be gone; the lock
+ * on the pool is held.
+ */
 void
 ring_lose(PoolDatabase *entry)
 {
-	put(entry, NULL, 0, true);
+	LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
+	entry->ring_lost = true;
+	entry->sweep_held = false;
+	LWLockRelease(&entry->ring_lock);
 }
 
 /*
- * Takes at most room ids out of the ring.  *sweep: the inbox is to be read
- * through, and this worker is the one to do it.  The ring's lock is held.
+ * Is the inbox to be read?  Once, to its end, however much has been lost since
+ * this was begun: that is another reading's.  The ring's lock is held.
+ */
+static bool
+sweep_due(PoolDatabase *entry)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	/* the clock may have been set back */
+	if (!entry->sweeping &&
+		(entry->ring_lost || entry->swept_at > now ||
+		 TimestampDifferenceExceeds(entry->swept_at, now,
+									fa_sweep_interval * 1000)))
+	{
+		entry->sweeping = true;
+		entry->swept_to = PG_INT64_MIN;
+		entry->ring_lost = false;
+		entry->swept_at = now;
+	}
+	return entry->sweeping && !entry->sweep_held;
+}
+
+/*
+ * Takes at most room ids out of the ring; or *sweep: this worker is to read the
+ * next part of the inbox instead.  In turns, so that neither who was observed
+ * just now waits for a long inbox, nor the inbox for a ring that is always full.
+ * The ring's lock is held.
  */
 static int
 take_ring(PoolDatabase *entry, int64 *ids, int room, bool *sweep)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	static bool swept = false;
 	int			count = 0;
 
+	*sweep = swept = (!swept || entry->ring_count == 0) && sweep_due(entry);
+	if (*sweep)
+	{
+		entry->sweep_held = true;
+		return 0;
+	}
 	while (count < room && entry->ring_count > 0)
 	{
 		ids[count++] = entry->ring[entry->ring_first];
 		entry->ring_first = (entry->ring_first + 1) % RING_SIZE;
 		entry->ring_count--;
-	}
-	/* the clock may have been set back */
-	*sweep = entry->ring_lost || entry->swept_at > now ||
-			 TimestampDifferenceExceeds(entry->swept_at, now,
-										fa_sweep_interval * 1000);
-	if (*sweep)
-	{
-		entry->ring_lost = false;
-		entry->swept_at = now;
 	}
 	return count;
 }
@@ -98,7 +126,7 @@ take_passed(PoolDatabase *entry, int64 *ids, int room)
 
 /*
  * Takes at most room ids of agents that this worker is to step.  *sweep: it is
- * to read the inbox through.
+ * to find them in the inbox.
  */
 int
 ring_take(int64 *ids, int room, bool *sweep)
@@ -119,6 +147,62 @@ ring_take(int64 *ids, int room, bool *sweep)
 	}
 	LWLockRelease(pool->lock);
 	return count;
+}
+
+/* The part of the inbox that this worker is to read is behind this agent. */
+int64
+ring_swept_to(void)
+{
+	PoolDatabase *entry;
+	int64		  last = PG_INT64_MIN;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+		last = entry->swept_to;
+	LWLockRelease(pool->lock);
+	return last;
+}
+
+/*
+ * This worker has read the part of the inbox that ends with an agent, and keeps
+ * it; all: there are no more.  Others may go on.
+ */
+void
+ring_swept(int64 last, bool all)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
+		entry->swept_to = last;
+		entry->sweeping = !all;
+		entry->sweep_held = false;
+		LWLockRelease(&entry->ring_lock);
+	}
+	LWLockRelease(pool->lock);
+	if (!all)
+		pool_wake_one(MyDatabaseId);
+}
+
+/* This worker has failed to read its part of the inbox. */
+void
+ring_sweep_failed(void)
+{
+	PoolDatabase *entry;
+
+	LWLockAcquire(pool->lock, LW_SHARED);
+	entry = pool_database(MyDatabaseId, false);
+	if (entry != NULL)
+	{
+		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
+		entry->sweep_held = false;
+		LWLockRelease(&entry->ring_lock);
+	}
+	LWLockRelease(pool->lock);
 }
 
 /*

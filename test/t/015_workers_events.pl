@@ -134,6 +134,22 @@ sleep 0.5;
 my @told = sql($listen) =~ /Asynchronous notification "fa_agents"/g;
 is(scalar @told, 1, 'one is told, once for two agents');
 all_seen('all is seen');
+
+# a long inbox is read once, however often the ring runs over meanwhile; and what
+# nobody is to step lies there without being read again
+my $read = q{(SELECT idx_scan FROM pg_stat_user_indexes WHERE relname = 'fa_observation')};
+my $before = sql("SELECT $read");
+sql(q{SELECT count(fa_observe(id, '{1}')) FROM fa_agent_create_many('window', 40000) AS id});
+all_seen('ten times as many as the ring can hold');
+comes_true($node, "$read > $before + 40000", 'what was read is counted');
+sleep 2;
+cmp_ok(sql("SELECT $read") - $before, '<', 8 * 40000, 'they are looked for some times each');
+sql(q{SELECT fa_model_create('unseen', (SELECT spec FROM fa_model WHERE name = 'window' LIMIT 1));
+	SELECT count(fa_observe(id, '{1}')) FROM fa_agent_create_many('unseen', 10000) AS id});
+sleep 3;
+$before = sql("SELECT $read");
+sleep 3;
+cmp_ok(sql("SELECT $read") - $before, '<', 10000, 'what is for nobody is not looked for all the time');
 $node->stop('fast');
 
 done_testing();
