@@ -349,11 +349,12 @@ make(void *argument)
 
 /*
  * This process makes no more batches: what it has taken and not stepped is for
- * others, who need not wait for a sweep.
+ * others, who need not wait for a sweep, and so is the inbox that it was reading.
  */
 void
 event_leave(void)
 {
+	ring_leave_sweep();
 	if (taken_count > 0 && ring_add(taken, taken_count, false))
 		pool_wake_one(MyDatabaseId);
 	taken_count = 0;
@@ -381,8 +382,14 @@ event_make(void)
 		return false;
 	single = singly && (alone || batch_single_size() == 1);
 	error = work_attempt(make, &sweep);
+	/* the inbox was not read: that is no agent's fault, or there is no extension */
 	if (sweep)
-		ring_sweep_failed();
+	{
+		ring_leave_sweep();
+		if (error != NULL)
+			ReThrowError(error);
+		return false;
+	}
 	/* one that is blamed waits for its next try, and is not found again */
 	if (error == NULL || batch_blame(error, false))
 		return true;

@@ -69,21 +69,29 @@ workers_allowed(void)
 /*
  * How many lanes are best stepped together: as many as take the time of one.
  * To divide them would make each process work as long as one would for all.
- * Two agents for each process at most are stepped one after another anyway.
+ * Two agents for each process at most are stepped one after another anyway, and
+ * so are those of different models, and those that have learned.
  */
 static int
 abreast(const StepBlock *block, int workers)
 {
-	int most = 1;
+	const CachedModel *model = NULL;
+	int				   same = 0; /* agents of this model, so far */
+	int				   most = 1;
 
 	if (block->count <= 2 * (workers + 1))
 		return 1;
 	for (int i = 0; i < block->count; i++)
 	{
-		const AgentRow *row = block->lanes[i].row;
+		const AgentRow *row = block->by_model[i]->row;
+		int				at_once = kernel_abreast(row->model->workspace);
 
-		if (row->learned == NULL)
-			most = Max(most, kernel_abreast(row->model->workspace));
+		if (row->model != model)
+			same = 0;
+		model = row->model;
+		same += row->learned == NULL;
+		if (same > most && most < at_once)
+			most++;
 	}
 	return most;
 }

@@ -149,7 +149,8 @@ pool_database(Oid database, bool create)
 	unused->ring_first = unused->ring_count = unused->passed_count = 0;
 	unused->passed_lost = false;
 	unused->ring_lost = true; /* nobody has looked yet */
-	unused->sweeping = unused->sweep_held = false;
+	unused->sweeping = false;
+	unused->sweeper = 0;
 	unused->swept_at = 0;
 	LWLockRelease(&unused->ring_lock);
 	return unused;

@@ -106,7 +106,7 @@ typedef struct PoolDatabase
 	LWLock		ring_lock;
 	bool  ring_lost;	  /* something is in the inbox only: it is to be read */
 	bool  sweeping;		  /* it is being read, from its beginning to its end */
-	bool  sweep_held;	  /* a worker is reading the next part */
+	int	  sweeper;		  /* pid of who is reading the next part, 0: nobody */
 	int64 swept_to;		  /* the last agent of the parts that were read */
 	TimestampTz swept_at; /* when its reading was last begun */
 	int			ring_first;
@@ -317,7 +317,7 @@ extern void	 ring_lose(PoolDatabase *entry);
 extern int	 ring_take(int64 *ids, int room, bool *sweep);
 extern int64 ring_swept_to(void);
 extern void	 ring_swept(int64 last, bool all);
-extern void	 ring_sweep_failed(void);
+extern void	 ring_leave_sweep(void);
 extern void	 ring_pass_on(int64 agent_id, Oid runner);
 extern void	 ring_count_passed(Look *look);
 

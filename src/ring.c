@@ -34,17 +34,11 @@ put(PoolDatabase *entry, const int64 *ids, int count, bool lost)
 	LWLockRelease(&entry->ring_lock);
 }
 
-/*
- * The inbox is to be read through, and who was reading it may be gone; the lock
- * on the pool is held.
- */
+/* The inbox is to be read through; the lock on the pool is held. */
 void
 ring_lose(PoolDatabase *entry)
 {
-	LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
-	entry->ring_lost = true;
-	entry->sweep_held = false;
-	LWLockRelease(&entry->ring_lock);
+	put(entry, NULL, 0, true);
 }
 
 /*
@@ -67,7 +61,7 @@ sweep_due(PoolDatabase *entry)
 		entry->ring_lost = false;
 		entry->swept_at = now;
 	}
-	return entry->sweeping && !entry->sweep_held;
+	return entry->sweeping && entry->sweeper == 0;
 }
 
 /*
@@ -85,7 +79,7 @@ take_ring(PoolDatabase *entry, int64 *ids, int room, bool *sweep)
 	*sweep = swept = (!swept || entry->ring_count == 0) && sweep_due(entry);
 	if (*sweep)
 	{
-		entry->sweep_held = true;
+		entry->sweeper = MyProcPid;
 		return 0;
 	}
 	while (count < room && entry->ring_count > 0)
@@ -165,6 +159,24 @@ ring_swept_to(void)
 }
 
 /*
+ * The entry of this database, with its ring's lock, where this worker is to read
+ * a part of its inbox; else NULL.  The lock on the pool is held.
+ */
+static PoolDatabase *
+lock_swept(void)
+{
+	PoolDatabase *entry = pool_database(MyDatabaseId, false);
+
+	if (entry == NULL)
+		return NULL;
+	LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
+	if (entry->sweeper == MyProcPid)
+		return entry;
+	LWLockRelease(&entry->ring_lock);
+	return NULL;
+}
+
+/*
  * This worker has read the part of the inbox that ends with an agent, and keeps
  * it; all: there are no more.  Others may go on.
  */
@@ -174,13 +186,12 @@ ring_swept(int64 last, bool all)
 	PoolDatabase *entry;
 
 	LWLockAcquire(pool->lock, LW_SHARED);
-	entry = pool_database(MyDatabaseId, false);
+	entry = lock_swept();
 	if (entry != NULL)
 	{
-		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
 		entry->swept_to = last;
 		entry->sweeping = !all;
-		entry->sweep_held = false;
+		entry->sweeper = 0;
 		LWLockRelease(&entry->ring_lock);
 	}
 	LWLockRelease(pool->lock);
@@ -188,18 +199,19 @@ ring_swept(int64 last, bool all)
 		pool_wake_one(MyDatabaseId);
 }
 
-/* This worker has failed to read its part of the inbox. */
+/*
+ * This worker does not read the part of the inbox that it was to read, if any.
+ */
 void
-ring_sweep_failed(void)
+ring_leave_sweep(void)
 {
 	PoolDatabase *entry;
 
 	LWLockAcquire(pool->lock, LW_SHARED);
-	entry = pool_database(MyDatabaseId, false);
+	entry = lock_swept();
 	if (entry != NULL)
 	{
-		LWLockAcquire(&entry->ring_lock, LW_EXCLUSIVE);
-		entry->sweep_held = false;
+		entry->sweeper = 0;
 		LWLockRelease(&entry->ring_lock);
 	}
 	LWLockRelease(pool->lock);

@@ -82,5 +82,15 @@ is($node->safe_psql('postgres', "SET fa_agents.max_parallel = 0; SELECT count(*)
 is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT (agent_id, step)), max(step) FROM fa_run_many($all, 200)"),
 	'100000|100000|600', 'shared: all steps are made, each once');
 
+# agents that are not stepped side by side are divided, however few they are
+$node->safe_psql('postgres', q{
+SELECT fa_model_create('own ' || i, fa_spec_grid(5, 4 + i, policy_len => 2)) FROM generate_series(1, 8) i;
+SELECT fa_agent_create('own ' || i) FROM generate_series(1, 8) i;
+});
+my $few = q{(SELECT array_agg(agent_id) FROM fa_agent JOIN fa_model USING (model_id) WHERE fa_model.name LIKE 'own %')};
+my ($rc, $rows, $told) = $node->psql('postgres', "SET client_min_messages = debug1; SELECT count(*) FROM fa_run_many($few, 3000)");
+is($rows, 24000, 'eight models: all steps are made');
+like($told, qr/run of 8 agents is shared with 2 workers/, 'eight models: three processes make them');
+
 $node->stop;
 done_testing();

@@ -138,7 +138,7 @@ all_seen('all is seen');
 # a long inbox is read once, however often the ring runs over meanwhile; and what
 # nobody is to step lies there without being read again
 my $read = q{(SELECT idx_scan FROM pg_stat_user_indexes WHERE relname = 'fa_observation')};
-my $before = sql("SELECT $read");
+$before = sql("SELECT $read");
 sql(q{SELECT count(fa_observe(id, '{1}')) FROM fa_agent_create_many('window', 40000) AS id});
 all_seen('ten times as many as the ring can hold');
 comes_true($node, "$read > $before + 40000", 'what was read is counted');
@@ -150,6 +150,39 @@ sleep 3;
 $before = sql("SELECT $read");
 sleep 3;
 cmp_ok(sql("SELECT $read") - $before, '<', 10000, 'what is for nobody is not looked for all the time');
+
+# one at a time reads it, whatever happens meanwhile; and who cannot says so
+set('fa_agents.min_workers = 2');
+sql("SELECT fa_model_create('empty', fa_spec_grid(4, 4))");
+comes_true($node, "count(*) = 2 FROM pg_stat_activity WHERE backend_type = 'fa_agents worker'", 'there are two workers');
+my $offset = -s $node->logfile;
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE fa_observation');
+my $most = 0;
+foreach my $i (1 .. 20)
+{
+	sql("SELECT fa_schedule_create('another $i', 'empty', '1 day')");
+	sleep 0.1;
+	my $readers = sql(q{SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+		WHERE NOT granted AND backend_type = 'fa_agents worker' AND query = 'steps agents that were observed'});
+	$most = $readers if $readers > $most;
+}
+is($most, 1, 'one reads the inbox');
+ok($node->wait_for_log(qr/cannot step agents at the moment: canceling statement due to lock timeout/, $offset), 'who cannot read it says so');
+sql("SELECT fa_schedule_drop('another ' || i) FROM generate_series(1, 20) i");
+$holder->query_safe("COMMIT");
+$holder->quit;
+sql("SELECT fa_observe(1, '{0}')");
+comes_true($node, 'count(*) = 0 FROM fa_observation WHERE agent_id = 1', 'it is read when it can be');
+
+# nobody stays to read what is no longer there, though no coordinator has seen it yet
+set('fa_agents.sweep_interval = 1s');
+$coordinator = sql("SELECT pid FROM fa_worker WHERE role = 'coordinator'");
+sleep 2;
+kill 'STOP', $coordinator;
+sql('DROP EXTENSION fa_agents');
+comes_true($node, "count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'fa_agents worker'", 'workers leave');
+kill 'CONT', $coordinator;
 $node->stop('fast');
 
 done_testing();
