@@ -35,7 +35,7 @@ def run(bench: Bench) -> None:
         bench.settle("fa_belief", "peer", "worker_bytes", "worker_array")
         for count, goal in ((1, 2), (most, 3)):
             asked = [{"seconds": bench.size(10, 3) / 10}] * count
-            ours, theirs = bench.take_turns(bench.size(5, 1), [lambda: sum(clients.ask("single", asked)),
+            ours, theirs = bench.take_turns(bench.size(4, 1), [lambda: sum(clients.ask("single", asked)),
                                                                lambda: sum(workers.ask("single", asked))])
             bench.report(f"single/{count}_client{'s' if count > 1 else ''}", ours, "steps/s", "higher", "psycopg and pymdp JAX",
                          theirs, Goal("times", ">=", goal))
@@ -46,7 +46,7 @@ def batched(bench: Bench, client: Comparator, worker: Comparator, batch: int) ->
     rounds = bench.size(20, 2)
     peers = {table: lambda table=table: worker.ask("batched", count=batch, rounds=rounds, table=table) for table in ("bytes", "array")}
     peers["floor"] = lambda: client.ask("batched", count=batch, rounds=rounds, store=True)
-    ours, *theirs = bench.take_turns(bench.size(5, 1), [lambda: client.ask("batched", count=batch, rounds=rounds), *peers.values()],
+    ours, *theirs = bench.take_turns(bench.size(4, 1), [lambda: client.ask("batched", count=batch, rounds=rounds), *peers.values()],
                                      lambda: bench.execute("VACUUM fa_belief, peer, worker_bytes, worker_array"))
     for name, rates in zip(peers, theirs):
         floor = name == "floor"

@@ -61,8 +61,8 @@ def run(bench: Bench) -> None:
     rates: dict[str, dict[int, list[float]]] = {"step": {}, "closed_loop": {}, "threads": {}, "processes": {}}
     with Comparator("legacy") as peer:
         for count in COUNTS:
-            steps = max(1, bench.size(1_600_000, 2_000) // count)
-            taken = bench.take_turns(bench.size(3, 1), [
+            steps = max(1, bench.size(800_000, 2_000) // count)
+            taken = bench.take_turns(bench.size(2, 1), [
                 lambda: bench.pgbench(STEP.format(agents=count), min(count, 8), max(1, int(seconds)))[0],
                 lambda: closed_loop(bench, count, steps),
                 lambda: peer.ask("threads", agents=count, seconds=seconds),

@@ -76,7 +76,7 @@ def send(bench: Bench, kind: str, senders: int, commit: str) -> None:
         # a session learns about each recipient once
         return size * bench.pgbench(SEND[kind][name], senders, 1 if kind == "batch" else 2, settings=settings)[0]
 
-    rates = dict(zip(names, bench.take_turns(bench.size(3 if kind == "batch" else 2, 1), [functools.partial(rate, name) for name in names],
+    rates = dict(zip(names, bench.take_turns(bench.size(2, 1), [functools.partial(rate, name) for name in names],
                                              lambda: empty(bench))))
     peer, other = sorted(names[1:], key=lambda name: -statistics.median(rates[name]))
     bench.report(f"send/{senders}_sender{'s' if senders > 1 else ''}/{kind}/{'sync' if commit == 'on' else 'async'}",

@@ -28,7 +28,7 @@ def run(bench: Bench) -> None:
             ids = bench.one("SELECT array_agg(id) FROM fa_agent_create_many(%s, %s) AS id", (case, agents))
             call = lambda: bench.execute("CALL fa_run_commit(%s, %s, commit_every => %s)", (ids, steps, steps))
             form = peer.ask("prepare", case=case, agents=agents, steps=steps)
-            ours, theirs = bench.take_turns(bench.size(3, 1), [lambda: bench.timed(call), lambda: peer.ask("run", case=case)])
+            ours, theirs = bench.take_turns(bench.size(2, 1), [lambda: bench.timed(call), lambda: peer.ask("run", case=case)])
             rates = [[agents * steps / second for second in seconds] for seconds in (ours, theirs)]
             bench.report(case, rates[0], "steps/s", "higher", f"pymdp JAX, {form}", rates[1], Goal("times", ">=", 5))
             first_call(bench, case, ids[0])

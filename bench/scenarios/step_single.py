@@ -44,7 +44,7 @@ def run(bench: Bench) -> None:
     for commit in ("on", "off"):
         for clients in (1, 2, 8):
             settings = {"synchronous_commit": commit}
-            ours, theirs, handed = bench.take_turns(bench.size(5, 1), [
+            ours, theirs, handed = bench.take_turns(bench.size(4, 1), [
                 lambda script=script: bench.pgbench(script, clients, seconds, settings=settings)[0]
                 for script in (step, updates, returning)])
             name = f"{clients}_client{'s' if clients > 1 else ''}/{'sync' if commit == 'on' else 'async'}"
