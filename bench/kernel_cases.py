@@ -46,7 +46,7 @@ def time_step(spec: pathlib.Path, agents: int, seconds: float) -> dict[str, Any]
 def measure(bench: Bench, peer: Comparator, case: str, spec: pathlib.Path, agents: int, name: str, goal: Goal | None) -> None:
     seconds = bench.size(4, 1) / 10
     instructions = time_step(spec, agents, 0.01)["instructions"]
-    ours, theirs = bench.take_turns(bench.size(4, 1), [
+    ours, theirs = bench.take_turns(bench.size(3, 1), [
         lambda: time_step(spec, agents, seconds)["us"],
         lambda: peer.ask("measure", case=case, seconds=seconds)])
     peer.ask("forget", case=case)

@@ -75,7 +75,7 @@ def seconds_by_process(bench: Bench) -> dict[str, float]:
 
 def throughput(bench: Bench) -> list[float]:
     """Returns the rates of two workers."""
-    agents, seconds = bench.size(100_000, 2000), bench.size(40, 5) / 10
+    agents, seconds = bench.size(100_000, 2000), bench.size(30, 5) / 10
     bench.create_agents(agents)
     ids = bench.one("SELECT array_agg(agent_id ORDER BY agent_id) FROM fa_agent")
     shares: list[str] = []
@@ -104,7 +104,7 @@ def throughput(bench: Bench) -> list[float]:
         return made / (time.perf_counter() - start)
 
     bench.execute("SELECT fa_worker_drain()")
-    one, two, session = bench.take_turns(bench.size(4, 1), [lambda: by_workers(1), lambda: by_workers(2), by_session],
+    one, two, session = bench.take_turns(bench.size(3, 1), [lambda: by_workers(1), lambda: by_workers(2), by_session],
                                          lambda: bench.execute("VACUUM fa_belief"))
     bench.report("throughput/1_worker", one, "steps/s", "higher", "fa_step_many", session, Goal("ratio", ">=", 0.8))
     bench.report("throughput/2_workers", two, "steps/s", "higher", "one worker", one, Goal("times", ">=", 1.7),
